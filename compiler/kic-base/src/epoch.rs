@@ -1,0 +1,28 @@
+use serde::{Deserialize, Serialize};
+
+/// The encoder epoch: one number for everything that decides the bytes of a layer, and that may change
+/// between releases of kic.
+///
+/// | epoch | tar | compression | JSON |
+/// |---|---|---|---|
+/// | 1 | ustar with PAX records for long paths, large sizes; sorted by path bytes; implied parents not written | zstd 1.5.7 level 3 with checksum and pledged size, independent frames of 4 MiB, one worker; or gzip (miniz_oxide level 6) | sorted keys, no spaces |
+///
+/// It stands in the lock and in every derivation, and old epochs stay buildable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(u32);
+
+impl Epoch {
+    /// The epoch that new locks get.
+    pub const CURRENT: Self = Self(1);
+
+    /// The epoch of that number, where this kic can still build it.
+    pub fn from_number(number: u32) -> Option<Self> {
+        (1..=Self::CURRENT.0).contains(&number).then_some(Self(number))
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}

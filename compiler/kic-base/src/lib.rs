@@ -1,0 +1,19 @@
+//! Values everybody shares: digests, spans, sources, platforms, image references, stable hashing.
+//!
+//! **Invariant:** nothing here does I/O, reads a clock or the environment, or knows of KDL or a registry.
+
+mod digest;
+mod epoch;
+mod image_reference;
+mod platform;
+mod span;
+mod stable_hasher;
+mod suggest;
+
+pub use digest::{Digest, DigestError, Sha256};
+pub use epoch::Epoch;
+pub use image_reference::{ImageReference, ImageReferenceError};
+pub use platform::{Platform, PlatformError};
+pub use span::{Source, Span, Spanned};
+pub use stable_hasher::StableHasher;
+pub use suggest::closest;

@@ -1,0 +1,146 @@
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// One text that spans point into: a spec, a module, a lock, a manifest. Cheap to clone; two sources are
+/// equal when they are the same text under the same name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Source(Arc<SourceInner>);
+
+#[derive(PartialEq, Eq)]
+struct SourceInner {
+    name: String,
+    text: String,
+}
+
+impl Source {
+    /// A source of that name (a path as the user wrote it) and text.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self(Arc::new(SourceInner { name: name.into(), text: text.into() }))
+    }
+
+    /// The name under which diagnostics show it.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// A span of `range`, in bytes, clamped to the text and to character boundaries.
+    pub fn span(&self, range: Range<usize>) -> Span {
+        let text = self.text();
+        let mut start = range.start.min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let mut end = range.end.clamp(start, text.len());
+        while !text.is_char_boundary(end) {
+            end += 1;
+        }
+        Span { source: self.clone(), start, end }
+    }
+
+    /// Line and column, both counted from 1, of a byte offset; columns count characters.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text().as_bytes()[..offset.min(self.text().len())];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        (line, String::from_utf8_lossy(&before[line_start..]).chars().count() + 1)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({:?}, {} bytes)", self.name(), self.text().len())
+    }
+}
+
+/// A range of bytes in a source.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Span {
+    source: Source,
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    /// The source it lies in.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Its range, in bytes.
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// The text it covers.
+    pub fn text(&self) -> &str {
+        &self.source.text()[self.range()]
+    }
+
+    /// From the start of this span to the end of `other`, which lies in the same source.
+    pub fn to(&self, other: &Self) -> Self {
+        Self { source: self.source.clone(), start: self.start, end: self.end.max(other.end) }
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for Span {
+    /// `NAME:LINE:COLUMN`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.source.line_column(self.start);
+        write!(f, "{}:{line}:{column}", self.source.name())
+    }
+}
+
+/// A value and the place where the user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was written.
+    pub span: Span,
+}
+
+impl<T> Spanned<T> {
+    /// A value written at `span`.
+    pub fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+
+    /// The same place with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
+        Spanned { value: change(self.value), span: self.span }
+    }
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_clamped_and_counted_in_lines_and_characters() {
+        let source = Source::new("a.kdl", "é b\ncd");
+        assert_eq!(source.span(3..4).to_string(), "a.kdl:1:3");
+        assert_eq!(source.span(5..7).to_string(), "a.kdl:2:1");
+        assert_eq!(source.span(1..2).text(), "é");
+        assert_eq!(source.span(90..99).text(), "");
+    }
+}

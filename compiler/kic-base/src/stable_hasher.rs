@@ -1,0 +1,137 @@
+use crate::{Digest, Sha256};
+
+/// A digest over typed values that is the same on every machine and in every release: every value is
+/// preceded by a one-byte tag of its type, every text and list by its length as eight little-endian bytes,
+/// so no two different sequences of values give the same bytes.
+///
+/// | value | bytes |
+/// |---|---|
+/// | text, bytes | `b`, length, the bytes |
+/// | number | `n`, eight bytes, little-endian |
+/// | boolean | `t` or `f` |
+/// | digest | `d`, 32 bytes |
+/// | nothing, something | `-`; `+` and then the value |
+/// | list | `l`, count, and then the values |
+/// | variant of an enum | `v`, length, its name |
+#[derive(Debug, Clone, Default)]
+pub struct StableHasher(Sha256);
+
+impl StableHasher {
+    /// A hash of nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn counted(&mut self, tag: u8, bytes: &[u8]) {
+        self.0.update(&[tag]);
+        self.0.update(&(bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// Adds bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.counted(b'b', bytes);
+        self
+    }
+
+    /// Adds a text.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.0.update(b"n");
+        self.0.update(&number.to_le_bytes());
+        self
+    }
+
+    /// Adds a boolean.
+    pub fn boolean(&mut self, boolean: bool) -> &mut Self {
+        self.0.update(if boolean { b"t" } else { b"f" });
+        self
+    }
+
+    /// Adds a digest.
+    pub fn digest(&mut self, digest: &Digest) -> &mut Self {
+        self.0.update(b"d");
+        self.0.update(digest.as_bytes());
+        self
+    }
+
+    /// Adds a value that may be missing.
+    pub fn option<T>(&mut self, value: Option<T>, add: impl FnOnce(&mut Self, T)) -> &mut Self {
+        match value {
+            None => self.0.update(b"-"),
+            Some(value) => {
+                self.0.update(b"+");
+                add(self, value);
+            }
+        }
+        self
+    }
+
+    /// Adds a list: its length, then each value.
+    pub fn list<T>(
+        &mut self,
+        values: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+        mut add: impl FnMut(&mut Self, T),
+    ) -> &mut Self {
+        let values = values.into_iter();
+        self.0.update(b"l");
+        self.0.update(&(values.len() as u64).to_le_bytes());
+        for value in values {
+            add(self, value);
+        }
+        self
+    }
+
+    /// Adds the name of an enum's variant; its fields follow.
+    pub fn variant(&mut self, name: &str) -> &mut Self {
+        self.counted(b'v', name.as_bytes());
+        self
+    }
+
+    /// The digest of everything added.
+    pub fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_sequences_never_share_a_digest() {
+        let hash = |add: &dyn Fn(&mut StableHasher)| {
+            let mut hasher = StableHasher::new();
+            add(&mut hasher);
+            hasher.finish()
+        };
+        let all = [
+            hash(&|_| {}),
+            hash(&|h| drop(h.text("ab").text("c"))),
+            hash(&|h| drop(h.text("a").text("bc"))),
+            hash(&|h| drop(h.list(["a", "bc"], |h, t| drop(h.text(t))))),
+            hash(&|h| drop(h.list(["a"], |h, t| drop(h.text(t))).text("bc"))),
+            hash(&|h| drop(h.option(None::<&str>, |h, t| drop(h.text(t))))),
+            hash(&|h| drop(h.option(Some(""), |h, t| drop(h.text(t))))),
+            hash(&|h| drop(h.variant("a"))),
+            hash(&|h| drop(h.number(1))),
+            hash(&|h| drop(h.boolean(true))),
+        ];
+        let unique: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(unique.len(), all.len());
+    }
+
+    #[test]
+    fn the_bytes_never_change_between_releases() {
+        let mut hasher = StableHasher::new();
+        hasher.text("kic").number(1).boolean(false).digest(&Digest::of(b"")).variant("Tree");
+        assert_eq!(
+            hasher.finish().to_string(),
+            "sha256:41cce260daece1018162e08b6c849113b3ed46e3c0b62393e014f844469e96b1"
+        );
+    }
+}

@@ -1,0 +1,2 @@
+//! The kic program: arguments, the real world, printing and exit codes.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Descriptors, manifests, layers, layouts, archives, the registry client, unpacking and validation.

@@ -1,0 +1,1 @@
+//! Content-addressed blobs, and which derivation gave which output: locks, atomic writes, verified reads.

@@ -1,0 +1,1 @@
+//! Text to typed tree. The only crate that names the KDL parser.
