@@ -111,15 +111,43 @@ mod tests {
         };
         let all = [
             hash(&|_| {}),
-            hash(&|h| drop(h.text("ab").text("c"))),
-            hash(&|h| drop(h.text("a").text("bc"))),
-            hash(&|h| drop(h.list(["a", "bc"], |h, t| drop(h.text(t))))),
-            hash(&|h| drop(h.list(["a"], |h, t| drop(h.text(t))).text("bc"))),
-            hash(&|h| drop(h.option(None::<&str>, |h, t| drop(h.text(t))))),
-            hash(&|h| drop(h.option(Some(""), |h, t| drop(h.text(t))))),
-            hash(&|h| drop(h.variant("a"))),
-            hash(&|h| drop(h.number(1))),
-            hash(&|h| drop(h.boolean(true))),
+            hash(&|h| {
+                let _ = h.text("ab").text("c");
+            }),
+            hash(&|h| {
+                let _ = h.text("a").text("bc");
+            }),
+            hash(&|h| {
+                let _ = h.list(["a", "bc"], |h, t| {
+                    h.text(t);
+                });
+            }),
+            hash(&|h| {
+                let _ = h
+                    .list(["a"], |h, t| {
+                        h.text(t);
+                    })
+                    .text("bc");
+            }),
+            hash(&|h| {
+                let _ = h.option(None::<&str>, |h, t| {
+                    h.text(t);
+                });
+            }),
+            hash(&|h| {
+                let _ = h.option(Some(""), |h, t| {
+                    h.text(t);
+                });
+            }),
+            hash(&|h| {
+                let _ = h.variant("a");
+            }),
+            hash(&|h| {
+                let _ = h.number(1);
+            }),
+            hash(&|h| {
+                let _ = h.boolean(true);
+            }),
         ];
         let unique: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(unique.len(), all.len());
