@@ -24,7 +24,43 @@ macro_rules! codes {
 }
 
 codes! {
+    CONFLICTING_FORMS "conflicting-forms" Error Input "A node says one thing in two ways.";
+    DUPLICATE_LAYER "duplicate-layer" Error Input "Two layers of one kind have one name.";
+    DUPLICATE_NODE "duplicate-node" Error Input "A node that may stand once stands twice.";
+    EMPTY_LAYER "empty-layer" Warning Input "A layer holds nothing.";
+    FILE_NOT_FOUND "file-not-found" Error Input "A file that the spec names does not exist.";
     INTERNAL "internal" Error Bug "Something that cannot happen did: a bug in kic.";
+    INVALID_CHECKSUM "invalid-checksum" Error Input "A text is no SHA-256 checksum.";
+    INVALID_DURATION "invalid-duration" Error Input "A text is no duration.";
+    INVALID_IMAGE "invalid-image" Error Input "A text is no image reference.";
+    INVALID_KIND "invalid-kind" Error Input "A text names no kind of Kubernetes object.";
+    INVALID_LOCK "invalid-lock" Error Input "The lock file is not one that kic wrote.";
+    INVALID_MODE "invalid-mode" Error Input "A text is no file mode.";
+    INVALID_NAME "invalid-name" Error Input "A text is no name of a cluster, layer or label.";
+    INVALID_OBJECT "invalid-object" Error Input "A Kubernetes object in KDL is not well formed.";
+    INVALID_PATH "invalid-path" Error Input "A text is no path that may stand there.";
+    INVALID_PLATFORM "invalid-platform" Error Input "A text is no platform.";
+    INVALID_REGISTRY "invalid-registry" Error Input "A text is no registry host.";
+    INVALID_RESOURCE "invalid-resource" Error Input "A text names no Kubernetes resource.";
+    INVALID_URL "invalid-url" Error Input "A text is no URL that kic fetches.";
+    INVALID_VERSION "invalid-version" Error Input "A text is no version.";
+    LOCK_NEWER "lock-newer" Error Input "The lock file was written by a newer kic.";
+    MISSING_ARGUMENT "missing-argument" Error Input "A node lacks an argument that it must have.";
+    MISSING_FORM "missing-form" Error Input "A node says its one thing in no way.";
+    MISSING_NODE "missing-node" Error Input "A node lacks a child that it must have.";
+    MISSING_PROPERTY "missing-property" Error Input "A node lacks a property that it must have.";
+    NOT_A_SPEC "not-a-spec" Error Input "The file holds no cluster node.";
+    SPEC_CYCLE "spec-cycle" Error Input "A spec is, through its bases, its own base.";
+    SYNTAX_ERROR "syntax-error" Error Input "The text is not well-formed KDL 2.";
+    UNEXPECTED_ARGUMENT "unexpected-argument" Error Input "A node has more arguments than it takes.";
+    UNEXPECTED_CHILDREN "unexpected-children" Error Input "A node that takes no children has some.";
+    UNKNOWN_ANNOTATION "unknown-annotation" Error Input "A value or node carries a type annotation that means nothing there.";
+    UNKNOWN_CHOICE "unknown-choice" Error Input "A text is none of the choices that its place takes.";
+    UNKNOWN_LAYER "unknown-layer" Error Input "A name refers to a layer that does not exist.";
+    UNKNOWN_NODE "unknown-node" Error Input "A node has a name that means nothing where it stands.";
+    UNKNOWN_PROPERTY "unknown-property" Error Input "A node has a property that means nothing on it.";
+    UNREADABLE_FILE "unreadable-file" Error Environment "A file that the spec names cannot be read.";
+    WRONG_TYPE "wrong-type" Error Input "A value has another type than the one that its place takes.";
 }
 
 /// The code of that name.
