@@ -1,1 +1,3 @@
-//! Descriptors, manifests, layers, layouts, archives, the registry client, unpacking and validation.
+//! Descriptors, manifests, layers, layouts, archives, unpacking and validation.
+
+pub mod model;
