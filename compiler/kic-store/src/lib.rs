@@ -1,1 +1,37 @@
 //! Content-addressed blobs, and which derivation gave which output: locks, atomic writes, verified reads.
+//!
+//! On disk, below the store's folder:
+//!
+//! | path | holds |
+//! |---|---|
+//! | `version` | the number of this format |
+//! | `lock` | held shared by everybody who uses the store, exclusively by a collection |
+//! | `tmp/` | files being written, each held by an exclusive lock of its writer |
+//! | `blobs/sha256/xx/HEX` | a blob under the digest of its bytes, mode 0444 |
+//! | `embedded/sha256/xx/HEX` | a record: this blob is a range of that other blob |
+//! | `outputs/xx/HEX` | a record: the output of the derivation of that digest |
+//! | `corrupt/` | blobs whose bytes no longer gave their digest |
+//! | `roots/` | reserved: what a collection keeps |
+//!
+//! **Invariants:** a name below `blobs/` appears by a rename of synced bytes that gave that digest, so a process
+//! killed at any moment leaves a store that the next one uses as it is. Nothing is believed because it is there:
+//! bytes are hashed when they are read, records carry a checksum. Nothing here knows what a blob means.
+//!
+//! All of it is blocking I/O; asynchronous callers use their blocking pool.
+
+mod blob_reader;
+mod blob_writer;
+mod embedding_writer;
+mod error;
+mod layout;
+mod place;
+mod record;
+mod store;
+mod temporary_file;
+
+pub use blob_reader::BlobReader;
+pub use blob_writer::BlobWriter;
+pub use embedding_writer::EmbeddingWriter;
+pub use error::StoreError;
+pub use place::{PlaceMode, Placed};
+pub use store::Store;

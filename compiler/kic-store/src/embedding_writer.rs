@@ -1,0 +1,75 @@
+use std::fmt;
+use std::io::{self, Write};
+
+use kic_base::{Digest, Sha256};
+
+use crate::store::Embedded;
+use crate::{BlobWriter, Store, StoreError, record};
+
+/// Writes a blob, the body, into a container that is a blob too: header, body, zero padding.
+/// Takes the body through [`Write`], and computes both digests in one pass.
+pub struct EmbeddingWriter {
+    store: Store,
+    container: BlobWriter,
+    offset: u64,
+    padding: u64,
+    hash: Sha256,
+    written: u64,
+}
+
+impl EmbeddingWriter {
+    pub(crate) fn new(store: &Store, header: &[u8], padding: u64) -> Result<Self, StoreError> {
+        let mut container = store.writer()?;
+        container.write_all(header).map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
+        let offset = header.len() as u64;
+        Ok(Self { store: store.clone(), container, offset, padding, hash: Sha256::new(), written: 0 })
+    }
+
+    /// How many bytes of the body were written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Checks the body against its digest and its size in bytes, and makes the container and the body inside it blobs of the store.
+    /// Returns the container's digest and size. A body that is not the announced one leaves nothing.
+    pub fn commit(self, body: &Digest, size: u64) -> Result<(Digest, u64), StoreError> {
+        let Self { store, mut container, offset, padding, hash, written } = self;
+        let actual = hash.finish();
+        if actual != *body {
+            return Err(StoreError::Mismatch { expected: *body, actual, size: written });
+        }
+        if written != size {
+            return Err(StoreError::WrongSize { digest: *body, expected: size, actual: written });
+        }
+        write_zeros(&mut container, padding)
+            .map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
+        let (container, length) = container.commit(None)?;
+        let embedded = Embedded { container, offset, size };
+        record::write(store.layout(), &store.layout().embedded(body), body, &embedded)?;
+        Ok((container, length))
+    }
+}
+
+impl Write for EmbeddingWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.container.write(bytes)?;
+        self.hash.update(&bytes[..taken]);
+        self.written += taken as u64;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.container.flush()
+    }
+}
+
+impl fmt::Debug for EmbeddingWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddingWriter").field("written", &self.written).finish_non_exhaustive()
+    }
+}
+
+fn write_zeros(writer: &mut impl Write, count: u64) -> io::Result<()> {
+    io::copy(&mut io::Read::take(io::repeat(0), count), writer)?;
+    Ok(())
+}

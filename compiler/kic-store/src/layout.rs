@@ -1,0 +1,187 @@
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use kic_base::Digest;
+
+use crate::StoreError;
+use crate::temporary_file::TemporaryFile;
+
+/// The format that this version writes, and the newest that it reads.
+const FORMAT: u64 = 1;
+
+const FOLDERS: [&str; 6] = ["tmp", "blobs", "embedded", "outputs", "corrupt", "roots"];
+
+/// Where things lie in a store.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Makes the folder a store, or checks that it is one. Returns the lock file too, locked shared.
+    pub(crate) fn open(path: &Path) -> Result<(Self, File), StoreError> {
+        let root = std::path::absolute(path).map_err(|error| StoreError::at(path, error))?;
+        let layout = Self { root };
+        let new = layout.check_format()?;
+        if new {
+            make_root(&layout.root)?;
+            layout.refuse_other_content()?;
+        }
+        let lock = layout.lock()?;
+        for folder in FOLDERS {
+            make_folder(&layout.root.join(folder))?;
+        }
+        for folder in ["blobs", "embedded"] {
+            make_folder(&layout.root.join(folder).join("sha256"))?;
+        }
+        if new {
+            let mut file = TemporaryFile::new(&layout)?;
+            file.write_all(format!("{FORMAT}\n").as_bytes())?;
+            file.sync()?;
+            file.persist(&layout.version())?;
+            sync_folder(&layout.root)?;
+        }
+        Ok((layout, lock))
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        sharded(self.root.join("blobs/sha256"), digest)
+    }
+
+    pub(crate) fn embedded(&self, digest: &Digest) -> PathBuf {
+        sharded(self.root.join("embedded/sha256"), digest)
+    }
+
+    pub(crate) fn output(&self, derivation: &Digest) -> PathBuf {
+        sharded(self.root.join("outputs"), derivation)
+    }
+
+    pub(crate) fn corrupt(&self, digest: &Digest) -> PathBuf {
+        self.root.join("corrupt").join(digest.hex())
+    }
+
+    fn version(&self) -> PathBuf {
+        self.root.join("version")
+    }
+
+    /// Whether the folder has no `version` file yet.
+    fn check_format(&self) -> Result<bool, StoreError> {
+        let path = self.version();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(self.no_store("it is not a folder"));
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+            Err(error) => return Err(StoreError::at(&path, error)),
+        };
+        let found = text.trim_end().parse::<u64>();
+        let found = found.map_err(|_| self.no_store("its file `version` holds no number"))?;
+        if found > FORMAT {
+            return Err(StoreError::NewerFormat { path: self.root.clone(), found, supported: FORMAT });
+        }
+        if found == 0 {
+            return Err(self.no_store("its file `version` names format 0, which never was"));
+        }
+        let owner = fs::metadata(&path).map_err(|error| StoreError::at(&path, error))?.uid();
+        let user = rustix::process::geteuid().as_raw();
+        if owner != user {
+            return Err(StoreError::Foreign { path: self.root.clone(), owner, user });
+        }
+        Ok(false)
+    }
+
+    /// A mistyped path to somebody's home must not become a store: a collection deletes what it does not know.
+    /// What a first run leaves that was killed before it wrote `version` is taken.
+    fn refuse_other_content(&self) -> Result<(), StoreError> {
+        for entry in fs::read_dir(&self.root).map_err(|error| StoreError::at(&self.root, error))? {
+            let name = entry.map_err(|error| StoreError::at(&self.root, error))?.file_name();
+            // Another process may have written `version` since we looked.
+            let ours = name == "lock" || name == "version" || FOLDERS.iter().any(|folder| name == *folder);
+            if !ours {
+                return Err(self.no_store(&format!("it holds `{}`", name.display())));
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> Result<File, StoreError> {
+        let path = self.root.join("lock");
+        let wrap = |error| StoreError::at(&path, error);
+        // Opened for writing, because some file systems lock only such files.
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
+        let file = file.map_err(wrap)?;
+        set_mode(&path, 0o644)?;
+        file.lock_shared().map_err(wrap)?;
+        Ok(file)
+    }
+
+    fn no_store(&self, reason: &str) -> StoreError {
+        StoreError::NotAStore { path: self.root.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Makes the parent of `path` if it is missing, and so that it is there after a power failure too.
+pub(crate) fn make_parent(path: &Path) -> Result<(), StoreError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    make_folder(parent)
+}
+
+/// Makes the names in a folder survive a power failure.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let synced = File::open(path).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| StoreError::at(path, error))
+}
+
+/// Sets the mode whatever the umask made of it.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| StoreError::at(path, error))
+}
+
+/// What an image holds may be secret, so only its owner enters a new store.
+fn make_root(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|error| StoreError::at(parent, error))?;
+    }
+    make_folder_with_mode(path, 0o700)
+}
+
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    make_folder_with_mode(path, 0o755)
+}
+
+fn make_folder_with_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {
+            set_mode(path, mode)?;
+            path.parent().map_or(Ok(()), sync_folder)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(StoreError::at(path, error)),
+    }
+}
+
+fn sharded(folder: PathBuf, digest: &Digest) -> PathBuf {
+    let hex = digest.hex();
+    let mut path = folder;
+    path.push(&hex[..2]);
+    path.push(hex);
+    path
+}

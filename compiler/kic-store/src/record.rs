@@ -1,0 +1,81 @@
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use kic_base::{Digest, Sha256};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::StoreError;
+use crate::layout::{Layout, make_parent};
+use crate::temporary_file::TemporaryFile;
+
+/// Records are small: the largest names a few thousand blobs. What is larger is not one of ours.
+const LIMIT: u64 = 64 << 20;
+
+/// Writes a record: one line with its checksum, one with its JSON.
+///
+/// The checksum covers the key and the JSON text, so a torn or flipped record is noticed, and one under a wrong
+/// name. That is why it is not synced: what a power failure takes is only built again.
+pub(crate) fn write<T: Serialize>(
+    layout: &Layout,
+    path: &Path,
+    key: &Digest,
+    value: &T,
+) -> Result<(), StoreError> {
+    let json = serde_json::to_vec(value).map_err(|error| StoreError::at(path, error.into()))?;
+    let mut file = TemporaryFile::new(layout)?;
+    let mut bytes = checksum(key, &json).to_string().into_bytes();
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&json);
+    bytes.push(b'\n');
+    file.write_all(&bytes)?;
+    make_parent(path)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Reads a record. A damaged one is removed, and is then as if it had never been.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, key: &Digest) -> Result<Option<T>, StoreError> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::at(path, error)),
+    }
+    let value = parse(&bytes, key);
+    if value.is_none() {
+        remove(path)?;
+    }
+    Ok(value)
+}
+
+/// Removes a record, if it is still there.
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::at(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8], key: &Digest) -> Option<T> {
+    if bytes.len() as u64 > LIMIT {
+        return None;
+    }
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (expected, rest) = bytes.split_at(end);
+    let json = rest.strip_prefix(b"\n")?.strip_suffix(b"\n")?;
+    let expected: Digest = std::str::from_utf8(expected).ok()?.parse().ok()?;
+    if checksum(key, json) != expected {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+fn checksum(key: &Digest, json: &[u8]) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(key.as_bytes());
+    hash.update(json);
+    hash.finish()
+}

@@ -1,0 +1,231 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kic_base::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::Layout;
+use crate::{BlobReader, BlobWriter, EmbeddingWriter, PlaceMode, Placed, StoreError};
+use crate::{place, record, temporary_file};
+
+/// A folder of content-addressed blobs, and of records which derivation gave which output.
+///
+/// Cheap to clone; clones share one handle. Several threads and several processes may use one store at once.
+/// The store's lock file is held shared as long as the last clone lives.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    layout: Layout,
+    /// Files whose bytes this process has hashed, and found to give their digest.
+    verified: Mutex<BTreeMap<Digest, Identity>>,
+    /// Held for its lock.
+    _lock: File,
+}
+
+/// Tells a file from another under the same name, and from itself after a write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// Where the bytes of an embedded blob are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Embedded {
+    pub(crate) container: Digest,
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+}
+
+/// A blob's bytes, found but not yet read.
+pub(crate) struct Located {
+    pub(crate) file: File,
+    /// Where it lies, when the blob is a file of its own.
+    pub(crate) embedded: Option<Embedded>,
+    pub(crate) size: u64,
+}
+
+impl Store {
+    /// Opens the store at `path`, and creates what is missing of it.
+    ///
+    /// Refused are a store of a newer format, another user's store, and a folder that holds anything else. Waits
+    /// while a collection holds the store's lock. Removes the temporary files of processes that are gone.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let (layout, lock) = Layout::open(path)?;
+        temporary_file::remove_stale(&layout);
+        Ok(Self { inner: Arc::new(Inner { layout, verified: Mutex::default(), _lock: lock }) })
+    }
+
+    /// The store's folder, as an absolute path.
+    pub fn path(&self) -> &Path {
+        self.layout().root()
+    }
+
+    /// Whether the store holds the blob, as a file or inside another blob. Its bytes are not looked at.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        matches!(self.locate(digest), Ok(Some(_)))
+    }
+
+    /// The blob's size in bytes, or `None` when the store does not hold it.
+    pub fn size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        Ok(self.locate(digest)?.map(|located| located.size))
+    }
+
+    /// A reader of the blob's bytes, which hashes them as they pass.
+    pub fn blob(&self, digest: &Digest) -> Result<BlobReader, StoreError> {
+        let located = self.locate(digest)?.ok_or(StoreError::Missing { digest: *digest })?;
+        BlobReader::new(self.clone(), *digest, located)
+    }
+
+    /// All bytes of a blob of at most `limit` bytes, verified.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, StoreError> {
+        let mut reader = self.blob(digest)?;
+        let size = reader.len();
+        if size > limit {
+            return Err(StoreError::TooLarge { digest: *digest, size, limit });
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+        let read = reader.read_to_end(&mut bytes);
+        read.map_err(|error| StoreError::at(&self.layout().blob(digest), error))?;
+        Ok(bytes)
+    }
+
+    /// A writer of a new blob.
+    pub fn writer(&self) -> Result<BlobWriter, StoreError> {
+        BlobWriter::new(self.clone())
+    }
+
+    /// Stores bytes that are in memory, and returns their digest.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.is_verified(&digest) {
+            return Ok(digest);
+        }
+        // Reading what is there is cheaper than making new bytes safe. A damaged file is written anew.
+        match self.read(&digest, bytes.len() as u64) {
+            Ok(_) => return Ok(digest),
+            Err(StoreError::Missing { .. } | StoreError::Corrupt { .. } | StoreError::TooLarge { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let mut writer = self.writer()?;
+        writer.write_all(bytes).map_err(|error| StoreError::at(&self.layout().temporary(), error))?;
+        writer.commit(Some(&digest))?;
+        Ok(digest)
+    }
+
+    /// A writer of a blob that is kept only inside another one: a container of `header`, then the blob, then
+    /// `padding` zero bytes. Both can be read afterwards; the blob's bytes are on disk once.
+    pub fn embedding_writer(&self, header: &[u8], padding: u64) -> Result<EmbeddingWriter, StoreError> {
+        EmbeddingWriter::new(self, header, padding)
+    }
+
+    /// Puts the blob's bytes at `destination`, which must not exist yet, in a folder that does.
+    ///
+    /// The bytes are verified, once in the life of this process for a file that did not change since. They are not
+    /// synced. A process killed meanwhile may leave a part of them, so place into a folder that is renamed when it
+    /// is complete.
+    pub fn place(&self, digest: &Digest, destination: &Path, mode: PlaceMode) -> Result<Placed, StoreError> {
+        place::place(self, digest, destination, mode)
+    }
+
+    /// The recorded output of a derivation. A damaged record is removed, and counts as none.
+    pub fn output(&self, derivation: &Digest) -> Result<Option<serde_json::Value>, StoreError> {
+        record::read(&self.layout().output(derivation), derivation)
+    }
+
+    /// Records the output of a derivation, replacing an earlier record.
+    pub fn record(&self, derivation: &Digest, output: &serde_json::Value) -> Result<(), StoreError> {
+        record::write(self.layout(), &self.layout().output(derivation), derivation, output)
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.inner.layout
+    }
+
+    /// Finds a blob: its own file, else the range of a container that a record names.
+    pub(crate) fn locate(&self, digest: &Digest) -> Result<Option<Located>, StoreError> {
+        if let Some((file, size)) = open_file(&self.layout().blob(digest))? {
+            return Ok(Some(Located { file, embedded: None, size }));
+        }
+        let path = self.layout().embedded(digest);
+        let Some(embedded) = record::read::<Embedded>(&path, digest)? else { return Ok(None) };
+        let container = open_file(&self.layout().blob(&embedded.container))?;
+        let end = embedded.offset.checked_add(embedded.size);
+        match container {
+            Some((file, length)) if end.is_some_and(|end| end <= length) => {
+                let size = embedded.size;
+                Ok(Some(Located { file, embedded: Some(embedded), size }))
+            }
+            _ => {
+                record::remove(&path)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Notes that the file of this digest was hashed and found right.
+    pub(crate) fn mark_verified(&self, digest: &Digest, identity: Identity) {
+        self.inner.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, identity);
+    }
+
+    /// Whether this process has hashed the blob's own file, and it did not change since.
+    pub(crate) fn is_verified(&self, digest: &Digest) -> bool {
+        let Ok(metadata) = fs::symlink_metadata(self.layout().blob(digest)) else { return false };
+        let verified = self.inner.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.get(digest) == Some(&Identity::of(&metadata))
+    }
+
+    /// Takes a damaged file out of the store's sight, so that the blob is fetched or built again.
+    /// `identity` is the file that was read: a good one that came in its place meanwhile stays.
+    pub(crate) fn move_aside(&self, digest: &Digest, identity: Identity) {
+        let path = self.layout().blob(digest);
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| Identity::of(&metadata).same_file(identity))
+            && fs::rename(&path, self.layout().corrupt(digest)).is_err()
+        {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.path()).finish()
+    }
+}
+
+impl Identity {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+
+    fn same_file(self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// A regular file and its size, or `None` when there is none of that name.
+fn open_file(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
+    let opened = File::open(path).and_then(|file| {
+        let metadata = file.metadata()?;
+        Ok(metadata.is_file().then_some((file, metadata.len())))
+    });
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map_err(|error| StoreError::at(path, error)),
+    }
+}

@@ -1,0 +1,85 @@
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::StoreError;
+use crate::layout::Layout;
+
+/// A file in the store's `tmp/`, locked exclusively while it lives and removed when it is dropped.
+/// The lock tells the living from what a killed process left: see [`remove_stale`].
+#[derive(Debug)]
+pub(crate) struct TemporaryFile {
+    file: NamedTempFile,
+}
+
+impl TemporaryFile {
+    pub(crate) fn new(layout: &Layout) -> Result<Self, StoreError> {
+        let folder = layout.temporary();
+        let wrap = |error| StoreError::at(&folder, error);
+        loop {
+            let file = tempfile::Builder::new().prefix("").tempfile_in(&folder).map_err(wrap)?;
+            // Somebody who cleans may have taken the lock first; the file is then gone, or about to be.
+            match file.as_file().try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(StoreError::at(file.path(), error)),
+            }
+            if file.as_file().metadata().map_err(wrap)?.nlink() == 0 {
+                continue;
+            }
+            // Now, so that the mode is on disk when the bytes are, and whatever the umask says.
+            file.as_file().set_permissions(Permissions::from_mode(0o444)).map_err(wrap)?;
+            return Ok(Self { file });
+        }
+    }
+
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = self.file.as_file_mut().write_all(bytes);
+        written.map_err(|error| StoreError::at(self.file.path(), error))
+    }
+
+    /// Makes the bytes survive a power failure.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.file.as_file().sync_data().map_err(|error| StoreError::at(self.file.path(), error))
+    }
+
+    /// Gives the file its name, replacing what has it.
+    pub(crate) fn persist(self, path: &Path) -> Result<File, StoreError> {
+        self.file.persist(path).map_err(|error| StoreError::at(path, error.error))
+    }
+}
+
+impl Write for TemporaryFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.as_file_mut().write(bytes) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(StoreError::at(self.file.path(), error).into())
+            }
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Removes the temporary files of processes that are gone: those that nobody holds locked.
+/// What cannot be looked at or removed stays; it is in nobody's way.
+pub(crate) fn remove_stale(layout: &Layout) {
+    let Ok(entries) = fs::read_dir(layout.temporary()) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let Ok(file) = File::open(&path) else { continue };
+        // The lock is held until the name is gone, so that a writer who comes now notices.
+        if file.try_lock().is_ok() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
