@@ -44,6 +44,7 @@ codes! {
     INVALID_RESOURCE "invalid-resource" Error Input "A text names no Kubernetes resource.";
     INVALID_URL "invalid-url" Error Input "A text is no URL that kic fetches.";
     INVALID_VERSION "invalid-version" Error Input "A text is no version.";
+    LAYER_CYCLE "layer-cycle" Error Input "Layers come after each other in a circle.";
     LOCK_NEWER "lock-newer" Error Input "The lock file was written by a newer kic.";
     MISSING_ARGUMENT "missing-argument" Error Input "A node lacks an argument that it must have.";
     MISSING_FORM "missing-form" Error Input "A node says its one thing in no way.";

@@ -1,1 +1,25 @@
-//! From tree to one closed, checked value: the schema of the language and its decoding. Sees the world only through World.
+//! From tree to one closed, checked value: the schema of the language, its decoding, and the lock.
+//!
+//! **Invariant:** nothing here sees the world but through [`World`]: no clock, no environment, no network. The
+//! same texts give the same [`Spec`].
+
+mod decode;
+mod image_source;
+mod lock;
+pub mod nodes;
+mod object;
+pub mod readiness;
+mod resolve;
+pub mod schema;
+mod spec;
+mod value;
+mod world;
+
+pub use image_source::{DiskFormat, ImageSource};
+pub use lock::{FetchPin, ImagePin, Lock};
+pub use resolve::{DEFAULT_PLATFORM, is_manifest_name, resolve, unreadable, url_file_name};
+pub use spec::{
+    Base, CachedImage, Compression, Content, Fetch, FileItem, Layer, LayerKind, ManifestItem, Registry, Spec,
+    Step,
+};
+pub use world::World;

@@ -1,0 +1,239 @@
+use std::collections::BTreeMap;
+
+use kic_base::{Digest, Epoch, ImageReference, Platform, Source, Span};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_syntax::{Node, Plain, Value};
+
+/// The version of the lock's form that this kic writes.
+const VERSION: i128 = 1;
+
+/// What the language cannot resolve without the network, by digest: `kic.lock`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// The encoder epoch that the image is built with.
+    pub epoch: Epoch,
+    /// What each image reference stood for, by the reference written out in full.
+    pub images: BTreeMap<ImageReference, ImagePin>,
+    /// What each URL gave.
+    pub fetches: BTreeMap<String, FetchPin>,
+}
+
+/// What an image reference stood for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePin {
+    /// The digest of the index, or of the manifest where the registry has no index.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The manifests of the platforms that were asked for. For an image without index, its one manifest under
+    /// its own platform.
+    pub platforms: BTreeMap<Platform, Digest>,
+}
+
+/// What a URL gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchPin {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+impl Default for Lock {
+    fn default() -> Self {
+        Self { epoch: Epoch::CURRENT, images: BTreeMap::new(), fetches: BTreeMap::new() }
+    }
+}
+
+impl Lock {
+    /// Reads a lock.
+    ///
+    /// # Errors
+    /// `invalid-lock` and `lock-newer`, and what the text has of KDL's own errors.
+    pub fn parse(source: &Source) -> Result<Self, Diagnostics> {
+        let (file, mut diagnostics) = kic_syntax::parse(source);
+        if diagnostics.has_errors() {
+            return Err(diagnostics);
+        }
+        let mut lock = Self::default();
+        let invalid = |span: &Span, text: &str| {
+            Diagnostic::new(&code::INVALID_LOCK, format!("`{}` is not a lock that kic wrote", source.name()))
+                .at(span, text)
+                .help("restore it from version control, or delete it and run `kic lock` to resolve everything anew")
+        };
+        let [node] = file.nodes.as_slice() else {
+            return Err(invalid(&source.span(0..0), "expected one `lock` node").into());
+        };
+        if node.name.value != "lock" {
+            return Err(invalid(&node.name.span, "expected one `lock` node").into());
+        }
+        match integer(node, "version") {
+            Some(VERSION) => {}
+            Some(newer) if newer > VERSION => {
+                return Err(Diagnostic::new(
+                    &code::LOCK_NEWER,
+                    format!("the lock has version {newer}, and this kic reads {VERSION}"),
+                )
+                .at(&node.head(), "")
+                .help("use the kic that wrote it, or a newer one")
+                .into());
+            }
+            _ => return Err(invalid(&node.head(), "expected `version=1`").into()),
+        }
+        match integer(node, "epoch").and_then(|number| u32::try_from(number).ok()) {
+            Some(number) => match Epoch::from_number(number) {
+                Some(epoch) => lock.epoch = epoch,
+                None => {
+                    return Err(Diagnostic::new(
+                        &code::LOCK_NEWER,
+                        format!("this kic cannot build encoder epoch {number}"),
+                    )
+                    .at(&node.head(), "")
+                    .help("use the kic that wrote the lock, or a newer one")
+                    .into());
+                }
+            },
+            None => return Err(invalid(&node.head(), "expected `epoch=…`").into()),
+        }
+        for child in node.children() {
+            let read = match child.name.value.as_str() {
+                "image" => {
+                    read_image(child).is_some_and(|(name, pin)| lock.images.insert(name, pin).is_none())
+                }
+                "fetch" => {
+                    read_fetch(child).is_some_and(|(url, pin)| lock.fetches.insert(url, pin).is_none())
+                }
+                _ => false,
+            };
+            if !read {
+                diagnostics.push(invalid(&child.span, "this entry is not well formed, or stands twice"));
+            }
+        }
+        diagnostics.or(lock).map(|(lock, _)| lock)
+    }
+
+    /// The text of `kic.lock`: one line a pin, sorted, made to be read in a diff.
+    pub fn to_text(&self) -> String {
+        let mut children = Vec::new();
+        for (url, pin) in &self.fetches {
+            children.push(
+                Plain::new("fetch")
+                    .argument(Value::String(url.clone()))
+                    .property("sha256", Value::String(pin.sha256.hex()))
+                    .property("size", Value::Integer(pin.size.into())),
+            );
+        }
+        for (reference, pin) in &self.images {
+            let platforms = pin.platforms.iter().map(|(platform, digest)| {
+                Plain::new("platform")
+                    .argument(Value::String(platform.to_string()))
+                    .property("digest", Value::String(digest.to_string()))
+            });
+            children.push(
+                Plain::new("image")
+                    .argument(Value::String(reference.to_string()))
+                    .property("digest", Value::String(pin.digest.to_string()))
+                    .property("media-type", Value::String(pin.media_type.clone()))
+                    .property("size", Value::Integer(pin.size.into()))
+                    .children(platforms),
+            );
+        }
+        let lock = Plain::new("lock")
+            .property("version", Value::Integer(VERSION))
+            .property("epoch", Value::Integer(self.epoch.number().into()))
+            .children(children);
+        format!(
+            "// Written by kic: what every tag and URL stood for. Commit it; `kic lock --update` moves it.\n{lock}"
+        )
+    }
+}
+
+fn integer(node: &Node, name: &str) -> Option<i128> {
+    match node.property(name)?.value {
+        Value::Integer(number) => Some(number),
+        _ => None,
+    }
+}
+
+fn text<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
+    match &node.property(name)?.value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn first_argument(node: &Node) -> Option<&str> {
+    match &node.arguments().next()?.value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn read_image(node: &Node) -> Option<(ImageReference, ImagePin)> {
+    let reference: ImageReference = first_argument(node)?.parse().ok()?;
+    let mut platforms = BTreeMap::new();
+    for child in node.children() {
+        if child.name.value != "platform" {
+            return None;
+        }
+        let digest = text(child, "digest")?.parse().ok()?;
+        if platforms.insert(first_argument(child)?.parse().ok()?, digest).is_some() {
+            return None;
+        }
+    }
+    let pin = ImagePin {
+        digest: text(node, "digest")?.parse().ok()?,
+        media_type: text(node, "media-type")?.to_owned(),
+        size: integer(node, "size")?.try_into().ok()?,
+        platforms,
+    };
+    Some((reference, pin))
+}
+
+fn read_fetch(node: &Node) -> Option<(String, FetchPin)> {
+    let pin = FetchPin {
+        sha256: Digest::from_hex(text(node, "sha256")?).ok()?,
+        size: integer(node, "size")?.try_into().ok()?,
+    };
+    Some((first_argument(node)?.to_owned(), pin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_reads_back_what_was_written() {
+        let mut lock = Lock::default();
+        let digest = Digest::of(b"x");
+        let platforms = BTreeMap::from([("linux/amd64".parse().unwrap(), Digest::of(b"y"))]);
+        let pin = ImagePin { digest, media_type: "application/x".into(), size: 7, platforms };
+        lock.images.insert("nginx".parse().unwrap(), pin);
+        lock.fetches.insert("https://e.com/a\"b".into(), FetchPin { sha256: digest, size: u64::MAX });
+        let text = lock.to_text();
+        assert_eq!(Lock::parse(&Source::new("kic.lock", text.clone())), Ok(lock), "{text}");
+    }
+
+    #[test]
+    fn damaged_and_newer_locks_are_refused() {
+        let codes = |text: &str| match Lock::parse(&Source::new("kic.lock", text)) {
+            Ok(_) => Vec::new(),
+            Err(diagnostics) => diagnostics.iter().map(|diagnostic| diagnostic.code.name).collect(),
+        };
+        assert_eq!(codes("lock version=1 epoch=1"), Vec::<&str>::new());
+        assert_eq!(codes("lock version=2 epoch=1"), ["lock-newer"]);
+        assert_eq!(codes("lock version=1 epoch=99"), ["lock-newer"]);
+        for text in [
+            "",
+            "lock",
+            "other version=1 epoch=1",
+            "lock version=1 epoch=1 { image nginx; }",
+            "lock version=1 epoch=1 { fetch \"https://e.com\" sha256=\"00\" size=1; }",
+            "lock version=1 epoch=1 { unknown; }",
+        ] {
+            assert_eq!(codes(text), ["invalid-lock"], "{text}");
+        }
+    }
+}

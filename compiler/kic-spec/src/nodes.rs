@@ -1,0 +1,437 @@
+//! Every node of the language, declared once.
+
+use crate::schema::{Argument, Children, Count, NodeSchema, Occurs, Property, Type};
+
+const fn argument(name: &'static str, value: Type, doc: &'static str) -> Argument {
+    Argument { name, value, count: Count::One, doc }
+}
+
+const fn some(name: &'static str, value: Type, doc: &'static str) -> Argument {
+    Argument { name, value, count: Count::Some, doc }
+}
+
+const fn optional(name: &'static str, value: Type, doc: &'static str) -> Argument {
+    Argument { name, value, count: Count::Optional, doc }
+}
+
+const fn property(name: &'static str, value: Type, doc: &'static str) -> Property {
+    Property { name, value, required: false, doc }
+}
+
+const fn required(name: &'static str, value: Type, doc: &'static str) -> Property {
+    Property { name, value, required: true, doc }
+}
+
+const NAMESPACE: Property =
+    property("namespace", Type::Text, "The namespace to look in; the default one when left out.");
+const TIMEOUT: Property =
+    property("timeout", Type::Duration, "How long to wait; the layer's timeout when left out.");
+const AFTER: Property =
+    property("after", Type::Name, "The name of a layer that must be built, and launched, before this one.");
+
+/// The root of a spec.
+pub static CLUSTER: NodeSchema = NodeSchema {
+    name: "cluster",
+    doc: "Describes one cluster image.",
+    arguments: &[argument("NAME", Type::Name, "The name of the cluster image.")],
+    properties: &[property(
+        "version",
+        Type::Version,
+        "Its version, which is the tag of the image; `latest` when left out.",
+    )],
+    children: Children::Nodes(&[
+        &PLATFORM,
+        &BASE,
+        &LABEL,
+        &COMPRESSION,
+        &FILES,
+        &MANIFESTS,
+        &REGISTRY,
+        &POLICIES,
+        &READINESS,
+        &LAUNCH,
+    ]),
+    occurs: Occurs::Once,
+    example: "cluster \"shop\" version=\"v1\" {\n    base scratch\n}",
+};
+
+static PLATFORM: NodeSchema = NodeSchema {
+    name: "platform",
+    doc: "Names the platforms that the image is built for; `linux/amd64` when left out. With several, the output is an image index.",
+    arguments: &[some("PLATFORM", Type::Platform, "A platform.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Optional,
+    example: "platform \"linux/amd64\" \"linux/arm64\"",
+};
+
+static BASE: NodeSchema = NodeSchema {
+    name: "base",
+    doc: "Names the image whose layers come first, byte for byte: an image, `scratch`, another spec, or an image on disk.",
+    arguments: &[optional(
+        "IMAGE",
+        Type::Image,
+        "An image reference, `scratch`, or `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`.",
+    )],
+    properties: &[
+        property("spec", Type::Path, "Another spec, which is compiled first."),
+        property("oci", Type::Path, "An OCI layout (a folder) or archive (a file) on disk."),
+    ],
+    children: Children::None,
+    occurs: Occurs::Once,
+    example: "base \"registry.example.com/kubernetes:v1.19.8\"",
+};
+
+static LABEL: NodeSchema = NodeSchema {
+    name: "label",
+    doc: "Adds a label to the image's configuration.",
+    arguments: &[
+        argument("NAME", Type::Text, "The label's name."),
+        argument("VALUE", Type::Text, "Its value."),
+    ],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "label \"org.opencontainers.image.vendor\" \"Example\"",
+};
+
+static COMPRESSION: NodeSchema = NodeSchema {
+    name: "compression",
+    doc: "Says how the layers that kic builds are compressed; `zstd` when left out. Cached blobs are never compressed again.",
+    arguments: &[argument("METHOD", Type::Choice(&["zstd", "gzip", "none"]), "`zstd`, `gzip` or `none`.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Optional,
+    example: "compression \"gzip\"",
+};
+
+static FILES: NodeSchema = NodeSchema {
+    name: "files",
+    doc: "A layer of files for the root file system of the cluster's machines.",
+    arguments: &[argument("NAME", Type::Name, "The layer's name.")],
+    properties: &[AFTER],
+    children: Children::Nodes(&[&COPY, &TEXT, &FILES_FETCH]),
+    occurs: Occurs::Many,
+    example: "files \"settings\" {\n    copy \"etc\" to=\"/etc\"\n}",
+};
+
+static COPY: NodeSchema = NodeSchema {
+    name: "copy",
+    doc: "Copies a file, or what is in a folder, into the image. Symbolic links stay links; a file is executable when its owner may execute it.",
+    arguments: &[argument("SOURCE", Type::Path, "A file or folder.")],
+    properties: &[
+        property(
+            "to",
+            Type::ImagePath,
+            "Where it goes: a file's own path, or a folder when it ends with `/` or the source is a folder; `/` when left out.",
+        ),
+        property(
+            "mode",
+            Type::Mode,
+            "The permission bits of every file copied; 0644, or 0755 for executable ones, when left out.",
+        ),
+        property(
+            "exclude",
+            Type::Text,
+            "A glob of paths below the source to leave out; `exclude` nodes inside add more.",
+        ),
+    ],
+    children: Children::Nodes(&[&COPY_EXCLUDE]),
+    occurs: Occurs::Many,
+    example: "copy \"etc\" to=\"/etc\" exclude=\"*.md\"",
+};
+
+static COPY_EXCLUDE: NodeSchema = NodeSchema {
+    name: "exclude",
+    doc: "Leaves out what matches a glob: `*` within a name, `**` across folders. A glob without `/` matches in every folder.",
+    arguments: &[some("GLOB", Type::Text, "A glob of paths below the source.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "copy \"etc\" { exclude \"*.md\" \"test/**\"; }",
+};
+
+static TEXT: NodeSchema = NodeSchema {
+    name: "text",
+    doc: "Writes a file with this text.",
+    arguments: &[
+        argument("PATH", Type::ImagePath, "The file's path."),
+        argument("TEXT", Type::Text, "Its text, as it stands."),
+    ],
+    properties: &[property("mode", Type::Mode, "Its permission bits; 0644 when left out.")],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "text \"/etc/motd\" \"Welcome\\n\"",
+};
+
+static FILES_FETCH: NodeSchema = NodeSchema {
+    name: "fetch",
+    doc: "Downloads a file into the image.",
+    arguments: &[argument("URL", Type::Url, "Where it is.")],
+    properties: &[
+        property("sha256", Type::Checksum, "Its checksum; pinned in the lock when left out."),
+        required("to", Type::ImagePath, "Its path; a folder when it ends with `/`."),
+        property("mode", Type::Mode, "Its permission bits; 0644 when left out."),
+    ],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "fetch \"https://example.com/tool\" to=\"/usr/local/bin/\" mode=\"0755\"",
+};
+
+static MANIFESTS: NodeSchema = NodeSchema {
+    name: "manifests",
+    doc: "A layer of Kubernetes objects.",
+    arguments: &[argument("NAME", Type::Name, "The layer's name.")],
+    properties: &[property("namespace", Type::Name, "The namespace of objects that name none."), AFTER],
+    children: Children::Nodes(&[&FILE, &FETCH, &OBJECT]),
+    occurs: Occurs::Many,
+    example: "manifests \"shop\" namespace=\"shop\" {\n    file \"etc/shop.yaml\"\n}",
+};
+
+static POLICIES: NodeSchema = NodeSchema {
+    name: "policies",
+    doc: "A layer of admission policies, applied after the engine that serves them is ready.",
+    arguments: &[argument("NAME", Type::Name, "The layer's name.")],
+    properties: &[property("namespace", Type::Name, "The namespace of objects that name none."), AFTER],
+    children: Children::Nodes(&[&FILE, &FETCH, &OBJECT]),
+    occurs: Occurs::Many,
+    example: "policies \"redirect\" {\n    file \"etc/redirect-registry.yaml\"\n}",
+};
+
+static FILE: NodeSchema = NodeSchema {
+    name: "file",
+    doc: "A file of objects in YAML or JSON, or a folder of such files, in the order of their names.",
+    arguments: &[argument("SOURCE", Type::Path, "A `.yaml`, `.yml` or `.json` file, or a folder of them.")],
+    properties: &[property("as", Type::Text, "The file's name in the layer; its own when left out.")],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "file \"etc/shop.yaml\"",
+};
+
+static FETCH: NodeSchema = NodeSchema {
+    name: "fetch",
+    doc: "Downloads a file of objects.",
+    arguments: &[argument("URL", Type::Url, "Where it is.")],
+    properties: &[
+        property("sha256", Type::Checksum, "Its checksum; pinned in the lock when left out."),
+        property("as", Type::Text, "The file's name in the layer; the last part of the URL when left out."),
+    ],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "fetch \"https://example.com/install.yaml\" sha256=\"…\"",
+};
+
+static OBJECT: NodeSchema = NodeSchema {
+    name: "object",
+    doc: "One object, its fields as nodes (JSON-in-KDL 4).",
+    arguments: &[argument("KIND", Type::Kind, "`VERSION/KIND` or `GROUP/VERSION/KIND`.")],
+    properties: &[
+        required("name", Type::Text, "Its name."),
+        property("namespace", Type::Name, "Its namespace."),
+    ],
+    children: Children::Data,
+    occurs: Occurs::Many,
+    example: "object \"v1/ConfigMap\" name=\"greeting\" {\n    data { text \"hello\"; }\n}",
+};
+
+static REGISTRY: NodeSchema = NodeSchema {
+    name: "registry",
+    doc: "The images that the cluster must find without the outside world, as the folder of a registry that answers as this host.",
+    arguments: &[argument("HOST", Type::Registry, "`HOST` or `HOST:PORT`, as nodes will ask for it.")],
+    properties: &[],
+    children: Children::Nodes(&[&DISCOVER, &IMAGE, &IMAGE_LIST, &EXCLUDE]),
+    occurs: Occurs::Many,
+    example: "registry \"sea.hub:5000\" {\n    discover\n    image \"docker.io/library/nginx:latest\"\n}",
+};
+
+static DISCOVER: NodeSchema = NodeSchema {
+    name: "discover",
+    doc: "Caches every image that the manifests, policies and commands of the spec name.",
+    arguments: &[],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Optional,
+    example: "discover",
+};
+
+static IMAGE: NodeSchema = NodeSchema {
+    name: "image",
+    doc: "Caches one image.",
+    arguments: &[argument(
+        "IMAGE",
+        Type::Image,
+        "An image reference, or `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`.",
+    )],
+    properties: &[
+        property(
+            "as",
+            Type::Reference,
+            "The name by which it answers; needed for an image on disk that names none.",
+        ),
+        property(
+            "short-names",
+            Type::Bool,
+            "Whether it also answers without its own registry's host; `#true` when left out.",
+        ),
+    ],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "image \"docker.io/library/nginx:latest\"",
+};
+
+static IMAGE_LIST: NodeSchema = NodeSchema {
+    name: "image-list",
+    doc: "Caches every image of a list: one reference a line, as in sealer's imageList; `#` begins a comment.",
+    arguments: &[argument("FILE", Type::Path, "The list.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "image-list \"imageList\"",
+};
+
+static EXCLUDE: NodeSchema = NodeSchema {
+    name: "exclude",
+    doc: "Leaves a discovered image out: the cluster is known to do without it, or to get it in another way.",
+    arguments: &[some("IMAGE", Type::Reference, "An image reference.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "exclude \"quay.io/example/debug:v1\"",
+};
+
+static READINESS: NodeSchema = NodeSchema {
+    name: "readiness",
+    doc: "A layer of checks that say when the cluster is ready, made in order.",
+    arguments: &[argument("NAME", Type::Name, "The layer's name.")],
+    properties: &[
+        property(
+            "timeout",
+            Type::Duration,
+            "The time limit of each check that has none of its own; `5m` when left out.",
+        ),
+        AFTER,
+    ],
+    children: Children::Nodes(&[&ROLLOUT, &CONDITION, &EXISTS, &ESTABLISHED, &JSONPATH, &HTTP, &COMMAND]),
+    occurs: Occurs::Many,
+    example: "readiness \"shop\" timeout=\"5m\" {\n    rollout \"deployment/shop\" namespace=\"shop\"\n}",
+};
+
+static ROLLOUT: NodeSchema = NodeSchema {
+    name: "rollout",
+    doc: "Waits until a Deployment, DaemonSet or StatefulSet is rolled out.",
+    arguments: &[argument("RESOURCE", Type::Resource, "What to wait for.")],
+    properties: &[NAMESPACE, TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "rollout \"deployment/shop\" namespace=\"shop\"",
+};
+
+static CONDITION: NodeSchema = NodeSchema {
+    name: "condition",
+    doc: "Waits until a condition in an object's status has a value.",
+    arguments: &[
+        argument("RESOURCE", Type::Resource, "What to wait for."),
+        argument("CONDITION", Type::Text, "The condition's type."),
+    ],
+    properties: &[property("status", Type::Text, "The value; `True` when left out."), NAMESPACE, TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "condition \"node/master\" \"Ready\"",
+};
+
+static EXISTS: NodeSchema = NodeSchema {
+    name: "exists",
+    doc: "Waits until an object exists.",
+    arguments: &[argument("RESOURCE", Type::Resource, "What to wait for.")],
+    properties: &[NAMESPACE, TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "exists \"secret/tls\" namespace=\"shop\"",
+};
+
+static ESTABLISHED: NodeSchema = NodeSchema {
+    name: "established",
+    doc: "Waits until custom resource definitions are established.",
+    arguments: &[some("CRD", Type::Text, "The name of a definition.")],
+    properties: &[TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "established \"clusterpolicies.kyverno.io\"",
+};
+
+static JSONPATH: NodeSchema = NodeSchema {
+    name: "jsonpath",
+    doc: "Waits until a field of an object has a value.",
+    arguments: &[
+        argument("RESOURCE", Type::Resource, "What to wait for."),
+        argument("PATH", Type::Text, "A kubectl JSONPath, such as `{.status.ready}`."),
+    ],
+    properties: &[required("equals", Type::Text, "The value."), NAMESPACE, TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "jsonpath \"clusterpolicy/redirect\" \"{.status.ready}\" equals=\"true\"",
+};
+
+static HTTP: NodeSchema = NodeSchema {
+    name: "http",
+    doc: "Waits until a URL answers with a status.",
+    arguments: &[argument("URL", Type::Url, "What to ask.")],
+    properties: &[
+        property("status", Type::HttpStatus, "The status; 200 when left out."),
+        property("insecure", Type::Bool, "Whether any TLS certificate will do; `#false` when left out."),
+        TIMEOUT,
+    ],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "http \"https://sea.hub:5000/v2/\" insecure=#true",
+};
+
+static COMMAND: NodeSchema = NodeSchema {
+    name: "command",
+    doc: "Waits until a shell command succeeds.",
+    arguments: &[argument("COMMAND", Type::Text, "The command, as `sh -c` takes it.")],
+    properties: &[TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "command \"test -f /etc/kubernetes/admin.conf\"",
+};
+
+static LAUNCH: NodeSchema = NodeSchema {
+    name: "launch",
+    doc: "The ordered steps of a start. Left out, they follow from the layers: manifests, their readiness, policies, theirs.",
+    arguments: &[],
+    properties: &[],
+    children: Children::Nodes(&[&APPLY, &WAIT, &RUN]),
+    occurs: Occurs::Optional,
+    example: "launch {\n    apply \"shop\"\n    wait \"shop\"\n}",
+};
+
+static APPLY: NodeSchema = NodeSchema {
+    name: "apply",
+    doc: "Applies the objects of a manifests or policies layer.",
+    arguments: &[argument("NAME", Type::Name, "The layer's name.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "apply \"shop\"",
+};
+
+static WAIT: NodeSchema = NodeSchema {
+    name: "wait",
+    doc: "Waits until the checks of a readiness layer pass.",
+    arguments: &[argument("NAME", Type::Name, "The layer's name.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "wait \"shop\"",
+};
+
+static RUN: NodeSchema = NodeSchema {
+    name: "run",
+    doc: "Runs a shell command on the first control-plane machine.",
+    arguments: &[argument("COMMAND", Type::Text, "The command, as `sh -c` takes it.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "run \"kubectl run nginx --image=nginx:latest\"",
+};

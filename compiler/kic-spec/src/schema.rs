@@ -1,0 +1,151 @@
+//! How a node of the language is declared: its arguments, properties, children and documentation, as data.
+//!
+//! The declarations themselves are in [`crate::nodes`]. Decoding, suggestions for unknown names and the
+//! book's reference all come from them, so they cannot disagree.
+
+/// One kind of node.
+#[derive(Debug)]
+pub struct NodeSchema {
+    /// Its name, such as `rollout`.
+    pub name: &'static str,
+    /// One sentence on what it says.
+    pub doc: &'static str,
+    /// Its arguments, in order.
+    pub arguments: &'static [Argument],
+    /// Its properties, in the order in which they are documented.
+    pub properties: &'static [Property],
+    /// What may stand inside it.
+    pub children: Children,
+    /// How often it may stand in its parent.
+    pub occurs: Occurs,
+    /// One line or block that shows it.
+    pub example: &'static str,
+}
+
+/// A positional value.
+#[derive(Debug)]
+pub struct Argument {
+    /// What documentation and diagnostics call it, in upper case.
+    pub name: &'static str,
+    /// What it may be.
+    pub value: Type,
+    /// How many of it there may be.
+    pub count: Count,
+    /// One sentence on what it says.
+    pub doc: &'static str,
+}
+
+/// A named value.
+#[derive(Debug)]
+pub struct Property {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub value: Type,
+    /// Whether the node must have it.
+    pub required: bool,
+    /// One sentence on what it says, with its default.
+    pub doc: &'static str,
+}
+
+/// How many values an argument takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// None or one.
+    Optional,
+    /// Exactly one.
+    One,
+    /// One or more; only the last argument of a node is.
+    Some,
+}
+
+/// How often a node may stand in its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occurs {
+    /// Exactly once.
+    Once,
+    /// At most once.
+    Optional,
+    /// Any number of times.
+    Many,
+}
+
+/// What may stand inside a node.
+#[derive(Debug)]
+pub enum Children {
+    /// Nothing.
+    None,
+    /// These nodes.
+    Nodes(&'static [&'static NodeSchema]),
+    /// Any data, as JSON-in-KDL.
+    Data,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// Any text.
+    Text,
+    /// A name in lower case: letters, digits and `-`, at most 63 characters (RFC 1123).
+    Name,
+    /// A version: letters, digits, `.`, `_`, `+` and `-`; it may serve as an image's tag.
+    Version,
+    /// `#true` or `#false`.
+    Bool,
+    /// A path of the machine that compiles, relative to the file that says it.
+    Path,
+    /// A path in the cluster image's root file system.
+    ImagePath,
+    /// A time span: a number and `ms`, `s`, `m` or `h`, or several of them, such as `1m30s`.
+    Duration,
+    /// Permission bits as octal text, such as `"0644"`.
+    Mode,
+    /// `HOST` or `HOST:PORT`.
+    Registry,
+    /// An image in a registry, or `oci:DIR`, `oci-archive:FILE` or `docker-archive:FILE`.
+    Image,
+    /// A reference of an image in a registry.
+    Reference,
+    /// `OS/ARCHITECTURE` or `OS/ARCHITECTURE/VARIANT`.
+    Platform,
+    /// An `http://` or `https://` URL.
+    Url,
+    /// 64 hexadecimal digits, with `sha256:` before them or not.
+    Checksum,
+    /// `KIND/NAME` as kubectl takes it, such as `deployment/shop`.
+    Resource,
+    /// `VERSION/KIND` or `GROUP/VERSION/KIND`, such as `v1/ConfigMap` or `apps/v1/Deployment`.
+    Kind,
+    /// A whole number from 100 to 599: the status of an HTTP answer.
+    HttpStatus,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+impl Type {
+    /// What a value of this type is called in a sentence, with its article.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "a text".into(),
+            Self::Name => "a name".into(),
+            Self::Version => "a version".into(),
+            Self::Bool => "`#true` or `#false`".into(),
+            Self::Path => "a path".into(),
+            Self::ImagePath => "a path in the image".into(),
+            Self::Duration => "a duration such as `5m`".into(),
+            Self::Mode => "a file mode such as `\"0644\"`".into(),
+            Self::Registry => "a registry host".into(),
+            Self::Image | Self::Reference => "an image reference".into(),
+            Self::Platform => "a platform such as `linux/amd64`".into(),
+            Self::Url => "a URL".into(),
+            Self::Checksum => "a SHA-256 checksum".into(),
+            Self::Resource => "a resource such as `deployment/shop`".into(),
+            Self::Kind => "a kind such as `v1/ConfigMap`".into(),
+            Self::HttpStatus => "an HTTP status from 100 to 599".into(),
+            Self::Choice(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+                format!("one of {}", words.join(", "))
+            }
+        }
+    }
+}
