@@ -1,0 +1,45 @@
+
+# await SECONDS INTERVAL DESCRIPTION CHECK…: tries the check until it passes, or its time is over.
+await() {
+    limit=$1 interval=$2 what=$3
+    shift 3
+    say "waiting for $what (at most $limit s)"
+    elapsed=0 shown=
+    before=$(date +%s)
+    while :; do
+        left=$((limit - elapsed))
+        [ "$left" -ge 1 ] || left=1
+        try_seconds=30 watch_seconds=5
+        [ "$left" -ge 30 ] || try_seconds=$left
+        [ "$left" -ge 5 ] || watch_seconds=$left
+        "$@" >"$scratch/said" 2>&1
+        result=$?
+        now=$(date +%s)
+        step=$((now - before))
+        before=$now
+        # A step that no try can take is a clock that was set meanwhile.
+        if [ "$step" -lt 0 ] || [ "$step" -gt $((left + interval + 10)) ]; then
+            step=$interval
+        fi
+        elapsed=$((elapsed + step))
+        if [ "$result" -eq 0 ]; then
+            say "ready after $elapsed s: $what"
+            return
+        fi
+        reason=$(tail -c 4000 "$scratch/said" | tail -n 20 | tr -d '\000-\010\013-\037\177')
+        [ -n "$reason" ] || reason="exit status $result, and not a word"
+        if [ "$elapsed" -ge "$limit" ]; then
+            say "NOT READY after $elapsed s: $what"
+            printf '%s\n' "$reason" | sed 's/^/    /' >&2
+            exit 1
+        fi
+        if [ "$reason" != "$shown" ]; then
+            shown=$reason
+            say "not yet: $what"
+            printf '%s\n' "$reason" | sed 's/^/    /' >&2
+        fi
+        left=$((limit - elapsed))
+        [ "$interval" -le "$left" ] || interval=$left
+        sleep "$interval"
+    done
+}

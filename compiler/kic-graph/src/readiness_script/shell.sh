@@ -1,0 +1,5 @@
+
+# shell COMMAND
+shell() {
+    limited "$left" sh -c "$1"
+}
