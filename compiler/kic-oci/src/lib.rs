@@ -1,3 +1,4 @@
 //! Descriptors, manifests, layers, layouts, archives, unpacking and validation.
 
+pub mod layer;
 pub mod model;

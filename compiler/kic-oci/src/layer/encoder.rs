@@ -1,0 +1,177 @@
+use std::io::{self, Write};
+
+use flate2::GzBuilder;
+use flate2::write::GzEncoder;
+use kic_base::{Digest, Epoch, Sha256};
+
+use super::LayerError;
+use super::frames::{FrameSettings, Frames};
+use crate::model::media_types;
+
+/// How a layer is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Compression {
+    /// `application/vnd.oci.image.layer.v1.tar+zstd`.
+    Zstd,
+    /// `application/vnd.oci.image.layer.v1.tar+gzip`.
+    Gzip,
+    /// `application/vnd.oci.image.layer.v1.tar`.
+    None,
+}
+
+/// What a layer is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerDigests {
+    /// Digest of the layer's bytes.
+    pub digest: Digest,
+    /// Size of the layer in bytes.
+    pub size: u64,
+    /// Digest of its tar, uncompressed: the `diff_id` of the configuration.
+    pub diff_id: Digest,
+    /// Size of its tar in bytes.
+    pub diff_size: u64,
+}
+
+impl Compression {
+    /// The media type of a layer so packed.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Zstd => media_types::OCI_LAYER_ZSTD,
+            Self::Gzip => media_types::OCI_LAYER_GZIP,
+            Self::None => media_types::OCI_LAYER,
+        }
+    }
+}
+
+/// What an epoch fixes of the compression.
+struct Settings {
+    frames: FrameSettings,
+    gzip_level: u32,
+}
+
+/// From tar bytes to hashed, compressed bytes in `W`. Each byte is hashed once before the compression and
+/// once after it; once in all where there is none.
+pub(super) struct Encoder<W: Write> {
+    stage: Stage<W>,
+    /// Tar bytes that wait; whole, they go to the compression in pieces that are always of the same size.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// The digest of the tar; nothing where the output is the tar.
+    diff: Option<Sha256>,
+    diff_size: u64,
+}
+
+enum Stage<W: Write> {
+    Plain(HashingWriter<W>),
+    Gzip(GzEncoder<HashingWriter<W>>),
+    Zstd(HashingWriter<W>, Frames),
+}
+
+struct HashingWriter<W> {
+    inner: W,
+    hasher: Sha256,
+    size: u64,
+}
+
+/// The pieces in which tar bytes go on where the compression has none of its own.
+const PIECE: usize = 128 << 10;
+
+impl Settings {
+    fn of(epoch: Epoch) -> Self {
+        // Epoch 1 is the only one so far; the next one makes this a `match` on its number.
+        debug_assert_eq!(epoch.number(), 1);
+        Self { frames: FrameSettings { level: 3, workers: 1, content: 4 << 20 }, gzip_level: 6 }
+    }
+}
+
+impl<W: Write> Encoder<W> {
+    pub fn new(out: W, epoch: Epoch, compression: Compression, threads: usize) -> Result<Self, LayerError> {
+        let settings = Settings::of(epoch);
+        let out = HashingWriter { inner: out, hasher: Sha256::new(), size: 0 };
+        let (stage, piece) = match compression {
+            Compression::None => (Stage::Plain(out), PIECE),
+            Compression::Gzip => {
+                let level = flate2::Compression::new(settings.gzip_level);
+                // 255: an unknown operating system.
+                (Stage::Gzip(GzBuilder::new().mtime(0).operating_system(255).write(out, level)), PIECE)
+            }
+            Compression::Zstd => {
+                (Stage::Zstd(out, Frames::new(settings.frames, threads)?), settings.frames.content)
+            }
+        };
+        let diff = (compression != Compression::None).then(Sha256::new);
+        Ok(Self { stage, buffer: vec![0; piece], filled: 0, diff, diff_size: 0 })
+    }
+
+    /// Where the next bytes go; never empty. [`Self::advance`] says how many came.
+    pub fn room(&mut self) -> Result<&mut [u8], LayerError> {
+        if self.filled == self.buffer.len() {
+            self.pass_on()?;
+        }
+        Ok(&mut self.buffer[self.filled..])
+    }
+
+    /// Takes the first `count` bytes of [`Self::room`].
+    pub fn advance(&mut self, count: usize) {
+        self.filled += count;
+    }
+
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), LayerError> {
+        while !bytes.is_empty() {
+            let room = self.room()?;
+            let count = room.len().min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            self.advance(count);
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> Result<(W, LayerDigests), LayerError> {
+        if self.filled > 0 {
+            self.pass_on()?;
+        }
+        let mut out = match self.stage {
+            Stage::Plain(out) => out,
+            Stage::Gzip(encoder) => encoder.finish().map_err(LayerError::Output)?,
+            Stage::Zstd(mut out, mut frames) => {
+                frames.finish(&mut out)?;
+                out
+            }
+        };
+        out.inner.flush().map_err(LayerError::Output)?;
+        let digest = out.hasher.finish();
+        let diff_id = self.diff.map_or(digest, Sha256::finish);
+        Ok((out.inner, LayerDigests { digest, size: out.size, diff_id, diff_size: self.diff_size }))
+    }
+
+    fn pass_on(&mut self) -> Result<(), LayerError> {
+        let bytes = &self.buffer[..self.filled];
+        if let Some(diff) = &mut self.diff {
+            diff.update(bytes);
+        }
+        self.diff_size += bytes.len() as u64;
+        match &mut self.stage {
+            Stage::Plain(out) => out.write_all(bytes).map_err(LayerError::Output)?,
+            Stage::Gzip(encoder) => encoder.write_all(bytes).map_err(LayerError::Output)?,
+            Stage::Zstd(out, frames) => {
+                self.buffer = frames.push(std::mem::take(&mut self.buffer), self.filled, out)?;
+            }
+        }
+        self.filled = 0;
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

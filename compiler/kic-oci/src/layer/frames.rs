@@ -1,0 +1,168 @@
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name, version_number};
+
+use super::LayerError;
+
+/// zstd 1.5.7, the version of epoch 1.
+const VERSION: u32 = 10_507;
+
+/// What decides the bytes of a frame, beside its content.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameSettings {
+    /// zstd's level.
+    pub level: i32,
+    /// zstd's own worker threads for one frame: without any zstd takes another path, with other bytes.
+    pub workers: u32,
+    /// How many bytes a frame holds; the last one holds the rest.
+    pub content: usize,
+}
+
+/// Independent zstd frames, compressed on several threads and written in order.
+///
+/// Memory: at most `threads` + 1 frames are under way, each with its content and its compressed bytes.
+pub(super) struct Frames {
+    settings: FrameSettings,
+    threads: usize,
+    pool: Option<Pool>,
+    /// The frames under way, oldest first.
+    pending: VecDeque<Receiver<Packed>>,
+    /// Buffers to use again.
+    spare: Vec<Vec<u8>>,
+}
+
+/// Threads that compress; they end when the sender of their jobs is dropped.
+struct Pool {
+    jobs: Sender<Job>,
+    queue: Arc<Mutex<Receiver<Job>>>,
+    threads: usize,
+}
+
+struct Job {
+    content: Vec<u8>,
+    length: usize,
+    done: SyncSender<Packed>,
+}
+
+struct Packed {
+    content: Vec<u8>,
+    frame: Result<Vec<u8>, LayerError>,
+}
+
+impl Frames {
+    /// Frames that are compressed on up to `threads` threads; on the caller's where that is one.
+    pub fn new(settings: FrameSettings, threads: usize) -> Result<Self, LayerError> {
+        if version_number() != VERSION {
+            return Err(LayerError::Compression("this build has another zstd than 1.5.7"));
+        }
+        Ok(Self { settings, threads, pool: None, pending: VecDeque::new(), spare: Vec::new() })
+    }
+
+    /// Takes the first `length` bytes of `content` as the next frame, and gives a buffer of the same size for
+    /// the one after. Writes the frames that are done, where too many are under way.
+    pub fn push(
+        &mut self,
+        content: Vec<u8>,
+        length: usize,
+        out: &mut impl Write,
+    ) -> Result<Vec<u8>, LayerError> {
+        if self.threads <= 1 {
+            let frame = compress(self.settings, &content[..length])?;
+            out.write_all(&frame).map_err(LayerError::Output)?;
+            return Ok(content);
+        }
+        if self.pending.len() > self.threads {
+            self.write_oldest(out)?;
+        }
+        let size = content.len();
+        let (done, receiver) = sync_channel(1);
+        self.pool()?
+            .jobs
+            .send(Job { content, length, done })
+            .map_err(|_| LayerError::Compression("its threads have ended"))?;
+        self.pending.push_back(receiver);
+        Ok(self.spare.pop().unwrap_or_else(|| vec![0; size]))
+    }
+
+    /// Writes all frames that are under way.
+    pub fn finish(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
+        while !self.pending.is_empty() {
+            self.write_oldest(out)?;
+        }
+        Ok(())
+    }
+
+    fn write_oldest(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
+        let Some(receiver) = self.pending.pop_front() else { return Ok(()) };
+        let packed = receiver.recv().map_err(|_| LayerError::Compression("a thread of it has ended"))?;
+        out.write_all(&packed.frame?).map_err(LayerError::Output)?;
+        self.spare.push(packed.content);
+        Ok(())
+    }
+
+    /// The threads, one more than before while there are more frames under way than threads.
+    fn pool(&mut self) -> Result<&Pool, LayerError> {
+        let pool = self.pool.get_or_insert_with(|| {
+            let (jobs, queue) = channel();
+            Pool { jobs, queue: Arc::new(Mutex::new(queue)), threads: 0 }
+        });
+        if pool.threads < self.threads && pool.threads <= self.pending.len() {
+            let (settings, queue) = (self.settings, Arc::clone(&pool.queue));
+            let started = thread::Builder::new().name("compress".to_owned()).spawn(move || {
+                loop {
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(Job { content, length, done }) = job else { return };
+                    let frame = compress(settings, &content[..length]);
+                    // The writer may have given up: then nobody waits for this frame.
+                    let _ = done.send(Packed { content, frame });
+                }
+            });
+            match started {
+                Ok(_) => pool.threads += 1,
+                // Fewer threads than asked for give the same bytes.
+                Err(_) if pool.threads > 0 => {}
+                Err(error) => return Err(LayerError::Output(error)),
+            }
+        }
+        Ok(pool)
+    }
+}
+
+/// One frame. A context of its own, so that nothing of other frames can reach its bytes.
+fn compress(settings: FrameSettings, content: &[u8]) -> Result<Vec<u8>, LayerError> {
+    let failed = |code| LayerError::Compression(get_error_name(code));
+    let mut context = CCtx::try_create().ok_or(LayerError::Compression("no memory is left"))?;
+    for parameter in [
+        CParameter::CompressionLevel(settings.level),
+        CParameter::NbWorkers(settings.workers),
+        CParameter::ChecksumFlag(true),
+        CParameter::ContentSizeFlag(true),
+        CParameter::DictIdFlag(false),
+    ] {
+        context.set_parameter(parameter).map_err(failed)?;
+    }
+    // The whole frame in one call: that pledges its size, and leaves no sizes of writes to depend on.
+    let mut frame = Vec::with_capacity(compress_bound(settings.content));
+    context.compress2(&mut frame, content).map_err(failed)?;
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_says_its_size_and_has_a_checksum_and_no_dictionary() {
+        let settings = FrameSettings { level: 3, workers: 1, content: 4 << 20 };
+        for length in [1, 1024, 600_000, 4 << 20] {
+            let frame = compress(settings, &vec![7; length]).unwrap();
+            let size = zstd::zstd_safe::get_frame_content_size(&frame).unwrap();
+            assert_eq!(size, Some(length as u64));
+            assert_eq!(frame[4] & 0b111, 0b100, "checksum flag on, no dictionary id");
+        }
+    }
+}

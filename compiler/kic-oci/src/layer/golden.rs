@@ -1,0 +1,137 @@
+//! The bytes of epoch 1, fixed: whoever changes one of these digests makes a new epoch.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+
+use kic_base::{Digest, Epoch};
+
+use super::{Compression, LayerDigests, LayerWriter};
+
+const DIFF_ID: &str = "sha256:9160f2fb740dd25eba4372158e152fbf2f49f628cdcbfaa77837d0a174ce304a";
+const GOLDEN: [(Compression, &str); 3] = [
+    (Compression::None, DIFF_ID),
+    (Compression::Gzip, "sha256:b6e9e631ca5023ba908e04d2c8fbd0076b3be484ad707c8ba9240dabce1e2a8b"),
+    (Compression::Zstd, "sha256:aa7d31662171976794ce4da57ce3b5adcad0de01d0cc77301bb23b51927818f1"),
+];
+
+/// Words in an order that looks random: compresses well, but not to nothing.
+fn text(length: usize) -> Vec<u8> {
+    const WORDS: [&str; 8] = ["cluster ", "image ", "layer\n", "registry ", "α ", "policy: ", "0x1f", "  - "];
+    let (mut state, mut out) = (1_u64, Vec::with_capacity(length + 16));
+    while out.len() < length {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        out.extend_from_slice(WORDS[(state >> 61) as usize].as_bytes());
+        if state >> 40 & 7 == 0 {
+            out.extend_from_slice(&state.to_le_bytes());
+        }
+    }
+    out.truncate(length);
+    out
+}
+
+/// Gives and takes at most `most` bytes at once.
+struct Pieces<T> {
+    inner: T,
+    most: usize,
+}
+
+impl<T: Read> Read for Pieces<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(self.most);
+        self.inner.read(&mut buffer[..count])
+    }
+}
+
+impl<T: Write> Write for Pieces<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(&bytes[..bytes.len().min(self.most)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn long_path() -> String {
+    format!("long/{}/ünïcode/{}", "d".repeat(200), "f".repeat(120))
+}
+
+fn write(compression: Compression, threads: usize, most: usize) -> (Vec<u8>, LayerDigests) {
+    let out = Pieces { inner: Vec::new(), most };
+    let mut layer =
+        LayerWriter::with_threads(out, Epoch::CURRENT, compression, 1_700_000_000, threads).unwrap();
+    let large = text((23 << 20) + 77);
+    layer.directory("etc", 0o755).unwrap();
+    layer.file("etc/empty", 0o600, 0, &mut io::empty()).unwrap();
+    layer.file("etc/large.yaml", 0o644, large.len() as u64, &mut Pieces { inner: &large[..], most }).unwrap();
+    layer.symlink("etc/link", "/usr/share/ünïcode").unwrap();
+    layer.hard_link("etc/other", "etc/empty").unwrap();
+    layer.file(&long_path(), 0o4755, 5, &mut Pieces { inner: &b"hello"[..], most }).unwrap();
+    layer.directory("tmp", 0o1777).unwrap();
+    let (out, digests) = layer.finish().unwrap();
+    (out.inner, digests)
+}
+
+#[test]
+fn the_bytes_are_the_golden_ones_for_any_threads_and_sizes_of_reads_and_writes() {
+    assert_eq!(zstd::zstd_safe::version_string(), "1.5.7");
+    for (compression, golden) in GOLDEN {
+        for (threads, most) in [(1, 1 << 20), (1, 1), (2, 4093), (8, 1 << 20), (3, usize::MAX)] {
+            let (bytes, digests) = write(compression, threads, most);
+            assert_eq!(digests.digest, Digest::of(&bytes), "{compression:?}");
+            assert_eq!(digests.size, bytes.len() as u64);
+            let found = (digests.digest.to_string(), digests.diff_id.to_string());
+            assert_eq!(found, (golden.into(), DIFF_ID.into()), "{compression:?} {threads} {most}");
+        }
+    }
+}
+
+#[test]
+fn other_tools_read_the_layer_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let tar_bytes = write(Compression::None, 1, usize::MAX).0;
+    for (compression, name) in [
+        (Compression::None, "layer.tar"),
+        (Compression::Gzip, "layer.tar.gz"),
+        (Compression::Zstd, "layer.tar.zst"),
+    ] {
+        fs::write(directory.path().join(name), write(compression, 2, usize::MAX).0).unwrap();
+    }
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(directory.path()).env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+        let Ok(output) = command.output() else {
+            eprintln!("SKIPPED: {program} is not installed, so it did not read the layer back");
+            return None;
+        };
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        Some(output.stdout)
+    };
+    for (program, arguments) in [("zstd", ["-dc", "layer.tar.zst"]), ("gzip", ["-dc", "layer.tar.gz"])] {
+        if let Some(unpacked) = run(program, &arguments) {
+            assert!(unpacked == tar_bytes, "{program} gives the tar");
+        }
+    }
+    let long = long_path();
+    let listing = "import tarfile\nfor e in tarfile.open('layer.tar', 'r:'):\n  print(e.name, '%o' % e.mode, e.size, e.uid, e.gid, e.uname, e.gname, int(e.mtime), e.type.decode(), e.linkname)";
+    if let Some(output) = run("python3", &["-X", "utf8", "-c", listing]) {
+        let large = (23 << 20) + 77;
+        let expected = format!(
+            "etc 755 0 0 0   1700000000 5 \netc/empty 600 0 0 0   1700000000 0 \netc/large.yaml 644 {large} 0 0   1700000000 0 \n\
+             etc/link 777 0 0 0   1700000000 2 /usr/share/ünïcode\netc/other 600 0 0 0   1700000000 1 etc/empty\n\
+             {long} 4755 5 0 0   1700000000 0 \ntmp 1777 0 0 0   1700000000 5 \n"
+        );
+        assert_eq!(String::from_utf8(output).unwrap(), expected);
+    }
+    for (program, arguments) in [
+        ("tar", vec!["-tf", "layer.tar.gz", "--quoting-style=literal"]),
+        ("bsdtar", vec!["-tf", "layer.tar.zst"]),
+    ] {
+        if let Some(output) = run(program, &arguments) {
+            let expected = format!("etc/\netc/empty\netc/large.yaml\netc/link\netc/other\n{long}\ntmp/\n");
+            assert_eq!(String::from_utf8(output).unwrap(), expected, "{program}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Layers as bytes: the reproducible writer, and the tar of one file around a blob that is elsewhere.
+//!
+//! The bytes of a layer are a function of its entries, the time stamp, the compression and the encoder epoch.
+//! **Invariant:** the sizes of reads and writes, the number of threads, the umask, the locale, the clock and the
+//! environment have no part in them. [`kic_base::Epoch`] lists what has.
+
+mod encoder;
+mod entry;
+mod error;
+mod frames;
+mod tar_header;
+mod writer;
+
+#[cfg(test)]
+mod golden;
+
+pub use encoder::{Compression, LayerDigests};
+pub use entry::{Entry, EntryKind};
+pub use error::LayerError;
+pub use tar_header::{embedded_file_header, embedded_file_trailer};
+pub use writer::LayerWriter;
