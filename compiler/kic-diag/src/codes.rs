@@ -25,11 +25,16 @@ macro_rules! codes {
 
 codes! {
     CONFLICTING_FORMS "conflicting-forms" Error Input "A node says one thing in two ways.";
+    CONFUSABLE_CHARACTER "confusable-character" Error Input "A character only looks like one that KDL knows.";
     DUPLICATE_LAYER "duplicate-layer" Error Input "Two layers of one kind have one name.";
     DUPLICATE_NODE "duplicate-node" Error Input "A node that may stand once stands twice.";
+    DUPLICATE_PATH "duplicate-path" Error Input "Two parts of a layer write one path.";
+    DUPLICATE_PROPERTY "duplicate-property" Error Input "A node has the same property twice.";
     EMPTY_LAYER "empty-layer" Warning Input "A layer holds nothing.";
     FILE_NOT_FOUND "file-not-found" Error Input "A file that the spec names does not exist.";
+    IMAGE_NOT_CACHED "image-not-cached" Error Input "An image that the cluster will ask for is in no registry cache.";
     INTERNAL "internal" Error Bug "Something that cannot happen did: a bug in kic.";
+    INVALID_CHARACTER "invalid-character" Error Input "A text holds a character that may not stand in one.";
     INVALID_CHECKSUM "invalid-checksum" Error Input "A text is no SHA-256 checksum.";
     INVALID_DURATION "invalid-duration" Error Input "A text is no duration.";
     INVALID_IMAGE "invalid-image" Error Input "A text is no image reference.";
@@ -37,22 +42,32 @@ codes! {
     INVALID_LOCK "invalid-lock" Error Input "The lock file is not one that kic wrote.";
     INVALID_MODE "invalid-mode" Error Input "A text is no file mode.";
     INVALID_NAME "invalid-name" Error Input "A text is no name of a cluster, layer or label.";
+    INVALID_NUMBER "invalid-number" Error Input "A number is misspelt or too large.";
     INVALID_OBJECT "invalid-object" Error Input "A Kubernetes object in KDL is not well formed.";
     INVALID_PATH "invalid-path" Error Input "A text is no path that may stand there.";
     INVALID_PLATFORM "invalid-platform" Error Input "A text is no platform.";
     INVALID_REGISTRY "invalid-registry" Error Input "A text is no registry host.";
     INVALID_RESOURCE "invalid-resource" Error Input "A text names no Kubernetes resource.";
+    INVALID_STRING "invalid-string" Error Input "A string is not written as KDL wants it.";
     INVALID_URL "invalid-url" Error Input "A text is no URL that kic fetches.";
     INVALID_VERSION "invalid-version" Error Input "A text is no version.";
+    KDL_1 "kdl-1" Error Input "The text, or a word of it, is KDL 1.";
     LAYER_CYCLE "layer-cycle" Error Input "Layers come after each other in a circle.";
     LOCK_NEWER "lock-newer" Error Input "The lock file was written by a newer kic.";
     MISSING_ARGUMENT "missing-argument" Error Input "A node lacks an argument that it must have.";
     MISSING_FORM "missing-form" Error Input "A node says its one thing in no way.";
     MISSING_NODE "missing-node" Error Input "A node lacks a child that it must have.";
     MISSING_PROPERTY "missing-property" Error Input "A node lacks a property that it must have.";
+    NAME_COLLISION "name-collision" Error Input "Two images would answer to one name with different content.";
+    NESTED_TOO_DEEP "nested-too-deep" Error Input "Blocks nest deeper than kic reads.";
     NOT_A_SPEC "not-a-spec" Error Input "The file holds no cluster node.";
+    PLATFORM_MISSING "platform-missing" Error Input "An image is not built for a platform that the spec asks for.";
+    RESERVED_PATH "reserved-path" Error Input "A file would stand where kic writes its own.";
     SPEC_CYCLE "spec-cycle" Error Input "A spec is, through its bases, its own base.";
     SYNTAX_ERROR "syntax-error" Error Input "The text is not well-formed KDL 2.";
+    TEXT_TOO_LARGE "text-too-large" Error Input "A text is longer than kic reads.";
+    TOO_MANY_LAYERS "too-many-layers" Error Input "The image would have more layers than container runtimes take.";
+    UNBALANCED_BRACE "unbalanced-brace" Error Input "A block is never closed, or a brace closes nothing.";
     UNEXPECTED_ARGUMENT "unexpected-argument" Error Input "A node has more arguments than it takes.";
     UNEXPECTED_CHILDREN "unexpected-children" Error Input "A node that takes no children has some.";
     UNKNOWN_ANNOTATION "unknown-annotation" Error Input "A value or node carries a type annotation that means nothing there.";
@@ -61,6 +76,8 @@ codes! {
     UNKNOWN_NODE "unknown-node" Error Input "A node has a name that means nothing where it stands.";
     UNKNOWN_PROPERTY "unknown-property" Error Input "A node has a property that means nothing on it.";
     UNREADABLE_FILE "unreadable-file" Error Environment "A file that the spec names cannot be read.";
+    UNTERMINATED_COMMENT "unterminated-comment" Error Input "A block comment is never closed.";
+    UNTERMINATED_STRING "unterminated-string" Error Input "A string is never closed.";
     WRONG_TYPE "wrong-type" Error Input "A value has another type than the one that its place takes.";
 }
 

@@ -1,73 +1,87 @@
-use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode, KdlValue};
-use kic_base::{Source, Span, Spanned};
+use std::ops::Range;
+
+use kic_base::Source;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 
-use crate::{Entry, File, Node, Value};
+use crate::character::{describe, is_disallowed};
+use crate::errors::Errors;
+use crate::grammar::Parser;
+use crate::{File, braces, lexer};
 
-/// Reads KDL 2. It never fails: there is always a tree, of as much as could be read, and the errors.
+/// The longest text that is read, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// Reads KDL 2. It never fails: there is always a tree, of as much as could be read, and the errors. A tree
+/// that comes with errors is good for completing a message, not for compiling it.
 pub fn parse(source: &Source) -> (File, Diagnostics) {
-    let mut diagnostics = Diagnostics::new();
-    let nodes = match source.text().parse::<KdlDocument>() {
-        Ok(document) => nodes(source, &document),
-        Err(error) => {
-            for one in error.diagnostics {
-                let span = source.span(one.span.offset()..one.span.offset() + one.span.len());
-                let message = one.message.unwrap_or_else(|| "this is not KDL".to_owned());
-                diagnostics.push(
-                    Diagnostic::new(&code::SYNTAX_ERROR, message)
-                        .at(&span, one.label.unwrap_or_default())
-                        .help_if(one.help),
-                );
-            }
-            Vec::new()
+    let text = source.text();
+    let empty = || File { source: source.clone(), nodes: Vec::new() };
+    if text.len() > LONGEST {
+        let message = format!("the text has {} bytes, and kic reads at most {LONGEST} (16 MiB)", text.len());
+        let error = Diagnostic::new(&code::TEXT_TOO_LARGE, message).at(&source.span(0..0), "it starts here");
+        return (
+            empty(),
+            error.help("put large contents into files of their own, and name those here").into(),
+        );
+    }
+    let mut errors = Errors::new(source);
+    if !check_characters(text, &mut errors) {
+        return (empty(), errors.finish(None));
+    }
+    let version_1 = version_1_marker(text);
+    let tokens = braces::balance(lexer::tokens(text, &mut errors), &mut errors);
+    let nodes = Parser::new(source, &tokens, &mut errors).document();
+    (File { source: source.clone(), nodes }, errors.finish(version_1))
+}
+
+/// Tells of characters that KDL allows nowhere. `false` when the text is not even text.
+fn check_characters(text: &str, errors: &mut Errors<'_>) -> bool {
+    let bytes = text.as_bytes();
+    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
+    if zeros > 1 && zeros >= bytes.len() / 3 {
+        errors.add(
+            &code::INVALID_CHARACTER,
+            0..1,
+            "this is no UTF-8 text: every other byte is zero, as in UTF-16, or it is a binary file",
+            "the text starts here",
+            "save the file as UTF-8",
+        );
+        return false;
+    }
+    let mut at = 0;
+    while at < bytes.len() {
+        // Only these bytes begin a character that is not allowed.
+        if !matches!(bytes[at], 0..=0x08 | 0x0e..=0x1f | 0x7f | 0xe2 | 0xef) {
+            at += 1;
+            continue;
         }
-    };
-    (File { source: source.clone(), nodes }, diagnostics)
-}
-
-fn nodes(source: &Source, document: &KdlDocument) -> Vec<Node> {
-    document.nodes().iter().map(|node| self::node(source, node)).collect()
-}
-
-fn node(source: &Source, node: &KdlNode) -> Node {
-    let range = node.span().offset()..node.span().offset() + node.span().len();
-    Node {
-        annotation: node.ty().map(|name| identifier(source, name)),
-        name: identifier(source, node.name()),
-        entries: node.entries().iter().map(|entry| self::entry(source, entry)).collect(),
-        children: node.children().map(|children| nodes(source, children)),
-        span: trimmed(source, range),
+        let start = at;
+        let Some(first) = text[at..].chars().next() else { break };
+        at += first.len_utf8();
+        if !is_disallowed(first) || (first == '\u{feff}' && start == 0) {
+            continue;
+        }
+        while let Some(c) = text[at..].chars().next().filter(|c| is_disallowed(*c)) {
+            at += c.len_utf8();
+        }
+        errors.add(
+            &code::INVALID_CHARACTER,
+            start..at,
+            format!("the character {} may not stand in a text", describe(first)),
+            "it is here, though nothing may show it",
+            format!("delete it; in a quoted string write `\\u{{{:x}}}`", u32::from(first)),
+        );
     }
+    true
 }
 
-fn entry(source: &Source, entry: &KdlEntry) -> Entry {
-    let span = trimmed(source, entry.span().offset()..entry.span().offset() + entry.span().len());
-    let length = entry.format().map_or(0, |format| format.value_repr.len());
-    let end = span.range().end;
-    Entry {
-        name: entry.name().map(|name| identifier(source, name)),
-        annotation: entry.ty().map(|name| identifier(source, name)),
-        value: match entry.value() {
-            KdlValue::String(text) => Value::String(text.clone()),
-            KdlValue::Integer(value) => Value::Integer(*value),
-            KdlValue::Float(value) => Value::Float(*value),
-            KdlValue::Bool(value) => Value::Bool(*value),
-            KdlValue::Null => Value::Null,
-        },
-        value_span: source.span(end.saturating_sub(length)..end),
-        span,
-    }
-}
-
-fn identifier(source: &Source, name: &KdlIdentifier) -> Spanned<String> {
-    let span = source.span(name.span().offset()..name.span().offset() + name.span().len());
-    Spanned::new(name.value().to_owned(), span)
-}
-
-fn trimmed(source: &Source, range: std::ops::Range<usize>) -> Span {
-    let span = source.span(range);
-    let text = span.text();
-    let start = span.range().start + (text.len() - text.trim_start().len());
-    let end = span.range().start + text.trim_end().trim_end_matches(';').trim_end().len();
-    source.span(start..end)
+/// Where the text says of itself that it is KDL 1: `/- kdl-version 1` before anything else.
+fn version_1_marker(text: &str) -> Option<Range<usize>> {
+    let body = text.trim_start_matches('\u{feff}');
+    let line = body.lines().next()?;
+    let mut words = line.strip_prefix("/-")?.split_whitespace();
+    let is_marker =
+        words.next() == Some("kdl-version") && words.next() == Some("1") && words.next().is_none();
+    let start = text.len() - body.len();
+    is_marker.then(|| start..start + line.trim_end().len())
 }
