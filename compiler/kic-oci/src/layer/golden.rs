@@ -8,12 +8,26 @@ use kic_base::{Digest, Epoch};
 
 use super::{Compression, LayerDigests, LayerWriter};
 
-const DIFF_ID: &str = "sha256:9160f2fb740dd25eba4372158e152fbf2f49f628cdcbfaa77837d0a174ce304a";
-const GOLDEN: [(Compression, &str); 3] = [
-    (Compression::None, DIFF_ID),
-    (Compression::Gzip, "sha256:b6e9e631ca5023ba908e04d2c8fbd0076b3be484ad707c8ba9240dabce1e2a8b"),
-    (Compression::Zstd, "sha256:aa7d31662171976794ce4da57ce3b5adcad0de01d0cc77301bb23b51927818f1"),
+/// Each with the digest of the layer whose large file is small, and of the one whose large file is large.
+const GOLDEN: [(Compression, &str, &str); 3] = [
+    (
+        Compression::None,
+        "600dee227256eb684f13c1d449399a1ea56e691dddd176e0834c25ecc0df8f61",
+        "9160f2fb740dd25eba4372158e152fbf2f49f628cdcbfaa77837d0a174ce304a",
+    ),
+    (
+        Compression::Gzip,
+        "91d1dd5a80081b3dc14bbebbb36a231fe04c236d93ed1cfabaec05265341f0b7",
+        "b6e9e631ca5023ba908e04d2c8fbd0076b3be484ad707c8ba9240dabce1e2a8b",
+    ),
+    (
+        Compression::Zstd,
+        "461e27d06c7678a46ccfc704c44ae5b70e3575e1559c032650b79bf09c4fff4c",
+        "aa7d31662171976794ce4da57ce3b5adcad0de01d0cc77301bb23b51927818f1",
+    ),
 ];
+const SMALL: usize = (4 << 20) + 77;
+const LARGE: usize = (23 << 20) + 77;
 
 /// Words in an order that looks random: compresses well, but not to nothing.
 fn text(length: usize) -> Vec<u8> {
@@ -57,14 +71,13 @@ fn long_path() -> String {
     format!("long/{}/ünïcode/{}", "d".repeat(200), "f".repeat(120))
 }
 
-fn write(compression: Compression, threads: usize, most: usize) -> (Vec<u8>, LayerDigests) {
+fn write(compression: Compression, large: &[u8], threads: usize, most: usize) -> (Vec<u8>, LayerDigests) {
     let out = Pieces { inner: Vec::new(), most };
     let mut layer =
         LayerWriter::with_threads(out, Epoch::CURRENT, compression, 1_700_000_000, threads).unwrap();
-    let large = text((23 << 20) + 77);
     layer.directory("etc", 0o755).unwrap();
     layer.file("etc/empty", 0o600, 0, &mut io::empty()).unwrap();
-    layer.file("etc/large.yaml", 0o644, large.len() as u64, &mut Pieces { inner: &large[..], most }).unwrap();
+    layer.file("etc/large.yaml", 0o644, large.len() as u64, &mut Pieces { inner: large, most }).unwrap();
     layer.symlink("etc/link", "/usr/share/ünïcode").unwrap();
     layer.hard_link("etc/other", "etc/empty").unwrap();
     layer.file(&long_path(), 0o4755, 5, &mut Pieces { inner: &b"hello"[..], most }).unwrap();
@@ -76,13 +89,27 @@ fn write(compression: Compression, threads: usize, most: usize) -> (Vec<u8>, Lay
 #[test]
 fn the_bytes_are_the_golden_ones_for_any_threads_and_sizes_of_reads_and_writes() {
     assert_eq!(zstd::zstd_safe::version_string(), "1.5.7");
-    for (compression, golden) in GOLDEN {
-        for (threads, most) in [(1, 1 << 20), (1, 1), (2, 4093), (8, 1 << 20), (3, usize::MAX)] {
-            let (bytes, digests) = write(compression, threads, most);
+    let (small, large) = (text(SMALL), text(LARGE));
+    let [(_, small_diff_id, large_diff_id), ..] = GOLDEN;
+    for (compression, small_golden, large_golden) in GOLDEN {
+        for (body, threads, most, golden, diff_id) in [
+            (&small, 1, usize::MAX, small_golden, small_diff_id),
+            (&small, 2, 1, small_golden, small_diff_id),
+            (&small, 8, 4093, small_golden, small_diff_id),
+            (&large, 1, 1 << 20, large_golden, large_diff_id),
+            (&large, 2, 4093, large_golden, large_diff_id),
+            (&large, 8, 1 << 20, large_golden, large_diff_id),
+        ] {
+            let (bytes, digests) = write(compression, body, threads, most);
             assert_eq!(digests.digest, Digest::of(&bytes), "{compression:?}");
             assert_eq!(digests.size, bytes.len() as u64);
-            let found = (digests.digest.to_string(), digests.diff_id.to_string());
-            assert_eq!(found, (golden.into(), DIFF_ID.into()), "{compression:?} {threads} {most}");
+            let found = (digests.digest.hex(), digests.diff_id.hex());
+            assert_eq!(
+                found,
+                (golden.into(), diff_id.into()),
+                "{compression:?} {} {threads} {most}",
+                body.len()
+            );
         }
     }
 }
@@ -90,13 +117,14 @@ fn the_bytes_are_the_golden_ones_for_any_threads_and_sizes_of_reads_and_writes()
 #[test]
 fn other_tools_read_the_layer_back() {
     let directory = tempfile::tempdir().unwrap();
-    let tar_bytes = write(Compression::None, 1, usize::MAX).0;
+    let large = text(SMALL);
+    let tar_bytes = write(Compression::None, &large, 1, usize::MAX).0;
     for (compression, name) in [
         (Compression::None, "layer.tar"),
         (Compression::Gzip, "layer.tar.gz"),
         (Compression::Zstd, "layer.tar.zst"),
     ] {
-        fs::write(directory.path().join(name), write(compression, 2, usize::MAX).0).unwrap();
+        fs::write(directory.path().join(name), write(compression, &large, 2, usize::MAX).0).unwrap();
     }
     let run = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);
@@ -117,7 +145,7 @@ fn other_tools_read_the_layer_back() {
     let long = long_path();
     let listing = "import tarfile\nfor e in tarfile.open('layer.tar', 'r:'):\n  print(e.name, '%o' % e.mode, e.size, e.uid, e.gid, e.uname, e.gname, int(e.mtime), e.type.decode(), e.linkname)";
     if let Some(output) = run("python3", &["-X", "utf8", "-c", listing]) {
-        let large = (23 << 20) + 77;
+        let large = SMALL;
         let expected = format!(
             "etc 755 0 0 0   1700000000 5 \netc/empty 600 0 0 0   1700000000 0 \netc/large.yaml 644 {large} 0 0   1700000000 0 \n\
              etc/link 777 0 0 0   1700000000 2 /usr/share/ünïcode\netc/other 600 0 0 0   1700000000 1 etc/empty\n\
