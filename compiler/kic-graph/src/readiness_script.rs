@@ -58,13 +58,15 @@ pub fn readiness_script(name: &str, checks: &[Check]) -> String {
     let uses_kubectl =
         |check: &Check| !matches!(check.what, CheckKind::Http { .. } | CheckKind::Command { .. });
     let mut required = String::new();
+    let mut settings = format!("\nname={}\n", quoted(&format!("wait-{}", one_line(name))));
     if checks.iter().any(uses_kubectl) {
+        settings.push_str("kubectl=${KUBECTL:-kubectl}\n");
         required.push_str("    needs \"$kubectl\"\n");
     }
     if checks.iter().any(|check| matches!(check.what, CheckKind::Http { .. })) {
         required.push_str("    needs curl wget\n");
     }
-    let _ = writeln!(script, "\nname={}", quoted(&format!("wait-{}", one_line(name))));
+    script.push_str(&settings);
     for (function, body) in [("list", list), ("required", required), ("checks", awaits)] {
         let body = if body.is_empty() { "    :\n" } else { &body };
         let _ = write!(script, "\n{function}() {{\n{body}}}\n");

@@ -8,10 +8,7 @@ await() {
     before=$(date +%s)
     while :; do
         left=$((limit - elapsed))
-        [ "$left" -ge 1 ] || left=1
-        try_seconds=30 watch_seconds=5
-        [ "$left" -ge 30 ] || try_seconds=$left
-        [ "$left" -ge 5 ] || watch_seconds=$left
+        [ "$left" -ge 5 ] || left=5
         "$@" >"$scratch/said" 2>&1
         result=$?
         now=$(date +%s)

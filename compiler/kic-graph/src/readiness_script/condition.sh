@@ -3,5 +3,5 @@
 condition() {
     expected=$1
     shift
-    limited "$try_seconds" "$kubectl" wait --for="condition=$expected" --timeout="${watch_seconds}s" "$@"
+    limited "$(at_most 30)" "$kubectl" wait --for="condition=$expected" --timeout="$(at_most 5)s" "$@"
 }

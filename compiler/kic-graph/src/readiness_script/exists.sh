@@ -1,7 +1,7 @@
 
 # exists [--namespace=NAMESPACE] -- RESOURCE
 exists() {
-    limited "$try_seconds" "$kubectl" get --output=name "$@" >"$scratch/answer" || return 1
+    limited "$(at_most 30)" "$kubectl" get --output=name "$@" >"$scratch/answer" || return
     [ -s "$scratch/answer" ] || {
         echo 'there is none yet'
         return 1

@@ -4,7 +4,7 @@
 jsonpath() {
     objects=$1 expected=$2
     shift 2
-    limited "$try_seconds" "$kubectl" get "$@" >"$scratch/answer" || return 1
+    limited "$(at_most 30)" "$kubectl" get "$@" >"$scratch/answer" || return
     if [ "$objects" = one ]; then
         value=$(cat "$scratch/answer")
         [ "$value" = "$expected" ] && return
@@ -12,7 +12,7 @@ jsonpath() {
         return 1
     fi
     all=0 good=0 other=
-    while IFS= read -r value; do
+    while IFS= read -r value || [ -n "$value" ]; do
         all=$((all + 1))
         if [ "$value" = "$expected" ]; then
             good=$((good + 1))

@@ -1,5 +1,5 @@
 
 # rollout [--namespace=NAMESPACE] -- RESOURCE
 rollout() {
-    limited "$try_seconds" "$kubectl" rollout status --timeout="${watch_seconds}s" "$@"
+    limited "$(at_most 30)" "$kubectl" rollout status --timeout="$(at_most 5)s" "$@"
 }

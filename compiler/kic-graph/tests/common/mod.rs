@@ -14,9 +14,14 @@ use tempfile::TempDir;
 /// What a script may use besides kubectl, curl and wget.
 const PROGRAMS: &[&str] = &["date", "head", "mktemp", "rm", "sed", "sh", "sleep", "tail", "tr", "cat"];
 
-/// A check with a second for everything.
-pub fn check(what: CheckKind) -> Check {
+/// A check that is expected to fail, soon.
+pub fn hasty(what: CheckKind) -> Check {
     Check { what, timeout_seconds: 1, interval_seconds: 1 }
+}
+
+/// A check that is expected to pass, however busy this machine is.
+pub fn patient(what: CheckKind) -> Check {
+    Check { what, timeout_seconds: 60, interval_seconds: 1 }
 }
 
 pub fn exists(resource: &str) -> CheckKind {
@@ -55,14 +60,28 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// One machine for every shell that is here: the system's, dash, and busybox with busybox's own programs.
-pub fn machines() -> Vec<Machine> {
-    let mut machines = vec![Machine::new(vec!["/bin/sh".into()], None)];
-    machines.extend(peer("dash").map(|dash| Machine::new(vec![dash], None)));
-    machines.extend(
-        peer("busybox").map(|busybox| Machine::new(vec![busybox.clone(), "sh".into()], Some(&busybox))),
-    );
-    machines
+/// Does `what` on a machine for each shell that is here, all at once: the system's, dash, and busybox with
+/// busybox's own programs.
+pub fn on_every_machine(what: impl Fn(&Machine) + Sync) {
+    for_each_on_every_machine(&[()], |(), machine| what(machine));
+}
+
+/// Does `what` with every case on a machine of its own for each shell that is here, all at once.
+pub fn for_each_on_every_machine<T: Sync>(cases: &[T], what: impl Fn(&T, &Machine) + Sync) {
+    let dash = peer("dash");
+    let busybox = peer("busybox");
+    std::thread::scope(|scope| {
+        for case in cases {
+            let mut machines = vec![Machine::new(vec!["/bin/sh".into()], None)];
+            machines.extend(dash.clone().map(|dash| Machine::new(vec![dash], None)));
+            machines
+                .extend(busybox.iter().map(|path| Machine::new(vec![path.clone(), "sh".into()], Some(path))));
+            for machine in machines {
+                let what = &what;
+                scope.spawn(move || what(case, &machine));
+            }
+        }
+    });
 }
 
 impl Machine {
@@ -86,6 +105,7 @@ impl Machine {
     /// Puts a shell script on the machine; `$here` is a folder where it may leave files.
     pub fn stand_in(&self, program: &str, body: &str) -> PathBuf {
         let path = self.folder.path().join("bin").join(program);
+        let _ = fs::remove_file(&path);
         let here = self.folder.path().display();
         fs::write(&path, format!("#!/bin/sh\nhere={here}\n{body}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -122,8 +142,8 @@ impl Machine {
         assert_eq!(self.temporary_files(), 0, "temporary files left behind by {:?}", self.shell);
         Outcome {
             status: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             took: begin.elapsed(),
         }
     }

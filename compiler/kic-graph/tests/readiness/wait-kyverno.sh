@@ -1,0 +1,252 @@
+#!/bin/sh
+# Waits until the cluster passes the checks at the end of this file, one after the other.
+#
+#   (no argument)   wait; what it waits for goes to standard error
+#   --list          print the checks
+#
+# Exit status: 0 every check passed; 1 a check did not pass within its time; 2 a program is missing, or wrong use.
+# KUBECTL names the kubectl to use. Written by kic; the same checks stand as JSON in the image's readiness folder.
+#
+# Texts of the spec stand in single quotes, so that the shell expands nothing in them:
+# shellcheck disable=SC2016
+set -u
+
+scratch=
+running=
+tries=0
+
+say() {
+    printf '%s: %s\n' "$name" "$*" >&2
+}
+
+# needs PROGRAM [OTHER]: one of them must be there.
+needs() {
+    for program in "$@"; do
+        command -v "$program" >/dev/null && return
+    done
+    [ $# -eq 1 ] || set -- "$1 or $2"
+    say "there is no $1 on this machine"
+    exit 2
+}
+
+clean_up() {
+    # A shell that has just forked can lose the first signal, but not the second one.
+    [ -z "$running" ] || { kill "$running" && sleep 1 && kill -9 "$running"; } 2>/dev/null
+    [ -z "$scratch" ] || rm -rf "$scratch"
+}
+
+# at_most SECONDS: so many seconds, or what is left of the check's time. Even the last try has a few seconds, as
+# kubectl alone takes one or two to start on a busy machine.
+at_most() {
+    if [ "$1" -le "$left" ]; then echo "$1"; else echo "$left"; fi
+}
+
+# limited SECONDS COMMAND…: runs the command, and ends it when it takes longer. A file stands for each one that
+# runs, and a second process looks at it: signals between shells get lost, and a process id is soon another's.
+limited() {
+    seconds=$1
+    shift
+    tries=$((tries + 1))
+    mark=$scratch/$tries
+    : >"$mark"
+    "$@" </dev/null &
+    running=$!
+    (
+        remaining=$seconds
+        while [ -e "$mark" ] && [ "$remaining" -gt 0 ]; do
+            sleep 1
+            remaining=$((remaining - 1))
+        done
+        [ -e "$mark" ] || exit
+        : >"$mark.late"
+        kill "$running"
+        sleep 2
+        [ ! -e "$mark" ] || kill -9 "$running"
+    ) >/dev/null 2>&1 &
+    wait "$running"
+    result=$?
+    running=
+    rm -f "$mark"
+    [ ! -e "$mark.late" ] || echo "no answer within $seconds s" >&2
+    return "$result"
+}
+
+# condition NAME=STATUS [--all] [--namespace=NAMESPACE] -- RESOURCE…
+condition() {
+    expected=$1
+    shift
+    limited "$(at_most 30)" "$kubectl" wait --for="condition=$expected" --timeout="$(at_most 5)s" "$@"
+}
+
+# exists [--namespace=NAMESPACE] -- RESOURCE
+exists() {
+    limited "$(at_most 30)" "$kubectl" get --output=name "$@" >"$scratch/answer" || return
+    [ -s "$scratch/answer" ] || {
+        echo 'there is none yet'
+        return 1
+    }
+}
+
+# http URL STATUS secure|insecure
+http() {
+    url=$1 expected=$2 security=$3
+    if command -v curl >/dev/null; then
+        set -- --disable --silent --show-error --globoff --output /dev/null --write-out '%{http_code}'
+        [ "$security" = secure ] || set -- "$@" --insecure
+        limited "$(at_most 30)" curl "$@" --url "$url" >"$scratch/answer" || return
+        status=$(cat "$scratch/answer")
+    else
+        set -- -S -O /dev/null
+        [ "$security" = secure ] || set -- "$@" --no-check-certificate
+        # wget fails on a status of 400 or more, even where that is the expected one. The first status is that of
+        # the URL itself; others are those of the places that it redirects to.
+        limited "$(at_most 30)" wget "$@" -- "$url" >"$scratch/answer" 2>&1
+        status=$(sed -n 's|^ *HTTP/[0-9.]* \([0-9][0-9][0-9]\).*|\1|p' "$scratch/answer" | head -n 1)
+        if [ -z "$status" ]; then
+            cat "$scratch/answer"
+            return 1
+        fi
+    fi
+    [ "$status" = "$expected" ] && return
+    echo "the answer is $status, not $expected"
+    return 1
+}
+
+# jsonpath one|each EXPECTED [--namespace=NAMESPACE] --output=jsonpath=PATH -- RESOURCE
+# With `each`, the answer holds the value of every object on a line of its own, and all must be as expected.
+jsonpath() {
+    objects=$1 expected=$2
+    shift 2
+    limited "$(at_most 30)" "$kubectl" get "$@" >"$scratch/answer" || return
+    if [ "$objects" = one ]; then
+        value=$(cat "$scratch/answer")
+        [ "$value" = "$expected" ] && return
+        printf 'the value is "%s", not "%s"\n' "$value" "$expected"
+        return 1
+    fi
+    all=0 good=0 other=
+    while IFS= read -r value || [ -n "$value" ]; do
+        all=$((all + 1))
+        if [ "$value" = "$expected" ]; then
+            good=$((good + 1))
+        else
+            other=$value
+        fi
+    done <"$scratch/answer"
+    if [ "$all" -eq 0 ]; then
+        echo 'there is none yet'
+        return 1
+    fi
+    [ "$good" -eq "$all" ] && return
+    printf '%s of %s have the value "%s"; another is "%s"\n' "$good" "$all" "$expected" "$other"
+    return 1
+}
+
+# rollout [--namespace=NAMESPACE] -- RESOURCE
+rollout() {
+    limited "$(at_most 30)" "$kubectl" rollout status --timeout="$(at_most 5)s" "$@"
+}
+
+# shell COMMAND
+shell() {
+    limited "$left" sh -c "$1"
+}
+
+# await SECONDS INTERVAL DESCRIPTION CHECK…: tries the check until it passes, or its time is over.
+await() {
+    limit=$1 interval=$2 what=$3
+    shift 3
+    say "waiting for $what (at most $limit s)"
+    elapsed=0 shown=
+    before=$(date +%s)
+    while :; do
+        left=$((limit - elapsed))
+        [ "$left" -ge 5 ] || left=5
+        "$@" >"$scratch/said" 2>&1
+        result=$?
+        now=$(date +%s)
+        step=$((now - before))
+        before=$now
+        # A step that no try can take is a clock that was set meanwhile.
+        if [ "$step" -lt 0 ] || [ "$step" -gt $((left + interval + 10)) ]; then
+            step=$interval
+        fi
+        elapsed=$((elapsed + step))
+        if [ "$result" -eq 0 ]; then
+            say "ready after $elapsed s: $what"
+            return
+        fi
+        reason=$(tail -c 4000 "$scratch/said" | tail -n 20 | tr -d '\000-\010\013-\037\177')
+        [ -n "$reason" ] || reason="exit status $result, and not a word"
+        if [ "$elapsed" -ge "$limit" ]; then
+            say "NOT READY after $elapsed s: $what"
+            printf '%s\n' "$reason" | sed 's/^/    /' >&2
+            exit 1
+        fi
+        if [ "$reason" != "$shown" ]; then
+            shown=$reason
+            say "not yet: $what"
+            printf '%s\n' "$reason" | sed 's/^/    /' >&2
+        fi
+        left=$((limit - elapsed))
+        [ "$interval" -le "$left" ] || interval=$left
+        sleep "$interval"
+    done
+}
+
+name='wait-kyverno'
+kubectl=${KUBECTL:-kubectl}
+
+list() {
+    printf '%s (at most %s s)\n' 'established definitions: clusterpolicies.kyverno.io, policies.kyverno.io' 300
+    printf '%s (at most %s s)\n' 'rollout of deployment/kyverno in namespace kyverno' 300
+    printf '%s (at most %s s)\n' 'condition Ready=True of every one of nodes' 300
+    printf '%s (at most %s s)\n' 'existence of secret/kyverno-svc in namespace kyverno' 300
+    printf '%s (at most %s s)\n' '{.status.ready} = "true" in every one of clusterpolicies' 300
+    printf '%s (at most %s s)\n' '{.status.ready} = "true" in clusterpolicy/redirect-registry' 300
+    printf '%s (at most %s s)\n' 'status 200 from https://sea.hub:5000/v2/' 300
+    printf '%s (at most %s s)\n' 'success of: kubectl auth can-i create pods' 300
+}
+
+required() {
+    needs "$kubectl"
+    needs curl wget
+}
+
+checks() {
+    await 300 2 'established definitions: clusterpolicies.kyverno.io, policies.kyverno.io' \
+        condition 'Established=True' -- 'customresourcedefinition/clusterpolicies.kyverno.io' 'customresourcedefinition/policies.kyverno.io'
+    await 300 2 'rollout of deployment/kyverno in namespace kyverno' \
+        rollout --namespace='kyverno' -- 'deployment/kyverno'
+    await 300 2 'condition Ready=True of every one of nodes' \
+        condition 'Ready=True' --all -- 'nodes'
+    await 300 2 'existence of secret/kyverno-svc in namespace kyverno' \
+        exists --namespace='kyverno' -- 'secret/kyverno-svc'
+    await 300 2 '{.status.ready} = "true" in every one of clusterpolicies' \
+        jsonpath each 'true' --output='jsonpath={range .items[*]}{.status.ready}{"\n"}{end}' -- 'clusterpolicies'
+    await 300 2 '{.status.ready} = "true" in clusterpolicy/redirect-registry' \
+        jsonpath one 'true' --output='jsonpath={.status.ready}' -- 'clusterpolicy/redirect-registry'
+    await 300 2 'status 200 from https://sea.hub:5000/v2/' \
+        http 'https://sea.hub:5000/v2/' 200 insecure
+    await 300 2 'success of: kubectl auth can-i create pods' \
+        shell 'kubectl auth can-i create pods'
+}
+
+case $#:${1-} in
+    0:) ;;
+    1:--list)
+        list
+        exit
+        ;;
+    *)
+        say "usage: $0 [--list]"
+        exit 2
+        ;;
+esac
+required
+trap clean_up EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+scratch=$(mktemp -d) || exit 2
+checks
