@@ -2,3 +2,4 @@
 
 pub mod layer;
 pub mod model;
+pub mod unpack;
