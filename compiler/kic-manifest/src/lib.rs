@@ -1,1 +1,23 @@
 //! Kubernetes manifests as text: YAML with spans, the objects in it, and the images they name. No I/O.
+//!
+//! Text becomes objects and errors ([`read`]), objects become finds ([`images`]), and a value becomes text
+//! again ([`emit`]).
+//!
+//! **Invariants:** bad input gives errors, never a panic, endless work or unbounded memory. Every span is in
+//! bytes of the text that was read. The only crate that names the YAML parser.
+
+mod builder;
+mod emit;
+mod images;
+mod object;
+mod offsets;
+mod scalar;
+mod stream;
+mod yaml;
+mod yaml_error;
+
+pub use emit::emit;
+pub use images::{Confidence, Found, images};
+pub use object::{Object, read};
+pub use yaml::{Style, Yaml, YamlValue};
+pub use yaml_error::YamlError;

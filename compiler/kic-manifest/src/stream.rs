@@ -1,0 +1,157 @@
+use kic_base::Source;
+use saphyr_parser::{Event, Parser, ScanError};
+
+use crate::builder::Builder;
+use crate::offsets::Offsets;
+use crate::yaml_error::TEMPLATE_HELP;
+use crate::{Yaml, YamlError};
+
+/// After so many documents that cannot be read, the rest is not looked at.
+const MAXIMUM_BROKEN: usize = 50;
+
+/// Every document of a YAML stream (YAML 1.2, with the scalars of [`crate::read`]). A document that cannot be
+/// read gives one error, and reading goes on at the next line that begins with `---`.
+pub(crate) fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
+    let mut documents = Vec::new();
+    let mut errors: Vec<YamlError> = Vec::new();
+    let ascii = source.text().is_ascii();
+    let mut base = 0;
+    let mut broken = 0;
+    while let Err(Break { error, document }) = section(source, base, ascii, &mut documents, &mut errors) {
+        let template = error.help.as_deref() == Some(TEMPLATE_HELP);
+        if !errors.iter().any(|other| other.span == error.span || (template && other.help == error.help)) {
+            errors.push(error);
+        }
+        broken += 1;
+        match next_document(source.text(), document.max(base + 1)) {
+            Some(next) if broken < MAXIMUM_BROKEN => base = next,
+            _ => break,
+        }
+    }
+    errors.sort_by_key(|error| error.span.range().start);
+    (documents, errors)
+}
+
+/// Why reading stopped, and where to look for the next document from.
+struct Break {
+    error: YamlError,
+    document: usize,
+}
+
+/// Reads documents from `base` up to the end of the text or to the first that cannot be read.
+fn section(
+    source: &Source,
+    base: usize,
+    ascii: bool,
+    documents: &mut Vec<Yaml>,
+    errors: &mut Vec<YamlError>,
+) -> Result<(), Break> {
+    let text = &source.text()[base..];
+    let mut offsets = Offsets::new(text, ascii);
+    let mut builder = Builder::new(source);
+    let mut document = base;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let at = base + offsets.byte(error.marker().index());
+                return Err(Break { error: describe(source, document, at, &error), document });
+            }
+        };
+        let start = base + offsets.byte(span.start.index());
+        let end = base + offsets.byte(span.end.index());
+        let told = match event {
+            Event::DocumentStart(_) => {
+                builder = Builder::new(source);
+                document = start + 1;
+                Ok(())
+            }
+            Event::DocumentEnd => {
+                let (root, found) = std::mem::replace(&mut builder, Builder::new(source)).finish();
+                documents.extend(root);
+                for error in found {
+                    let template = error.help.as_deref() == Some(TEMPLATE_HELP);
+                    if !(template && errors.iter().any(|other| other.help == error.help)) {
+                        errors.push(error);
+                    }
+                }
+                document = start;
+                Ok(())
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                builder.scalar(text.into_owned(), style, anchor, tag.as_deref(), start..end)
+            }
+            Event::Alias(anchor) => builder.alias(anchor, start..end),
+            Event::SequenceStart(anchor, _) => builder.open(false, anchor, start),
+            Event::MappingStart(anchor, _) => builder.open(true, anchor, start),
+            Event::SequenceEnd | Event::MappingEnd => builder.close((end > start).then_some(end)),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
+        };
+        told.map_err(|error| Break { error, document })?;
+    }
+    Ok(())
+}
+
+/// The start of the first line at or after `from` that begins a document.
+fn next_document(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = from;
+    loop {
+        if at >= bytes.len() {
+            return None;
+        }
+        let line = at == 0 || bytes[at - 1] == b'\n';
+        if line
+            && bytes[at..].starts_with(b"---")
+            && bytes.get(at + 3).is_none_or(|byte| byte.is_ascii_whitespace())
+        {
+            return Some(at);
+        }
+        at += bytes[at..].iter().position(|byte| *byte == b'\n')? + 1;
+    }
+}
+
+/// The parser's error in the user's words.
+fn describe(source: &Source, document: usize, at: usize, error: &ScanError) -> YamlError {
+    let text = source.text();
+    let line_start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    let document = document.min(text.len());
+    let end = next_document(text, document + 1).unwrap_or(text.len());
+    // A document begins on a character boundary, but `document` may be one byte into its first character.
+    let whole = source.span(document..end.max(document));
+    let templated = line.contains("{{")
+        || whole.text().lines().any(|line| line.trim_start().starts_with("{{") || line.contains(": {{"));
+    let info = error.info();
+    let help = if templated {
+        Some(TEMPLATE_HELP)
+    } else if line.bytes().take_while(u8::is_ascii_whitespace).any(|byte| byte == b'\t') {
+        Some("indent with spaces: YAML takes no tabs there")
+    } else if info.contains("mapping values") {
+        Some("put quotes around a value that holds `: `, or look at the indentation of this line")
+    } else if info.contains("unknown anchor") {
+        Some("an alias `*name` needs an anchor `&name` before it, in the same document")
+    } else if info.contains("quoted scalar") {
+        Some("close the quotes")
+    } else if info.contains("expected key") || info.contains("'-' indicator") || info.contains("indent") {
+        Some("look at the indentation of this line and the one before")
+    } else if info.contains("flow") {
+        Some("close the bracket, and separate what stands in it by commas")
+    } else {
+        None
+    };
+    let width = text[at..]
+        .chars()
+        .next()
+        .map_or(0, |character| if character == '\n' { 0 } else { character.len_utf8() });
+    YamlError {
+        message: format!("this is no YAML: {}", plain(info)),
+        span: source.span(at..at + width),
+        help: help.map(str::to_owned),
+    }
+}
+
+/// Without the parser's own view of where it was.
+fn plain(info: &str) -> &str {
+    info.split_once(", ").filter(|(before, _)| before.starts_with("while ")).map_or(info, |(_, after)| after)
+}
