@@ -1,0 +1,96 @@
+//! The HTTP client, made once: TLS by ring, no redirects of its own, no proxies but the caller's.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::error::RegistryError;
+use crate::proxy_rules::ProxyRules;
+use crate::settings::Settings;
+use crate::transport::{host, innermost};
+
+/// More than any bundle of certificate authorities has.
+const LARGEST_CERTIFICATE_FILE: u64 = 16 << 20;
+
+pub(crate) fn client(
+    settings: &Settings,
+    proxies: &Arc<ProxyRules>,
+) -> Result<reqwest::Client, RegistryError> {
+    // Another crate may have installed its provider before; whichever is there serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut roots = Vec::new();
+    for path in &settings.certificate_files {
+        roots.extend(certificates(path)?);
+    }
+    let builder = || {
+        let proxies = Arc::clone(proxies);
+        reqwest::Client::builder()
+            .user_agent(concat!("kic/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(settings.timeouts.connect)
+            .pool_max_idle_per_host(settings.connections_per_host)
+            // First nothing from the environment, then the caller's.
+            .no_proxy()
+            .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).cloned()))
+    };
+    let merged = builder().tls_certs_merge(roots.clone()).build();
+    merged
+        .or_else(|error| {
+            // A machine without any authorities of its own can still speak http, and https to those that were given.
+            tracing::debug!(
+                reason = innermost(&error),
+                "the system's certificate authorities are not usable"
+            );
+            builder().tls_certs_only(roots).build()
+        })
+        .map_err(|error| RegistryError::Setup { reason: innermost(&error) })
+}
+
+/// Whether an address may be asked by plain http: listed, or this machine.
+pub(crate) fn is_plain_http_allowed(insecure: &BTreeSet<String>, url: &Url) -> bool {
+    url.host_str().is_some_and(crate::proxy_rules::is_loopback) || is_listed(insecure, url)
+}
+
+/// Whether `HOST` or `HOST:PORT` is in the set.
+pub(crate) fn is_listed(insecure: &BTreeSet<String>, url: &Url) -> bool {
+    let name = url.host_str().unwrap_or_default();
+    insecure.contains(name)
+        || insecure.contains(&host(url))
+        || url.port_or_known_default().is_some_and(|port| insecure.contains(&format!("{name}:{port}")))
+}
+
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, RegistryError> {
+    let bad = |reason: String| RegistryError::BadCertificateFile { path: path.to_owned(), reason };
+    let length = std::fs::metadata(path).map_err(|error| bad(error.to_string()))?.len();
+    if length > LARGEST_CERTIFICATE_FILE {
+        return Err(bad(format!("it has {length} bytes")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let mut ders = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| bad(error.to_string()))?;
+    if ders.is_empty() && bytes.first() == Some(&0x30) {
+        ders.push(CertificateDer::from(bytes));
+    }
+    if ders.is_empty() {
+        return Err(bad("there is no `-----BEGIN CERTIFICATE-----` in it".into()));
+    }
+    // reqwest would name neither the file nor the certificate.
+    let mut store = rustls::RootCertStore::empty();
+    let mut out = Vec::new();
+    for (place, der) in ders.iter().enumerate() {
+        let number = place + 1;
+        store.add(der.clone()).map_err(|error| bad(format!("certificate {number}: {error}")))?;
+        out.push(
+            reqwest::Certificate::from_der(der)
+                .map_err(|error| bad(format!("certificate {number}: {}", innermost(&error))))?,
+        );
+    }
+    Ok(out)
+}

@@ -1,0 +1,148 @@
+use kic_base::{Digest, ImageReference};
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+};
+use reqwest::header::ACCEPT;
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use crate::answer::Answer;
+use crate::auth::Access;
+use crate::error::RegistryError;
+use crate::registries::{Registries, Source};
+use crate::retry::Rounds;
+use crate::transport::Ask;
+
+/// The specification asks registries to take 4 MiB; some give more.
+const LARGEST_MANIFEST: u64 = 8 << 20;
+
+/// A manifest or an index, exactly as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestBytes {
+    /// What the digest is computed over.
+    pub bytes: Vec<u8>,
+    /// The media type, such as `application/vnd.oci.image.index.v1+json`: as the manifest says, else as its registry
+    /// says, else by what is in it.
+    pub media_type: String,
+    /// Computed here, and equal to the one that was asked for or announced.
+    pub digest: Digest,
+}
+
+impl Registries {
+    /// The manifest or index that a reference names: by its digest if it has one, else by its tag.
+    pub async fn resolve(&self, image: &ImageReference) -> Result<ManifestBytes, RegistryError> {
+        let wanted = image.to_string();
+        let mut rounds = Rounds::new(&self.inner.settings, self.sources(image).await?, 0);
+        loop {
+            let failed = match self.manifest(rounds.source(), image, &wanted).await {
+                Ok(manifest) => return Ok(manifest),
+                Err(error) => error,
+            };
+            rounds.failed(failed).await?;
+        }
+    }
+
+    /// Whether the registry of `image` (no mirror) has this blob in this repository.
+    pub async fn exists(&self, image: &ImageReference, digest: &Digest) -> Result<bool, RegistryError> {
+        let access = Access::pull(image.repository());
+        self.has_blob(image, digest, &access).await
+    }
+
+    pub(crate) async fn has_blob(
+        &self,
+        image: &ImageReference,
+        digest: &Digest,
+        access: &Access,
+    ) -> Result<bool, RegistryError> {
+        let wanted = format!("{}@{digest}", image.name());
+        let mut rounds = Rounds::new(&self.inner.settings, vec![self.own_source(image).await?], 0);
+        loop {
+            let source = rounds.source();
+            let ask = Ask::new(Method::HEAD, source.url(&format!("blobs/{digest}")));
+            let failed = match self.call(source, access, ask, &wanted).await {
+                Ok(answer) if answer.status() == StatusCode::OK => return Ok(true),
+                Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(false),
+                Ok(answer) => answer.refusal().await,
+                Err(error) => error,
+            };
+            rounds.failed(failed).await?;
+        }
+    }
+
+    async fn manifest(
+        &self,
+        source: &Source,
+        image: &ImageReference,
+        wanted: &str,
+    ) -> Result<ManifestBytes, RegistryError> {
+        let by = match (image.digest(), image.tag()) {
+            (Some(digest), _) => digest.to_string(),
+            (None, tag) => tag.unwrap_or("latest").to_owned(),
+        };
+        const TYPES: [&str; 4] = [
+            OCI_IMAGE_INDEX_MEDIA_TYPE,
+            OCI_IMAGE_MEDIA_TYPE,
+            IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+            IMAGE_MANIFEST_MEDIA_TYPE,
+        ];
+        let ask = Ask::get(source.url(&format!("manifests/{by}"))).header(ACCEPT, &TYPES.join(", "));
+        let mut answer = self.call(source, &Access::pull(&source.repository), ask, wanted).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(answer.refusal().await);
+        }
+        let bytes = answer.read(LARGEST_MANIFEST).await?;
+        let digest = Digest::of(&bytes);
+        let announced = answer.header("docker-content-digest").and_then(|text| text.trim().parse().ok());
+        // First what it is: a login page has a wrong digest too, but that is not what is wrong with it.
+        let media_type = media_type(&answer, &bytes)?;
+        for expected in image.digest().copied().into_iter().chain(announced) {
+            if expected != digest {
+                return Err(RegistryError::DigestMismatch { place: answer.place(), expected, found: digest });
+            }
+        }
+        Ok(ManifestBytes { bytes, media_type, digest })
+    }
+}
+
+/// The parts of a manifest that tell what it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    manifests: Option<serde::de::IgnoredAny>,
+    layers: Option<serde::de::IgnoredAny>,
+    config: Option<serde::de::IgnoredAny>,
+}
+
+fn media_type(answer: &Answer, bytes: &[u8]) -> Result<String, RegistryError> {
+    let header = answer.media_type();
+    let schema1 = |media_type: &Option<String>| {
+        media_type.as_deref().is_some_and(|media_type| {
+            media_type.starts_with("application/vnd.docker.distribution.manifest.v1")
+        })
+    };
+    if schema1(&header) {
+        return Err(RegistryError::Schema1 { place: answer.place() });
+    }
+    let Ok(shape) = serde_json::from_slice::<Shape>(bytes) else {
+        return Err(answer.garbage("not a manifest", bytes));
+    };
+    if shape.schema_version == Some(1) || schema1(&shape.media_type) {
+        return Err(RegistryError::Schema1 { place: answer.place() });
+    }
+    let specific = header.filter(|media_type| media_type.starts_with("application/vnd."));
+    match (shape.media_type, specific) {
+        // A manifest that is one thing to its registry and another to its reader is a known attack.
+        (Some(inside), Some(outside)) if inside != outside => {
+            Err(answer.garbage(&format!("a manifest that calls itself `{inside}`"), bytes))
+        }
+        (Some(media_type), _) | (None, Some(media_type)) => Ok(media_type),
+        (None, None) if shape.manifests.is_some() => Ok(OCI_IMAGE_INDEX_MEDIA_TYPE.to_owned()),
+        (None, None) if shape.layers.is_some() && shape.config.is_some() => {
+            Ok(OCI_IMAGE_MEDIA_TYPE.to_owned())
+        }
+        (None, None) => Err(answer.garbage("not a manifest", bytes)),
+    }
+}
