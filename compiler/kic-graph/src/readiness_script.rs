@@ -37,7 +37,7 @@ pub fn readiness_json(name: &str, checks: &[Check]) -> Vec<u8> {
 /// `--list` prints the checks. Exit status: 0 when all passed, 1 when one did not within its time, 2 when
 /// kubectl (or the program that `KUBECTL` names), or curl and wget both, are missing, or the use is wrong.
 ///
-/// It needs no GNU program: `date +%s`, `head`, `mktemp -d`, `sed`, `sleep`, `tail` and `tr` of busybox will do.
+/// It needs no GNU program: `date +%s`, `head`, `mktemp -d`, `sed`, `sleep`, `tail`, `tr` and `uniq` of busybox will do.
 /// A NUL character, which no argument of a program can hold, is left out.
 pub fn readiness_script(name: &str, checks: &[Check]) -> String {
     let parts: BTreeSet<&str> = checks.iter().map(|check| part(&check.what)).collect();

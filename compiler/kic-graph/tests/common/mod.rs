@@ -12,7 +12,8 @@ use kic_spec::readiness::{Check, CheckKind};
 use tempfile::TempDir;
 
 /// What a script may use besides kubectl, curl and wget.
-const PROGRAMS: &[&str] = &["date", "head", "mktemp", "rm", "sed", "sh", "sleep", "tail", "tr", "cat"];
+const PROGRAMS: &[&str] =
+    &["date", "head", "mktemp", "rm", "sed", "sh", "sleep", "tail", "tr", "uniq", "cat"];
 
 /// A check that is expected to fail, soon.
 pub fn hasty(what: CheckKind) -> Check {

@@ -152,6 +152,13 @@ shell() {
     limited "$left" sh -c "$1"
 }
 
+# The end of what the last try said: without control characters, without the time and process id that kubectl puts
+# before its warnings, which would make every try's answer a new one, and each repeated line once.
+reason() {
+    tail -c 100000 "$scratch/said" | tr -d '\000-\010\013-\037\177' |
+        sed 's/^[EFIW][0-9]\{4\} [0-9:.]* *[0-9]* \([^ ]*\]\)/\1/' | uniq | tail -c 4000 | tail -n 20
+}
+
 # await SECONDS INTERVAL DESCRIPTION CHECK…: tries the check until it passes, or its time is over.
 await() {
     limit=$1 interval=$2 what=$3
@@ -176,7 +183,7 @@ await() {
             say "ready after $elapsed s: $what"
             return
         fi
-        reason=$(tail -c 4000 "$scratch/said" | tail -n 20 | tr -d '\000-\010\013-\037\177')
+        reason=$(reason)
         [ -n "$reason" ] || reason="exit status $result, and not a word"
         if [ "$elapsed" -ge "$limit" ]; then
             say "NOT READY after $elapsed s: $what"
