@@ -121,11 +121,12 @@ impl<'a> Errors<'a> {
         Diagnostic::new(&code::KDL_1, message).at(&span, cure).help(help)
     }
 
-    fn whole_document(&self, version: Option<Range<usize>>) -> Diagnostic {
+    fn whole_document(&mut self, version: Option<Range<usize>>) -> Diagnostic {
         let mut error = Diagnostic::new(&code::KDL_1, "this text is KDL 1, and kic reads KDL 2");
         if let Some(range) = version {
             error = error.at(&self.span(range), "it says so itself");
         }
+        self.legacy.sort_by_key(|(range, _)| range.start);
         for (range, legacy) in self.legacy.iter().take(8) {
             let span = self.span(range.clone());
             let cure = cure(legacy, &Cut(span.text()).to_string());

@@ -159,34 +159,35 @@ impl Lexer<'_, '_, '_> {
 
     fn block_comment(&mut self) -> Kind {
         let start = self.at;
-        let mut open = vec![start];
-        self.at += 2;
-        while !open.is_empty() {
+        let mut depth = 0;
+        let mut inner = None;
+        loop {
             match &self.bytes[self.at..] {
-                [] => {
-                    let opening = self.errors.span(start..start + 2);
-                    let mut error =
-                        Diagnostic::new(&code::UNTERMINATED_COMMENT, "a block comment is never closed")
-                            .at(&opening, "it starts here");
-                    if let [_, .., inner] = open[..] {
-                        let inner = self.errors.span(inner..inner + 2);
-                        error = error.at(&inner, "this one inside it takes the `*/`: block comments nest");
-                    }
-                    self.errors.push(error.help("close it with `*/`"));
-                    return Kind::BlockComment;
-                }
+                [] => break,
                 [b'/', b'*', ..] => {
-                    // Only the first and the last open one are told of.
-                    open.push(self.at);
+                    if depth > 0 {
+                        inner = Some(self.at);
+                    }
+                    depth += 1;
                     self.at += 2;
                 }
                 [b'*', b'/', ..] => {
-                    open.pop();
+                    depth -= 1;
                     self.at += 2;
+                    if depth == 0 {
+                        return Kind::BlockComment;
+                    }
                 }
                 _ => self.at += 1,
             }
         }
+        let mut error = Diagnostic::new(&code::UNTERMINATED_COMMENT, "a block comment is never closed")
+            .at(&self.errors.span(start..start + 2), "it starts here");
+        if let Some(inner) = inner {
+            let label = "this one inside it needs a `*/` of its own: block comments nest";
+            error = error.at(&self.errors.span(inner..inner + 2), label);
+        }
+        self.errors.push(error.help("close it with `*/`"));
         Kind::BlockComment
     }
 

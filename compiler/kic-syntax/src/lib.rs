@@ -1,4 +1,4 @@
-//! Text to typed tree, and back: [`parse`] reads KDL 2, [`Plain`] writes it.
+//! Text to typed tree, and back: [`parse`] reads KDL 2, [`Plain`] writes it, [`format()`] lays it out.
 //!
 //! **Invariant:** [`parse`] takes any text: it never panics, never overflows the stack, and takes time in
 //! proportion to the text.
@@ -10,6 +10,7 @@
 mod braces;
 mod character;
 mod errors;
+mod format;
 mod grammar;
 mod lexer;
 mod number;
@@ -19,6 +20,7 @@ mod quotes;
 mod string;
 mod tree;
 
+pub use format::format;
 pub use parse::parse;
 pub use plain::Plain;
 pub use tree::{Entry, File, Node, Value};

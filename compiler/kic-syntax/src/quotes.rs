@@ -62,16 +62,20 @@ impl Lexer<'_, '_, '_> {
         Kind::Text(Quotes::Broken)
     }
 
-    /// The end of a string that would go on over the line end at `from`: on the next line that has `close` in
-    /// it, when that line has an odd number of quotes.
+    /// The end of a string that would go on over the line end at `from`: on the next line that has a quote in
+    /// it, when the first one there looks like the end of a text and not like the start of another.
     fn closing_quote_below(&self, from: usize, close: &str) -> Option<usize> {
         let mut at = from;
         while at < self.bytes.len() {
             let end = self.end_of_line(at);
             let line = &self.text[at..end];
-            if line.contains('"') {
+            if let Some(quote) = line.find('"') {
+                let after = quote + close.len();
+                let starts = line[..quote].ends_with([' ', '\t', '=', '(', ')', '#']) || quote == 0;
+                let ends = line[quote..].starts_with(close)
+                    && (after == line.len() || line[after..].starts_with([' ', '\t', ';', '}', '=', ')']));
                 let odd = line.matches('"').count() % 2 == 1;
-                return line.find(close).filter(|_| odd).map(|offset| at + offset + close.len());
+                return (ends && odd && (!starts || after == line.len())).then_some(at + after);
             }
             at = end + newline_length(&self.bytes[end..]).max(1);
         }
