@@ -1,1 +1,28 @@
 //! Holds a graph against the store and realises what is missing, in parallel.
+//!
+//! [`gather`] finds out what the graph has to know of the world, [`plan()`] holds the graph against the store,
+//! [`execute`] builds and fetches what is missing, and [`assemble`] puts the image together.
+//!
+//! **Invariant:** nothing here parses KDL, prints, or reads the environment.
+
+mod assemble;
+mod build;
+mod context;
+mod disk;
+mod documents;
+mod event;
+mod execute;
+pub mod fault;
+mod gather;
+mod plan;
+mod realised;
+
+pub use assemble::{Assembled, assemble, rfc3339};
+pub use context::Context;
+pub use disk::DiskImages;
+pub use documents::Documents;
+pub use event::{Event, Unwatched, Watch};
+pub use execute::execute;
+pub use gather::{GatherOptions, Gathered, LockFile, LockMode, gather};
+pub use plan::{Plan, State, plan};
+pub use realised::{LayerOutput, Outcome, Realised};

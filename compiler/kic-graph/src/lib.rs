@@ -1,5 +1,32 @@
-//! Lowers the closed value to derivations, each with a digest over all its inputs. No I/O.
+//! Lowers the closed value to derivations, each with a digest over all its inputs.
+//!
+//! **Invariant:** no I/O, and nothing read but the spec and [`Inputs`]: the same values give the same graph.
 
+mod closure;
+mod derivation;
+mod graph;
+mod inputs;
+mod launch_steps;
+mod layer_entries;
+mod lower;
 mod readiness_script;
+mod registry_cache;
 
+pub use derivation::{
+    BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, PlanImage, TreeEntry, TreeEntryKind, compression_name,
+};
+pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
+pub use inputs::{
+    BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs, ManifestFacts,
+    Need, Origin, PathFacts, PathKey,
+};
+pub use lower::{LAYER_LIMIT, located, lower};
+pub use petgraph::graph::NodeIndex;
 pub use readiness_script::{readiness_json, readiness_script};
+
+/// The annotation of a layer's descriptor that says its kind.
+pub const KIND_ANNOTATION: &str = "dev.kic.layer.kind";
+/// The annotation of a layer's descriptor that says its name.
+pub const NAME_ANNOTATION: &str = "dev.kic.layer.name";
+/// The annotation of a layer's descriptor that says the digest of its derivation.
+pub const DERIVATION_ANNOTATION: &str = "dev.kic.layer.derivation";

@@ -4,11 +4,12 @@
 //! **Invariant:** the sizes of reads and writes, the number of threads, the umask, the locale, the clock and the
 //! environment have no part in them. [`kic_base::Epoch`] lists what has.
 
+mod read_file;
 mod encoder;
 mod entry;
 mod error;
 mod frames;
-mod tar_header;
+pub(crate) mod tar_header;
 mod writer;
 
 #[cfg(test)]
@@ -19,3 +20,4 @@ pub use entry::{Entry, EntryKind};
 pub use error::LayerError;
 pub use tar_header::{embedded_file_header, embedded_file_trailer};
 pub use writer::LayerWriter;
+pub use read_file::read_file;

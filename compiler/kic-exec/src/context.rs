@@ -1,0 +1,66 @@
+use std::sync::Arc;
+
+use kic_base::Span;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_registry::Registries;
+use kic_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::disk::DiskImages;
+use crate::event::Watch;
+
+/// What all work needs.
+#[derive(Clone)]
+pub struct Context {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Another store that may have what is known by digest, asked before the network.
+    pub substituter: Option<Store>,
+    /// The network; `None` when it may not be used.
+    pub registries: Option<Registries>,
+    /// How many layers are built at one time.
+    pub jobs: usize,
+    /// How many blobs are downloaded at one time, over all hosts.
+    pub downloads: usize,
+    /// Told what happens.
+    pub watch: Arc<dyn Watch>,
+    /// Ends all work soon.
+    pub cancel: CancellationToken,
+    /// The images on disk that were opened.
+    pub disk_images: Arc<DiskImages>,
+}
+
+impl Context {
+    /// The network, or why not.
+    pub(crate) fn network(&self, wanted: &str, span: Option<&Span>) -> Result<&Registries, Diagnostic> {
+        self.registries.as_ref().ok_or_else(|| {
+            let diagnostic = Diagnostic::new(&code::OFFLINE, format!("`{wanted}` is not in the store, and kic is offline"));
+            let diagnostic = match span {
+                Some(span) => diagnostic.at(span, "needed here"),
+                None => diagnostic,
+            };
+            diagnostic.help("run once without `--offline`, so that it is fetched")
+        })
+    }
+
+    /// An error once the work was interrupted.
+    pub(crate) fn go_on(&self) -> Result<(), Diagnostic> {
+        if self.cancel.is_cancelled() { Err(interrupted()) } else { Ok(()) }
+    }
+
+    /// Runs blocking work on the blocking pool; its panic is a bug that is reported, not passed on.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
+    ) -> Result<T, Diagnostics> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(Diagnostic::new(&code::INTERNAL, format!("a task failed: {error}")).into()),
+        }
+    }
+}
+
+/// The diagnostic of work that was interrupted.
+pub(crate) fn interrupted() -> Diagnostic {
+    Diagnostic::new(&code::INTERRUPTED, "interrupted").help("nothing is half written; the next run goes on from what is in the store")
+}

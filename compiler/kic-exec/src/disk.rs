@@ -1,0 +1,68 @@
+//! Images on this machine's disks.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use kic_base::Span;
+use kic_diag::{Diagnostic, declared as code};
+use kic_oci::disk_image::{DiskImage, DiskImageError};
+use kic_spec::{DiskFormat, ImageSource};
+
+/// The images that were opened, each once: finding out what an archive holds means reading it.
+#[derive(Debug, Default)]
+pub struct DiskImages(Mutex<BTreeMap<ImageSource, Arc<DiskImage>>>);
+
+impl DiskImages {
+    /// The image, opened now or before.
+    pub fn open(&self, source: &ImageSource, span: Option<&Span>) -> Result<Arc<DiskImage>, Diagnostic> {
+        let mut images = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(image) = images.get(source) {
+            return Ok(Arc::clone(image));
+        }
+        let image = Arc::new(open(source, span)?);
+        images.insert(source.clone(), Arc::clone(&image));
+        Ok(image)
+    }
+}
+
+fn open(source: &ImageSource, span: Option<&Span>) -> Result<DiskImage, Diagnostic> {
+    let ImageSource::Disk { format, path, reference } = source else {
+        return Err(crate::fault::internal("an image in a registry is not on disk"));
+    };
+    let reference = reference.as_deref();
+    let opened = match format {
+        DiskFormat::Layout => DiskImage::open_layout(path, reference),
+        DiskFormat::Archive => DiskImage::open_archive(path, reference),
+        DiskFormat::DockerArchive => DiskImage::open_docker_archive(path, reference),
+        DiskFormat::LayoutOrArchive if path.is_dir() => DiskImage::open_layout(path, reference),
+        DiskFormat::LayoutOrArchive => DiskImage::open_archive(path, reference),
+    };
+    opened.map_err(|error| not_an_image(path, &error, span))
+}
+
+fn not_an_image(path: &Path, error: &DiskImageError, span: Option<&Span>) -> Diagnostic {
+    let missing = std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let diagnostic = if missing {
+        Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{}` does not exist", path.display()))
+            .help("paths are relative to the file that says them")
+    } else {
+        Diagnostic::new(&code::NOT_AN_IMAGE, format!("`{}` holds no image that kic can use: {error}", path.display()))
+            .help("give an OCI layout with `oci:DIR`, one in a tar file with `oci-archive:FILE`, or what `docker save` wrote with `docker-archive:FILE`")
+    };
+    match span {
+        Some(span) => diagnostic.at(span, "named here"),
+        None => diagnostic,
+    }
+}
+
+/// The diagnostic for a part of an image on disk that cannot be read.
+pub(crate) fn unreadable(source: &ImageSource, error: &DiskImageError, span: Option<&Span>) -> Diagnostic {
+    let diagnostic = Diagnostic::new(&code::NOT_AN_IMAGE, format!("`{source}`: {error}"));
+    let diagnostic = match span {
+        Some(span) => diagnostic.at(span, "named here"),
+        None => diagnostic,
+    };
+    diagnostic.help("the image is damaged or incomplete: write it again")
+}

@@ -1,0 +1,303 @@
+//! Images: from references to digests, and from digests to what they are made of.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+use kic_base::{Digest, ImageReference, Platform, Span, Spanned};
+use kic_diag::{Diagnostics, declared as code};
+use kic_graph::{BaseImage, BaseLayer, BlobFacts, ImageFacts, ManifestFacts};
+use kic_oci::model::media_types::{self, LayerFormat};
+use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest};
+use kic_spec::{ImagePin, ImageSource, Spec};
+
+use super::origin;
+use super::pins::Pins;
+use crate::context::{Context, interrupted};
+use crate::documents::{Documents, blob_facts};
+use crate::event::Event;
+use crate::fault;
+
+/// An image with its pin: the root, and the manifest of each platform.
+struct Resolved {
+    root: BlobFacts,
+    manifests: BTreeMap<Platform, (BlobFacts, Manifest)>,
+    name: Option<ImageReference>,
+}
+
+/// What the images to cache are made of. Several are resolved at one time; errors come in the order of `wanted`.
+pub(super) async fn cached(
+    wanted: Vec<Spanned<ImageSource>>,
+    spec: &Spec,
+    pins: &mut Pins,
+    context: &Context,
+) -> Result<BTreeMap<ImageSource, ImageFacts>, Diagnostics> {
+    let platforms: Vec<&Spanned<Platform>> = spec.platforms.iter().collect();
+    let (platforms, shared): (&[&Spanned<Platform>], &Pins) = (&platforms, pins);
+    let results: Vec<_> = stream::iter(wanted)
+        .map(|source| async move {
+            let result = resolve(&source, platforms, shared, context).await;
+            (source, result)
+        })
+        .buffered(context.downloads.max(1))
+        .collect()
+        .await;
+    let mut diagnostics = Diagnostics::new();
+    let mut facts = BTreeMap::new();
+    for (source, result) in results {
+        let resolved = match result {
+            Ok(resolved) => resolved,
+            Err(errors) => {
+                diagnostics.append(errors);
+                continue;
+            }
+        };
+        if let ImageSource::Registry(reference) = &source.value {
+            pins.used.images.insert(reference.clone(), pin(&resolved));
+        } else if resolved.name.is_none() && !has_name(spec, &source.span) {
+            let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
+            diagnostics.push(
+                documents
+                    .diagnostic(&code::IMAGE_WITHOUT_NAME, format!("`{}` bears no name to answer to", source.value))
+                    .help("say it: `image \"…\" as=\"docker.io/library/nginx:1.27\"`"),
+            );
+        }
+        let mut manifests = BTreeMap::new();
+        for (platform, (blob, manifest)) in &resolved.manifests {
+            if let Some(foreign) = manifest.layers.iter().find(|layer| media_types::is_foreign_layer(&layer.media_type)) {
+                diagnostics.push(foreign_layer(&source, foreign, context));
+            }
+            let layers = manifest.layers.iter().map(blob_facts).collect();
+            let facts = ManifestFacts { manifest: blob.clone(), config: blob_facts(&manifest.config), layers };
+            manifests.insert(platform.clone(), facts);
+        }
+        let origin = origin(&source.value);
+        facts.insert(source.value, ImageFacts { root: resolved.root, manifests, origin, name: resolved.name });
+    }
+    diagnostics.or(facts).map(|(facts, _)| facts)
+}
+
+fn has_name(spec: &Spec, span: &Span) -> bool {
+    spec.registries.iter().flat_map(|registry| &registry.images).any(|image| image.from.span == *span && image.name.is_some())
+}
+
+fn foreign_layer(source: &Spanned<ImageSource>, layer: &Descriptor, context: &Context) -> kic_diag::Diagnostic {
+    Documents { context, origin: origin(&source.value), span: Some(&source.span) }
+        .diagnostic(
+            &code::FOREIGN_LAYER,
+            format!("the layer {} of `{}` is only to be had elsewhere", layer.digest, source.value),
+        )
+        .help("kic follows no foreign URLs: push the image with all its layers to a registry of your own")
+}
+
+/// The base image, for each platform.
+pub(super) async fn base(
+    source: &Spanned<ImageSource>,
+    spec: &Spec,
+    pins: &mut Pins,
+    context: &Context,
+) -> Result<BTreeMap<Platform, BaseImage>, Diagnostics> {
+    let platforms: Vec<&Spanned<Platform>> = spec.platforms.iter().collect();
+    let resolved = resolve(source, &platforms, pins, context).await?;
+    if let ImageSource::Registry(reference) = &source.value {
+        pins.used.images.insert(reference.clone(), pin(&resolved));
+    }
+    let mut images = BTreeMap::new();
+    for (platform, (blob, manifest)) in resolved.manifests {
+        images.insert(platform, base_image(source, &blob, &manifest, context).await?);
+    }
+    Ok(images)
+}
+
+async fn base_image(
+    source: &Spanned<ImageSource>,
+    blob: &BlobFacts,
+    manifest: &Manifest,
+    context: &Context,
+) -> Result<BaseImage, Diagnostics> {
+    let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
+    let bytes = documents.blob(&manifest.config).await?;
+    let config = ImageConfig::parse(&bytes).map_err(|error| documents.invalid(&manifest.config.digest, &error))?;
+    if config.rootfs.diff_ids.len() != manifest.layers.len() {
+        return Err(documents
+            .diagnostic(
+                &code::INVALID_MANIFEST,
+                format!(
+                    "`{}` has {} layers, and its configuration names {}",
+                    source.value,
+                    manifest.layers.len(),
+                    config.rootfs.diff_ids.len()
+                ),
+            )
+            .help("the image is damaged, or no container image: choose another base")
+            .into());
+    }
+    let mut layers = Vec::new();
+    for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+        if media_types::is_foreign_layer(&layer.media_type) {
+            return Err(foreign_layer(source, layer, context).into());
+        }
+        // The bytes are the same under Docker's name and under OCI's.
+        let media_type = match media_types::layer_format(&layer.media_type) {
+            Some(LayerFormat::Tar) => media_types::OCI_LAYER,
+            Some(LayerFormat::Gzip) => media_types::OCI_LAYER_GZIP,
+            Some(LayerFormat::Zstd) => media_types::OCI_LAYER_ZSTD,
+            None => {
+                return Err(documents
+                    .diagnostic(
+                        &code::INVALID_MANIFEST,
+                        format!("`{}` has a layer of the type `{}`", source.value, layer.media_type),
+                    )
+                    .help("a base is a container image, whose layers are tar files")
+                    .into());
+            }
+        };
+        layers.push(BaseLayer {
+            blob: BlobFacts { media_type: media_type.to_owned(), ..blob_facts(layer) },
+            diff_id: *diff_id,
+            annotations: layer.annotations.clone(),
+        });
+    }
+    let config = serde_json::to_value(&config).map_err(|error| fault::internal(error.to_string()))?;
+    let plan = documents.plan(manifest).await?;
+    Ok(BaseImage { layers, config, plan, origin: documents.origin, manifest: blob.digest })
+}
+
+fn pin(resolved: &Resolved) -> ImagePin {
+    ImagePin {
+        digest: resolved.root.digest,
+        media_type: resolved.root.media_type.clone(),
+        size: resolved.root.size,
+        platforms: resolved.manifests.iter().map(|(platform, (blob, _))| (platform.clone(), blob.digest)).collect(),
+    }
+}
+
+/// From a source to the root of its image and the manifest of each platform.
+async fn resolve(
+    source: &Spanned<ImageSource>,
+    platforms: &[&Spanned<Platform>],
+    pins: &Pins,
+    context: &Context,
+) -> Result<Resolved, Diagnostics> {
+    let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
+    let (root, name) = match &source.value {
+        ImageSource::Registry(reference) => (registry_root(source, reference, platforms, pins, context).await?, None),
+        ImageSource::Disk { .. } => {
+            let image = context.disk_images.open(&source.value, Some(&source.span))?;
+            let root = blob_facts(image.root());
+            let name = image.names().iter().find_map(|name| full_name(name));
+            (root, name)
+        }
+    };
+    let mut manifests = BTreeMap::new();
+    let mut diagnostics = Diagnostics::new();
+    match documents.document(&root.digest, &root.media_type).await? {
+        Document::Index(index) => {
+            for platform in platforms {
+                match documents.choose(&index, &platform.value) {
+                    Ok(child) => {
+                        let manifest = documents.manifest(&child.digest, &child.media_type).await?;
+                        manifests.insert(platform.value.clone(), (blob_facts(child), manifest));
+                    }
+                    Err(error) => diagnostics.push(error),
+                }
+            }
+        }
+        Document::Manifest(manifest) => {
+            let own = own_platform(&documents, &manifest).await?;
+            for platform in platforms {
+                let same = |own: &Platform| {
+                    own.os == platform.value.os
+                        && own.architecture == platform.value.architecture
+                        && (own.variant == platform.value.variant
+                            || own.variant.is_none()
+                            || platform.value.variant.is_none())
+                };
+                if own.as_ref().is_none_or(same) {
+                    manifests.insert(platform.value.clone(), (root.clone(), manifest.clone()));
+                } else if let Some(own) = &own {
+                    diagnostics.push(
+                        documents
+                            .diagnostic(
+                                &code::PLATFORM_MISSING,
+                                format!("`{}` is not built for `{}`", source.value, platform.value),
+                            )
+                            .help(format!("it is for `{own}` alone: choose another image, or leave the platform out of the spec")),
+                    );
+                }
+            }
+        }
+    }
+    diagnostics.or(Resolved { root, manifests, name }).map(|(resolved, _)| resolved)
+}
+
+/// The platform of an image without index, as its configuration says; `None` where that is no configuration of a
+/// container image.
+async fn own_platform(documents: &Documents<'_>, manifest: &Manifest) -> Result<Option<Platform>, Diagnostics> {
+    if !media_types::is_config(&manifest.config.media_type) {
+        return Ok(None);
+    }
+    let bytes = documents.blob(&manifest.config).await?;
+    let config =
+        ImageConfig::parse(&bytes).map_err(|error| documents.invalid(&manifest.config.digest, &error))?;
+    Ok((!config.os.is_empty() && !config.architecture.is_empty()).then(|| config.platform()))
+}
+
+/// A name that says its repository, and more than a bare tag such as `latest`.
+fn full_name(name: &str) -> Option<ImageReference> {
+    name.contains(['/', ':']).then(|| name.parse().ok()).flatten()
+}
+
+/// The root of an image in a registry: from its pin, by its own digest, or by asking for its tag.
+async fn registry_root(
+    source: &Spanned<ImageSource>,
+    reference: &ImageReference,
+    platforms: &[&Spanned<Platform>],
+    pins: &Pins,
+    context: &Context,
+) -> Result<BlobFacts, Diagnostics> {
+    let wanted = Spanned::new(reference.to_string(), source.span.clone());
+    if let Some(pin) = pins.image(reference) {
+        if reference.digest().is_some_and(|digest| *digest != pin.digest) {
+            pins.may_change(&wanted, "the spec names another digest")?;
+        } else {
+            if let Some(platform) = platforms.iter().find(|platform| !pin.platforms.contains_key(&platform.value)) {
+                pins.may_change(&wanted, &format!("it has no digest for `{}`", platform.value))?;
+            }
+            return Ok(BlobFacts { media_type: pin.media_type.clone(), digest: pin.digest, size: pin.size });
+        }
+    } else {
+        pins.may_add(&wanted)?;
+    }
+    context.go_on()?;
+    if let Some(found) = stored_root(reference.digest(), context)? {
+        return Ok(found);
+    }
+    let network = context.network(&wanted.value, Some(&source.span))?;
+    context.watch.event(Event::Resolving(&wanted.value));
+    let at = match reference.digest() {
+        Some(digest) => reference.at(*digest),
+        None => reference.clone(),
+    };
+    let document = tokio::select! {
+        document = network.resolve(&at) => document.map_err(|error| fault::registry(&error, Some(&source.span)))?,
+        () = context.cancel.cancelled() => return Err(interrupted().into()),
+    };
+    let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
+    let parsed = Document::parse(&document.media_type, &document.bytes)
+        .map_err(|error| documents.invalid(&document.digest, &error))?;
+    let size = document.bytes.len() as u64;
+    context.store.put(&document.bytes).map_err(|error| fault::store(&error))?;
+    context.watch.event(Event::Resolved(&wanted.value));
+    Ok(BlobFacts { media_type: parsed.media_type().to_owned(), digest: document.digest, size })
+}
+
+/// What the store knows of a root that the spec names by digest.
+fn stored_root(digest: Option<&Digest>, context: &Context) -> Result<Option<BlobFacts>, Diagnostics> {
+    let Some(digest) = digest.filter(|digest| context.store.contains(digest)) else { return Ok(None) };
+    let bytes = context
+        .store
+        .read(digest, kic_oci::model::DOCUMENT_LIMIT as u64)
+        .map_err(|error| Diagnostics::from(fault::store(&error)))?;
+    let Ok(document) = Document::parse("", &bytes) else { return Ok(None) };
+    Ok(Some(BlobFacts { media_type: document.media_type().to_owned(), digest: *digest, size: bytes.len() as u64 }))
+}

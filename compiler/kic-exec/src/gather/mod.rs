@@ -1,0 +1,272 @@
+//! Gathers what the graph has to know of the world: hashes local files, resolves tags, fetches the small
+//! documents that say what images are made of, and finds the images that manifests name.
+
+mod images;
+mod needs;
+mod paths;
+mod pins;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use kic_base::{ImageReference, Source, Spanned};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_graph::{BaseFacts, Inputs, Origin, located};
+use kic_spec::{Base, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World, unreadable};
+use serde_json::Value as Json;
+
+use crate::context::Context;
+use pins::Pins;
+
+/// What may happen to the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockMode {
+    /// Pins are kept, and missing ones added.
+    Add,
+    /// Pins are kept, missing ones added, and those that nothing needs taken out.
+    Tidy,
+    /// Nothing may change: a missing or stale pin is an error.
+    Locked,
+    /// These images and URLs, or all where the list is empty, are resolved anew.
+    Update(Vec<String>),
+}
+
+/// How to gather.
+#[derive(Debug, Clone)]
+pub struct GatherOptions {
+    /// What may happen to the lock.
+    pub lock: LockMode,
+    /// The time of every file in every layer, in seconds since 1970.
+    pub source_date_epoch: u64,
+}
+
+/// What was gathered.
+#[derive(Debug)]
+pub struct Gathered {
+    /// For [`kic_graph::lower`].
+    pub inputs: Inputs,
+    /// The locks of the spec and of the specs of its bases, outermost first.
+    pub locks: Vec<LockFile>,
+    /// What is worth a look.
+    pub warnings: Diagnostics,
+}
+
+/// A lock as it should be.
+#[derive(Debug, Clone)]
+pub struct LockFile {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// What it should say.
+    pub lock: Lock,
+    /// What it says now; `None` where there is none.
+    pub before: Option<Lock>,
+}
+
+impl LockFile {
+    /// Whether the file has to be written. A spec that needs no pins needs no lock.
+    pub fn is_changed(&self) -> bool {
+        match &self.before {
+            Some(before) => *before != self.lock,
+            None => !self.lock.images.is_empty() || !self.lock.fetches.is_empty(),
+        }
+    }
+}
+
+/// Gathers for `spec` and the specs of its bases.
+///
+/// # Errors
+/// All that could be found out in one go: missing files, images that are not there, pins that may not be added.
+pub async fn gather(
+    spec: &Spec,
+    options: &GatherOptions,
+    world: &dyn World,
+    context: &Context,
+) -> Result<Gathered, Diagnostics> {
+    let mut gathered = gather_spec(spec, options, world, context).await?;
+    if let LockMode::Update(names) = &options.lock {
+        let known: BTreeSet<String> = gathered
+            .locks
+            .iter()
+            .flat_map(|file| file.lock.images.keys().map(ToString::to_string).chain(file.lock.fetches.keys().cloned()))
+            .collect();
+        for name in names {
+            let full = name.parse::<ImageReference>().map(|reference| reference.to_string()).unwrap_or_default();
+            if !known.contains(name) && !known.contains(&full) {
+                let close = kic_base::closest(name, known.iter().map(String::as_str));
+                gathered.warnings.push(
+                    Diagnostic::new(&code::UNKNOWN_PIN, format!("the lock has no pin for `{name}`")).help(match close {
+                        Some(close) => format!("did you mean `{close}`?"),
+                        None => "name an image reference or URL as it stands in kic.lock".to_owned(),
+                    }),
+                );
+            }
+        }
+        if gathered.warnings.has_errors() {
+            return Err(gathered.warnings);
+        }
+    }
+    Ok(gathered)
+}
+
+async fn gather_spec(
+    spec: &Spec,
+    options: &GatherOptions,
+    world: &dyn World,
+    context: &Context,
+) -> Result<Gathered, Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    let (base, mut locks) = match &spec.base.value {
+        Base::Spec(base) => {
+            let gathered = Box::pin(gather_spec(base, options, world, context)).await?;
+            diagnostics.append(gathered.warnings);
+            (Some(BaseFacts::Spec(Box::new(gathered.inputs))), gathered.locks)
+        }
+        Base::Scratch => (Some(BaseFacts::Scratch), Vec::new()),
+        Base::Image(_) => (None, Vec::new()),
+    };
+    let path = spec.lock_path();
+    let before = read_lock(&path, spec, world)?;
+    let mut pins = Pins::new(before.clone().unwrap_or_default(), options.lock.clone(), &path);
+    pins.has_file = before.is_some();
+
+    let files = paths::gather(spec, context).await;
+    let files = keep(files, &mut diagnostics).unwrap_or_default();
+    let fetches = pins::fetches(spec, &mut pins, context).await;
+    let fetches = keep(fetches, &mut diagnostics).unwrap_or_default();
+
+    let base = match (base, &spec.base.value) {
+        (Some(base), _) => base,
+        (None, Base::Image(source)) => {
+            let source = Spanned::new(located(spec, source), spec.base.span.clone());
+            let base = images::base(&source, spec, &mut pins, context).await;
+            BaseFacts::Image(keep(base, &mut diagnostics).unwrap_or_default())
+        }
+        (None, _) => BaseFacts::Scratch,
+    };
+
+    let needs = needs::gather(spec, &files, &fetches, context).await;
+    let needs = keep(needs, &mut diagnostics).unwrap_or_default();
+    let wanted = wanted_images(spec, &needs, &base);
+    let images = images::cached(wanted, spec, &mut pins, context).await;
+    let images = keep(images, &mut diagnostics).unwrap_or_default();
+
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    let inputs = Inputs {
+        epoch: pins.used.epoch,
+        source_date_epoch: options.source_date_epoch,
+        paths: files,
+        fetches,
+        images,
+        needs,
+        base,
+    };
+    locks.insert(0, LockFile { path, lock: pins.finish(), before });
+    Ok(Gathered { inputs, locks, warnings: diagnostics })
+}
+
+/// The value; errors go to `diagnostics`, so that more of them are found.
+fn keep<T>(result: Result<T, Diagnostics>, diagnostics: &mut Diagnostics) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(errors) => {
+            diagnostics.append(errors);
+            None
+        }
+    }
+}
+
+fn read_lock(path: &std::path::Path, spec: &Spec, world: &dyn World) -> Result<Option<Lock>, Diagnostics> {
+    match world.read(path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            Lock::parse(&Source::new(path.display().to_string(), text)).map(Some)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(path, &spec.name.span, &error).into()),
+    }
+}
+
+/// The images to cache: those that the spec names, and those that are discovered and not in the base's cache.
+fn wanted_images(spec: &Spec, needs: &[kic_graph::Need], base: &BaseFacts) -> Vec<Spanned<ImageSource>> {
+    let mut wanted: BTreeMap<ImageSource, Spanned<ImageSource>> = BTreeMap::new();
+    for image in spec.registries.iter().flat_map(|registry| &registry.images) {
+        let source = located(spec, &image.from.value);
+        wanted.entry(source.clone()).or_insert_with(|| Spanned::new(source, image.from.span.clone()));
+    }
+    if spec.registries.iter().any(|registry| registry.discover.is_some()) {
+        let hosts: BTreeSet<&str> = spec.registries.iter().map(|registry| registry.host.value.as_str()).collect();
+        let excluded: BTreeSet<&ImageReference> =
+            spec.registries.iter().flat_map(|registry| &registry.exclude).map(|reference| &reference.value).collect();
+        let in_base = references_in(base);
+        // An image on disk that stands for a reference makes the reference itself unneeded.
+        let named: BTreeSet<&ImageReference> = spec
+            .registries
+            .iter()
+            .flat_map(|registry| &registry.images)
+            .filter_map(|image| image.name.as_ref().map(|name| &name.value))
+            .collect();
+        for need in needs {
+            let reference = &need.reference;
+            let skip = hosts.contains(reference.registry())
+                || excluded.contains(reference)
+                || named.contains(reference)
+                || in_base.contains(reference);
+            if !skip {
+                let source = ImageSource::Registry(reference.clone());
+                wanted.entry(source.clone()).or_insert_with(|| Spanned::new(source, need.span.clone()));
+            }
+        }
+    }
+    wanted.into_values().collect()
+}
+
+/// The images in the registry cache of a base.
+fn references_in(base: &BaseFacts) -> BTreeSet<ImageReference> {
+    match base {
+        BaseFacts::Scratch => BTreeSet::new(),
+        BaseFacts::Spec(inputs) => {
+            let own = inputs.images.keys().filter_map(|source| match source {
+                ImageSource::Registry(reference) => Some(reference.clone()),
+                ImageSource::Disk { .. } => None,
+            });
+            own.chain(references_in(&inputs.base)).collect()
+        }
+        BaseFacts::Image(images) => {
+            let plans = images.values().filter_map(|image| image.plan.as_ref());
+            let listed = plans.filter_map(|plan| plan.get("images")).filter_map(Json::as_array).flatten();
+            let reference = |image: &Json| image.get("reference")?.as_str()?.parse().ok();
+            listed.filter_map(reference).collect()
+        }
+    }
+}
+
+/// Every download of the spec, and whether its content is needed to know what the image is made of.
+fn downloads(spec: &Spec) -> Vec<(&Fetch, bool)> {
+    let mut downloads = Vec::new();
+    for layer in &spec.layers {
+        match &layer.content {
+            Content::Files(items) => downloads.extend(items.iter().filter_map(|item| match &item.value {
+                FileItem::Fetch { fetch, .. } => Some((fetch, false)),
+                _ => None,
+            })),
+            Content::Manifests { items, .. } | Content::Policies { items, .. } => {
+                downloads.extend(items.iter().filter_map(|item| match &item.value {
+                    ManifestItem::Fetch { fetch, .. } => Some((fetch, true)),
+                    _ => None,
+                }));
+            }
+            Content::Readiness(_) => {}
+        }
+    }
+    downloads
+}
+
+/// Where the blobs of an image are.
+fn origin(source: &ImageSource) -> Origin {
+    match source {
+        ImageSource::Registry(reference) => Origin::Registry(reference.clone()),
+        ImageSource::Disk { .. } => Origin::Disk(source.clone()),
+    }
+}

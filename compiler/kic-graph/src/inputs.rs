@@ -1,0 +1,164 @@
+//! What the graph has to know of the world, all of it by digest. Whoever has a disk and a network gathers it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kic_base::{Digest, Epoch, ImageReference, Platform, Span};
+use kic_spec::ImageSource;
+use serde_json::Value as Json;
+
+/// Everything that [`crate::lower`] takes beside the spec.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// The encoder epoch, from the lock.
+    pub epoch: Epoch,
+    /// The time of every file in every layer, in seconds since 1970.
+    pub source_date_epoch: u64,
+    /// What each file or folder that the spec names holds.
+    pub paths: BTreeMap<PathKey, PathFacts>,
+    /// What each URL gives.
+    pub fetches: BTreeMap<String, ContentFacts>,
+    /// What each image that a registry caches is made of, paths on disk seen from where kic runs.
+    pub images: BTreeMap<ImageSource, ImageFacts>,
+    /// The images that manifests, policies and commands name.
+    pub needs: Vec<Need>,
+    /// What comes first.
+    pub base: BaseFacts,
+}
+
+/// A file or folder as the spec names it: the path, seen from where kic runs, and the globs that are left out.
+pub type PathKey = (PathBuf, Vec<String>);
+
+/// A content and its length in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentFacts {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length.
+    pub size: u64,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone)]
+pub enum PathFacts {
+    /// A file.
+    File(FileFacts),
+    /// A folder: what is below it, by path relative to it with `/` between the parts.
+    Folder(BTreeMap<String, EntryFacts>),
+}
+
+/// A file of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileFacts {
+    /// What it holds.
+    pub content: ContentFacts,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+}
+
+/// What a folder holds at a path.
+#[derive(Debug, Clone)]
+pub enum EntryFacts {
+    /// A file.
+    File(FileFacts),
+    /// A symbolic link to this text.
+    Symlink(String),
+    /// A folder with nothing in it.
+    EmptyFolder,
+}
+
+/// A document or blob of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobFacts {
+    /// Its media type, as upstream says it.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length.
+    pub size: u64,
+}
+
+/// An image to cache.
+#[derive(Debug, Clone)]
+pub struct ImageFacts {
+    /// The index, or the manifest of an image without one.
+    pub root: BlobFacts,
+    /// The manifests of the platforms asked for.
+    pub manifests: BTreeMap<Platform, ManifestFacts>,
+    /// Where its blobs are.
+    pub origin: Origin,
+    /// The name that it bears, for one on disk.
+    pub name: Option<ImageReference>,
+}
+
+/// A manifest and what it refers to.
+#[derive(Debug, Clone)]
+pub struct ManifestFacts {
+    /// The manifest itself.
+    pub manifest: BlobFacts,
+    /// Its configuration.
+    pub config: BlobFacts,
+    /// Its layers.
+    pub layers: Vec<BlobFacts>,
+}
+
+/// Where bytes can be had. It is a hint for whoever builds, and enters no digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The repository of an image in a registry.
+    Registry(ImageReference),
+    /// An image on disk, its path seen from where kic runs.
+    Disk(ImageSource),
+    /// A URL.
+    Url(String),
+}
+
+/// What comes first.
+#[derive(Debug, Clone)]
+pub enum BaseFacts {
+    /// Nothing.
+    Scratch,
+    /// An image, by platform.
+    Image(BTreeMap<Platform, BaseImage>),
+    /// Another spec.
+    Spec(Box<Inputs>),
+}
+
+/// A base image for one platform.
+#[derive(Debug, Clone)]
+pub struct BaseImage {
+    /// Its layers, bottom first.
+    pub layers: Vec<BaseLayer>,
+    /// Its configuration, as JSON.
+    pub config: Json,
+    /// The launch plan, where kic built it.
+    pub plan: Option<Json>,
+    /// Where its blobs are.
+    pub origin: Origin,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+}
+
+/// A layer of a base image.
+#[derive(Debug, Clone)]
+pub struct BaseLayer {
+    /// Its bytes. The media type is OCI's, also where upstream's is Docker's name for the same.
+    pub blob: BlobFacts,
+    /// The digest of its bytes without compression.
+    pub diff_id: Digest,
+    /// The annotations of its descriptor.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An image that something names.
+#[derive(Debug, Clone)]
+pub struct Need {
+    /// The image.
+    pub reference: ImageReference,
+    /// The place that names it: in a manifest, or in the spec.
+    pub span: Span,
+    /// The object and field, such as `Deployment shop/shop spec.template.spec.containers[0].image`.
+    pub place: String,
+    /// Whether the cluster asks for it beyond doubt.
+    pub certain: bool,
+}

@@ -1,0 +1,47 @@
+//! The steps of a start, where the spec leaves them out.
+
+use kic_spec::{Layer, LayerKind, Spec, Step};
+
+/// Manifests, the readiness checks that belong to them, policies, and theirs. A readiness layer belongs to the
+/// layer that its `after` names, or that has its name; one that belongs to none comes after the manifests,
+/// or, where the spec has none, at the end. `after` between two layers of one kind decides their order.
+pub(crate) fn default_steps(spec: &Spec) -> Vec<Step> {
+    let manifests = ordered(spec, LayerKind::Manifests);
+    let policies = ordered(spec, LayerKind::Policies);
+    let readiness = ordered(spec, LayerKind::Readiness);
+    let owner = |layer: &Layer| {
+        let named = |name: &str, group: &[&Layer]| group.iter().any(|owner| owner.name.value == name);
+        let after = layer.after.as_ref().map(|after| after.value.as_str());
+        let own = Some(layer.name.value.as_str());
+        for name in [after, own].into_iter().flatten() {
+            for (kind, group) in [(LayerKind::Policies, &policies), (LayerKind::Manifests, &manifests)] {
+                if named(name, group) {
+                    return kind;
+                }
+            }
+        }
+        if manifests.is_empty() { LayerKind::Policies } else { LayerKind::Manifests }
+    };
+    let mut steps = Vec::new();
+    for (kind, group) in [(LayerKind::Manifests, &manifests), (LayerKind::Policies, &policies)] {
+        steps.extend(group.iter().map(|layer| Step::Apply(kind, layer.name.value.clone())));
+        let checks = readiness.iter().filter(|layer| owner(layer) == kind);
+        steps.extend(checks.map(|layer| Step::Wait(layer.name.value.clone())));
+    }
+    steps
+}
+
+/// The layers of one kind, each after the one that its `after` names, else in the order of the spec.
+fn ordered(spec: &Spec, kind: LayerKind) -> Vec<&Layer> {
+    let mut waiting: Vec<&Layer> = spec.layers.iter().filter(|layer| layer.kind() == kind).collect();
+    let mut placed: Vec<&Layer> = Vec::new();
+    while !waiting.is_empty() {
+        let free = waiting.iter().position(|layer| {
+            let after = layer.after.as_ref().map(|after| after.value.as_str());
+            !waiting.iter().any(|other| other.span != layer.span && Some(other.name.value.as_str()) == after)
+        });
+        // The language refuses circles of `after`.
+        placed.push(waiting.remove(free.unwrap_or(0)));
+    }
+    placed
+}

@@ -1,0 +1,234 @@
+//! What stands in a layer of files, manifests, policies or readiness checks.
+
+use std::collections::BTreeMap;
+
+use kic_base::{Digest, Span, Spanned};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_spec::readiness::Check;
+use kic_spec::{Content, Fetch, FileItem, Layer, ManifestItem, Spec, is_manifest_name, url_file_name};
+
+use crate::derivation::{Bytes, TreeEntryKind};
+use crate::inputs::{ContentFacts, EntryFacts, FileFacts, Inputs, PathFacts};
+use crate::readiness_script::{readiness_json, readiness_script};
+
+/// An entry, and the item of the spec that writes it.
+#[derive(Debug)]
+pub(crate) struct PendingEntry {
+    pub kind: TreeEntryKind,
+    /// For a download: the URL, what it gives, and the permission bits; `kind` means nothing then.
+    pub fetch: Option<(String, ContentFacts, u32)>,
+    pub span: Span,
+    /// Whether it came with a folder, so that an item of its own may replace it.
+    from_folder: bool,
+}
+
+/// Paths that kic writes itself.
+const RESERVED: [&str; 2] = ["kic/", "registry/docker/registry/"];
+
+/// The entries of a layer, by path. Inputs that are not there have been reported by whoever gathered them.
+pub(crate) fn layer_entries(
+    spec: &Spec,
+    layer: &Layer,
+    inputs: &Inputs,
+    diagnostics: &mut Diagnostics,
+) -> BTreeMap<String, PendingEntry> {
+    let mut entries = Entries { entries: BTreeMap::new(), diagnostics };
+    match &layer.content {
+        Content::Files(items) => {
+            for item in items {
+                entries.file_item(spec, item, inputs);
+            }
+        }
+        Content::Manifests { items, .. } | Content::Policies { items, .. } => {
+            let folder = format!("{}/{}", layer.kind().name(), layer.name.value);
+            for item in items {
+                entries.manifest_item(spec, &folder, item, inputs);
+            }
+        }
+        Content::Readiness(checks) => {
+            let name = &layer.name.value;
+            let checks: Vec<Check> = checks.iter().map(|check| check.value.clone()).collect();
+            entries.text(format!("readiness/{name}.json"), 0o644, &readiness_json(name, &checks), &layer.span);
+            let script = readiness_script(name, &checks);
+            entries.text(format!("scripts/wait-{name}.sh"), 0o755, script.as_bytes(), &layer.span);
+        }
+    }
+    entries.check_parents();
+    entries.entries
+}
+
+/// The place in the spec's order of each file name of a manifests layer.
+pub(crate) fn manifest_order(spec: &Spec, layer: &Layer) -> BTreeMap<String, usize> {
+    let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else {
+        return BTreeMap::new();
+    };
+    let name = |item: &ManifestItem| match item {
+        ManifestItem::File { from, name } => match name {
+            Some(name) => Some(name.value.clone()),
+            None => spec.locate(&from.value).file_name().and_then(|name| name.to_str()).map(str::to_owned),
+        },
+        ManifestItem::Fetch { fetch, name } => match name {
+            Some(name) => Some(name.value.clone()),
+            None => url_file_name(&fetch.url.value).map(str::to_owned),
+        },
+        ManifestItem::Object { file_name, .. } => Some(file_name.clone()),
+    };
+    items.iter().enumerate().filter_map(|(index, item)| Some((name(&item.value)?, index))).collect()
+}
+
+struct Entries<'a> {
+    entries: BTreeMap<String, PendingEntry>,
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Entries<'_> {
+    fn insert(&mut self, path: String, entry: PendingEntry) {
+        if let Some(reserved) = RESERVED.iter().find(|reserved| path.starts_with(**reserved)) {
+            self.diagnostics.push(
+                Diagnostic::new(&code::RESERVED_PATH, format!("`/{path}` would stand where kic writes its own files"))
+                    .at(&entry.span, "")
+                    .help(format!("choose a path that is not below `/{reserved}`")),
+            );
+            return;
+        }
+        if let Some(first) = self.entries.get(&path)
+            && !first.from_folder
+        {
+            if entry.from_folder {
+                return;
+            }
+            self.diagnostics.push(
+                Diagnostic::new(&code::DUPLICATE_PATH, format!("two parts of the layer write `/{path}`"))
+                    .at(&entry.span, "here again")
+                    .at(&first.span, "first here")
+                    .help("leave one out, or give it another path or name"),
+            );
+            return;
+        }
+        self.entries.insert(path, entry);
+    }
+
+    fn text(&mut self, path: String, mode: u32, bytes: &[u8], span: &Span) {
+        let content = ContentFacts { digest: Digest::of(bytes), size: bytes.len() as u64 };
+        let kind = TreeEntryKind::File { mode, content, bytes: Bytes::Inline(bytes.into()) };
+        self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder: false });
+    }
+
+    fn local(&mut self, path: String, mode: u32, facts: FileFacts, bytes: Bytes, span: &Span, from_folder: bool) {
+        let kind = TreeEntryKind::File { mode, content: facts.content, bytes };
+        self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder });
+    }
+
+    fn fetch(&mut self, path: String, mode: u32, fetch: &Fetch, inputs: &Inputs, span: &Span) {
+        let Some(content) = inputs.fetches.get(&fetch.url.value) else { return };
+        let fetch = Some((fetch.url.value.clone(), *content, mode));
+        let kind = TreeEntryKind::Folder { mode };
+        self.insert(path, PendingEntry { kind, fetch, span: span.clone(), from_folder: false });
+    }
+
+    fn file_item(&mut self, spec: &Spec, item: &Spanned<FileItem>, inputs: &Inputs) {
+        match &item.value {
+            FileItem::Text { to, text, mode } => self.text(to.clone(), *mode, text.as_bytes(), &item.span),
+            FileItem::Fetch { fetch, to, mode } => self.fetch(to.clone(), *mode, fetch, inputs, &item.span),
+            FileItem::Copy { from, to, mode, exclude } => {
+                let located = spec.locate(&from.value);
+                let globs = exclude.iter().map(|glob| glob.value.clone()).collect();
+                let mode_of = |facts: &FileFacts| mode.unwrap_or(if facts.executable { 0o755 } else { 0o644 });
+                match inputs.paths.get(&(located.clone(), globs)) {
+                    None => {}
+                    Some(PathFacts::File(facts)) => {
+                        let mut path = to.clone();
+                        if path.is_empty() || path.ends_with('/') {
+                            let name = located.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                            path.push_str(name);
+                        }
+                        self.local(path, mode_of(facts), *facts, Bytes::Local(located), &item.span, false);
+                    }
+                    Some(PathFacts::Folder(below)) => {
+                        let prefix = to.trim_end_matches('/');
+                        for (relative, entry) in below {
+                            let path =
+                                if prefix.is_empty() { relative.clone() } else { format!("{prefix}/{relative}") };
+                            match entry {
+                                EntryFacts::File(facts) => {
+                                    let bytes = Bytes::Local(located.join(relative));
+                                    self.local(path, mode_of(facts), *facts, bytes, &item.span, true);
+                                }
+                                EntryFacts::Symlink(target) => {
+                                    let kind = TreeEntryKind::Symlink(target.clone());
+                                    let span = item.span.clone();
+                                    self.insert(path, PendingEntry { kind, fetch: None, span, from_folder: true });
+                                }
+                                EntryFacts::EmptyFolder => {
+                                    let kind = TreeEntryKind::Folder { mode: 0o755 };
+                                    let span = item.span.clone();
+                                    self.insert(path, PendingEntry { kind, fetch: None, span, from_folder: true });
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn manifest_item(&mut self, spec: &Spec, folder: &str, item: &Spanned<ManifestItem>, inputs: &Inputs) {
+        match &item.value {
+            ManifestItem::Object { file_name, object } => {
+                let text = kic_manifest::emit(object);
+                self.text(format!("{folder}/{file_name}"), 0o644, text.as_bytes(), &item.span);
+            }
+            ManifestItem::Fetch { fetch, name } => {
+                let name = name.as_ref().map(|name| name.value.as_str()).or_else(|| url_file_name(&fetch.url.value));
+                let name = name.unwrap_or("fetched.yaml");
+                self.fetch(format!("{folder}/{name}"), 0o644, fetch, inputs, &item.span);
+            }
+            ManifestItem::File { from, name } => {
+                let located = spec.locate(&from.value);
+                match inputs.paths.get(&(located.clone(), Vec::new())) {
+                    None => {}
+                    Some(PathFacts::File(facts)) => {
+                        let own = located.file_name().and_then(|name| name.to_str());
+                        let name = name.as_ref().map(|name| name.value.as_str()).or(own).unwrap_or("manifest.yaml");
+                        let path = format!("{folder}/{name}");
+                        self.local(path, 0o644, *facts, Bytes::Local(located.clone()), &item.span, false);
+                    }
+                    Some(PathFacts::Folder(below)) => {
+                        // As `kubectl apply -f FOLDER` does: the manifests in it, not those further down.
+                        let manifests = below.iter().filter(|(relative, _)| is_manifest_name(relative));
+                        for (relative, entry) in manifests {
+                            if let EntryFacts::File(facts) = entry {
+                                let bytes = Bytes::Local(located.join(relative));
+                                self.local(format!("{folder}/{relative}"), 0o644, *facts, bytes, &item.span, false);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A path cannot be a file and hold others at once.
+    fn check_parents(&mut self) {
+        let mut wrong = Vec::new();
+        for (path, entry) in &self.entries {
+            let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+            for parent in parents {
+                if let Some(file) = self.entries.get(parent)
+                    && (file.fetch.is_some() || !matches!(file.kind, TreeEntryKind::Folder { .. }))
+                {
+                    wrong.push(
+                        Diagnostic::new(
+                            &code::DUPLICATE_PATH,
+                            format!("`/{parent}` would be a file, and the folder of `/{path}`"),
+                        )
+                        .at(&entry.span, "this needs the folder")
+                        .at(&file.span, "this writes the file")
+                        .help("give one of them another path"),
+                    );
+                }
+            }
+        }
+        self.diagnostics.extend(wrong.into_iter().take(20));
+    }
+}

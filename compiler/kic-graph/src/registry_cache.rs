@@ -1,0 +1,225 @@
+//! The images of a registry cache as files of the CNCF distribution registry, and as layers.
+//!
+//! The directory format, as far as a pull needs it, below `registry/docker/registry/v2`:
+//!
+//! | path | holds |
+//! |---|---|
+//! | `blobs/sha256/XX/HEX/data` | a blob; an index, manifest or configuration too |
+//! | `repositories/NAME/_manifests/revisions/sha256/HEX/link` | the digest, for an index and each manifest that is present |
+//! | `repositories/NAME/_manifests/tags/TAG/current/link` | the digest that the tag stands for |
+//! | `repositories/NAME/_layers/sha256/HEX/link` | the digest, for the configuration and every layer |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kic_base::{Digest, ImageReference, Span};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+
+use crate::derivation::PlanImage;
+use crate::inputs::{BlobFacts, ImageFacts, Origin};
+
+const ROOT: &str = "registry/docker/registry/v2";
+
+/// Blobs below this many bytes share the catalogue layer.
+const SMALL: u64 = 128 * 1024;
+
+/// The layers that blobs share, by the first digit of their digest, where there are too many for a layer each.
+const SHARED_LAYERS: usize = 16;
+
+/// An image that a registry caches: its name, its parts, and where the spec or a manifest asks for it.
+#[derive(Debug)]
+pub(crate) struct Cached<'a> {
+    pub reference: ImageReference,
+    pub facts: &'a ImageFacts,
+    pub span: Span,
+    pub short_names: bool,
+}
+
+/// Everything that a registry cache holds.
+#[derive(Debug, Default)]
+pub(crate) struct RegistryCache {
+    /// Small texts by path.
+    pub links: BTreeMap<String, String>,
+    /// Every blob, by digest.
+    pub blobs: BTreeMap<Digest, CachedBlob>,
+    /// Every `REPOSITORY:TAG` and `REPOSITORY@DIGEST` that it answers to.
+    pub names: BTreeSet<String>,
+    /// Every `REGISTRY/REPOSITORY:TAG` and `REGISTRY/REPOSITORY@DIGEST` that it holds.
+    pub upstream_names: BTreeSet<String>,
+    /// The images, sorted by reference.
+    pub images: Vec<PlanImage>,
+}
+
+/// One blob of the cache.
+#[derive(Debug, Clone)]
+pub(crate) struct CachedBlob {
+    pub facts: BlobFacts,
+    pub origins: Vec<Origin>,
+    pub is_document: bool,
+    /// The first image that has it.
+    pub image: String,
+}
+
+impl CachedBlob {
+    /// Its path in the image.
+    pub fn path(&self) -> String {
+        let hex = self.facts.digest.hex();
+        format!("{ROOT}/blobs/sha256/{}/{hex}/data", &hex[..2])
+    }
+}
+
+/// How the blobs of a cache are spread over layers.
+#[derive(Debug, Default)]
+pub(crate) struct Split {
+    /// A layer each.
+    pub single: Vec<CachedBlob>,
+    /// Layers of several, by the first digit of their digests.
+    pub shared: BTreeMap<char, Vec<CachedBlob>>,
+    /// In the catalogue.
+    pub small: Vec<CachedBlob>,
+}
+
+/// Lays the images out. Two that answer to one name with different digests are an error.
+pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> RegistryCache {
+    let mut cache = RegistryCache::default();
+    let mut first_named: BTreeMap<String, &Cached> = BTreeMap::new();
+    let mut listed: BTreeMap<String, PlanImage> = BTreeMap::new();
+    for image in images {
+        let repositories = repositories(&image.reference, image.short_names);
+        let mut names = Vec::new();
+        for repository in &repositories {
+            if let Some(tag) = image.reference.tag() {
+                let name = format!("{repository}:{tag}");
+                match first_named.get(&name) {
+                    Some(first) if first.facts.root.digest != image.facts.root.digest => {
+                        diagnostics.push(collision(first, image, &name));
+                        break;
+                    }
+                    _ => {
+                        first_named.insert(name.clone(), image);
+                    }
+                }
+                cache.names.insert(name.clone());
+                names.push(name);
+                cache.link(format!("{repository}/_manifests/tags/{tag}/current/link"), &image.facts.root.digest);
+            }
+            for digest in manifest_digests(image.facts) {
+                cache.names.insert(format!("{repository}@{digest}"));
+                cache.link(format!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), &digest);
+            }
+            for manifest in image.facts.manifests.values() {
+                for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+                    cache.link(format!("{repository}/_layers/sha256/{}/link", blob.digest.hex()), &blob.digest);
+                }
+            }
+            if image.reference.tag().is_none() {
+                names.push(format!("{repository}@{}", image.facts.root.digest));
+            }
+        }
+        let upstream = image.reference.name();
+        cache.upstream_names.extend(image.reference.tag().map(|tag| format!("{upstream}:{tag}")));
+        cache.upstream_names.extend(manifest_digests(image.facts).iter().map(|digest| format!("{upstream}@{digest}")));
+        let mut size = 0;
+        let mut counted = BTreeSet::new();
+        let name = image.reference.to_string();
+        for (blob, is_document) in blobs(image.facts) {
+            if counted.insert(blob.digest) {
+                size += blob.size;
+            }
+            let cached = cache.blobs.entry(blob.digest).or_insert_with(|| CachedBlob {
+                facts: blob.clone(),
+                origins: Vec::new(),
+                is_document,
+                image: name.clone(),
+            });
+            if !cached.origins.contains(&image.facts.origin) {
+                cached.origins.push(image.facts.origin.clone());
+            }
+        }
+        listed.entry(name.clone()).or_insert_with(|| PlanImage {
+            reference: name,
+            digest: image.facts.root.digest,
+            names,
+            platforms: image.facts.manifests.keys().map(ToString::to_string).collect(),
+            size,
+        });
+    }
+    cache.images = listed.into_values().collect();
+    cache
+}
+
+impl RegistryCache {
+    fn link(&mut self, path: String, digest: &Digest) {
+        self.links.insert(format!("{ROOT}/repositories/{path}"), digest.to_string());
+    }
+
+    /// Spreads the blobs over at most `limit` layers beside the catalogue: the largest get one each, and where
+    /// those are too many, the rest share some by the first digit of their digest, so that a changed image
+    /// rewrites few.
+    pub fn split(&self, limit: usize) -> Split {
+        let mut split = Split::default();
+        let mut large = Vec::new();
+        for blob in self.blobs.values() {
+            if blob.is_document || blob.facts.size < SMALL {
+                split.small.push(blob.clone());
+            } else {
+                large.push(blob.clone());
+            }
+        }
+        if large.len() > limit {
+            large.sort_by_key(|blob| (std::cmp::Reverse(blob.facts.size), blob.facts.digest));
+            for blob in large.split_off(limit.saturating_sub(SHARED_LAYERS)) {
+                let digit = blob.facts.digest.hex().chars().next().unwrap_or('0');
+                split.shared.entry(digit).or_default().push(blob);
+            }
+        }
+        large.sort_by_key(|blob| blob.facts.digest);
+        split.single = large;
+        split
+    }
+}
+
+/// The repositories under which a node may ask for an image: its path, with and without the host of its own
+/// registry, and for Docker Hub's own images with and without `library/`. A host with a port cannot be part of
+/// a repository's name.
+pub(crate) fn repositories(reference: &ImageReference, short_names: bool) -> Vec<String> {
+    let mut paths = vec![reference.repository().to_owned()];
+    if reference.registry() == "docker.io"
+        && let Some(short) = reference.repository().strip_prefix("library/")
+    {
+        paths.push(short.to_owned());
+    }
+    let host = reference.registry();
+    let host_is_part = !host.contains([':', '[']) && !host.bytes().any(|byte| byte.is_ascii_uppercase());
+    let with_host: Vec<String> =
+        if host_is_part { paths.iter().map(|path| format!("{host}/{path}")).collect() } else { Vec::new() };
+    if short_names || with_host.is_empty() { paths.into_iter().chain(with_host).collect() } else { with_host }
+}
+
+/// The digests by which manifests of the image can be asked for.
+fn manifest_digests(facts: &ImageFacts) -> BTreeSet<Digest> {
+    let children = facts.manifests.values().map(|manifest| manifest.manifest.digest);
+    std::iter::once(facts.root.digest).chain(children).collect()
+}
+
+/// Every document and blob of the image, and whether it is an index or manifest.
+fn blobs(facts: &ImageFacts) -> impl Iterator<Item = (&BlobFacts, bool)> {
+    let parts = facts.manifests.values().flat_map(|manifest| {
+        std::iter::once((&manifest.manifest, true))
+            .chain(std::iter::once((&manifest.config, false)))
+            .chain(manifest.layers.iter().map(|layer| (layer, false)))
+    });
+    std::iter::once((&facts.root, true)).chain(parts)
+}
+
+fn collision(first: &Cached, second: &Cached, name: &str) -> Diagnostic {
+    Diagnostic::new(
+        &code::NAME_COLLISION,
+        format!("`{}` and `{}` would both answer to `{name}`, with different content", first.reference, second.reference),
+    )
+    .at(&second.span, format!("this is {}", second.facts.root.digest))
+    .at(&first.span, format!("this is {}", first.facts.root.digest))
+    .help(
+        "name one of them in an `image` node with `short-names=#false`: it then answers only under names that begin \
+         with its own registry's host",
+    )
+}
