@@ -165,6 +165,15 @@ impl Answer {
         if plain { printable(&bytes, 200) } else { String::new() }
     }
 
+    /// [`garbage`](Self::garbage), with the beginning of a body that was not read yet.
+    pub(crate) async fn garbage_body(mut self, reason: &str) -> RegistryError {
+        let start = match tokio::time::timeout(Duration::from_secs(1), self.chunk()).await {
+            Ok(Ok(Some(bytes))) => bytes,
+            _ => Bytes::new(),
+        };
+        self.garbage(reason, &start)
+    }
+
     /// An answer that should have been something else; `bytes` is what is known of its body.
     pub(crate) fn garbage(&self, reason: &str, bytes: &[u8]) -> RegistryError {
         let content_type = self.header(CONTENT_TYPE).map(|text| printable(text.as_bytes(), 80));

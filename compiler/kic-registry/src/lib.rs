@@ -33,6 +33,11 @@ mod settings;
 mod source;
 mod transport;
 
+#[cfg(any(test, feature = "scripted-server"))]
+pub mod scripted_server;
+#[cfg(test)]
+mod tests;
+
 pub use error::{CredentialsUsed, Place, RegistryError, Waiting};
 pub use manifest::ManifestBytes;
 pub use push::Pushed;

@@ -231,6 +231,9 @@ impl Reading {
         let Some(rounds) = &self.rounds else { return Ok(None) };
         let answer = self.ask(rounds.source()).await?;
         match answer.status() {
+            StatusCode::OK if self.is_page(&answer) => {
+                Err(answer.garbage_body("a web page instead of a blob").await)
+            }
             StatusCode::OK => self.whole(answer).map(Some),
             StatusCode::PARTIAL_CONTENT => self.range(answer).map(Some),
             StatusCode::RANGE_NOT_SATISFIABLE => {
@@ -295,6 +298,13 @@ impl Reading {
         Ok(answer)
     }
 
+    /// Whether a blob is answered by a web page, such as that of a captive portal. Real blobs come as bytes of no kind.
+    fn is_page(&self, answer: &Answer) -> bool {
+        matches!(&*self.target, Target::Blob { .. })
+            && answer.media_type().as_deref() == Some("text/html")
+            && answer.content_length() != self.total
+    }
+
     /// 200: the answer has everything, from the first byte.
     fn whole(&mut self, answer: Answer) -> Result<Open, RegistryError> {
         let length = answer.content_length();
@@ -303,15 +313,11 @@ impl Reading {
             let message = "ranges are ignored".into();
             return Err(RegistryError::Refused { place: answer.place(), status: 200, message });
         }
-        if let Target::Blob { .. } = &*self.target {
-            let html = answer.media_type().as_deref() == Some("text/html");
-            if html && length != self.total {
-                return Err(answer.garbage("a web page instead of a blob", b""));
-            }
-        } else if self.offset == 0 {
+        let file = matches!(&*self.target, Target::File(_));
+        if file && self.offset == 0 {
             self.validator = validator(&answer);
             self.total = length;
-        } else {
+        } else if file {
             let same = match (&self.validator, validator(&answer)) {
                 (Some(old), Some(new)) => *old == new,
                 _ => length.is_some() && length == self.total,
