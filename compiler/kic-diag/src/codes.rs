@@ -51,6 +51,7 @@ codes! {
     INVALID_CHARACTER "invalid-character" Error Input "A text holds a character that may not stand in one.";
     INVALID_CHECKSUM "invalid-checksum" Error Input "A text is no SHA-256 checksum.";
     INVALID_DURATION "invalid-duration" Error Input "A text is no duration.";
+    INVALID_ENVIRONMENT "invalid-environment" Error Environment "A variable of the environment has a value that kic cannot use.";
     INVALID_IMAGE "invalid-image" Error Input "A text is no image reference.";
     INVALID_KIND "invalid-kind" Error Input "A text names no kind of Kubernetes object.";
     INVALID_LOCK "invalid-lock" Error Input "The lock file is not one that kic wrote.";
@@ -114,10 +115,12 @@ codes! {
     UNEXPECTED_CHILDREN "unexpected-children" Error Input "A node that takes no children has some.";
     UNKNOWN_ANNOTATION "unknown-annotation" Error Input "A value or node carries a type annotation that means nothing there.";
     UNKNOWN_CHOICE "unknown-choice" Error Input "A text is none of the choices that its place takes.";
+    UNKNOWN_CODE "unknown-code" Error Input "A name is no error code.";
     UNKNOWN_LAYER "unknown-layer" Error Input "A name refers to a layer that does not exist.";
     UNKNOWN_NODE "unknown-node" Error Input "A node has a name that means nothing where it stands.";
     UNKNOWN_PIN "unknown-pin" Error Input "A name given to update is no image or URL of the spec.";
     UNKNOWN_PROPERTY "unknown-property" Error Input "A node has a property that means nothing on it.";
+    UNPACK_REFUSED "unpack-refused" Error Input "A layer holds something that kic does not unpack.";
     UNREADABLE_FILE "unreadable-file" Error Environment "A file that the spec names cannot be read.";
     UNSUPPORTED_FILE "unsupported-file" Error Input "A folder holds something that cannot stand in an image.";
     UNTERMINATED_COMMENT "unterminated-comment" Error Input "A block comment is never closed.";

@@ -34,7 +34,7 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
     let mut blobs: BTreeMap<Digest, Descriptor> = BTreeMap::new();
     let mut layers_by_platform = BTreeMap::new();
     let mut manifests = Vec::new();
-    let mut put = |media_type: &str, bytes: &[u8], blobs: &mut BTreeMap<Digest, Descriptor>| {
+    let put = |media_type: &str, bytes: &[u8], blobs: &mut BTreeMap<Digest, Descriptor>| {
         let descriptor = Descriptor::of(media_type, bytes);
         if !store.contains(&descriptor.digest) {
             store.put(bytes).map_err(|error| fault::store(&error))?;

@@ -115,7 +115,7 @@ impl Documents<'_> {
                 return network.resolve(&at).await.map(|document| document.bytes);
             };
             let mut bytes = Vec::new();
-            let mut stream = std::pin::pin!(network.blob(reference, digest, size, 0));
+            let mut stream = std::pin::pin!(network.blob(reference, digest, size));
             while let Some(piece) = stream.next().await {
                 bytes.extend_from_slice(&piece?);
             }

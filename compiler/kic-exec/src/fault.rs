@@ -90,7 +90,7 @@ pub fn store(error: &StoreError) -> Diagnostic {
 pub fn input_output(error: io::Error, doing: &str) -> Diagnostic {
     match error.downcast::<StoreError>() {
         Ok(error) => store(&error),
-        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+        Err(error) if is_full(&error) => {
             Diagnostic::new(&code::STORE_FULL, format!("{doing}: {error}")).help("make room")
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
@@ -103,4 +103,9 @@ pub fn input_output(error: io::Error, doing: &str) -> Diagnostic {
 /// Something that cannot happen.
 pub fn internal(message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(&code::INTERNAL, message).help("please report this: it is a bug in kic")
+}
+
+/// Whether `error` says that a disk is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

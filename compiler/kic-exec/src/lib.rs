@@ -18,6 +18,7 @@ mod plan;
 mod realised;
 
 pub use assemble::{Assembled, assemble, rfc3339};
+pub use build::obtain;
 pub use context::Context;
 pub use disk::DiskImages;
 pub use documents::Documents;

@@ -4,6 +4,7 @@
 
 mod closure;
 mod derivation;
+mod draw;
 mod graph;
 mod inputs;
 mod launch_steps;
@@ -15,6 +16,7 @@ mod registry_cache;
 pub use derivation::{
     BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, PlanImage, TreeEntry, TreeEntryKind, compression_name,
 };
+pub use draw::{draw_dot, draw_mermaid, draw_svg};
 pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 pub use inputs::{
     BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs, ManifestFacts,

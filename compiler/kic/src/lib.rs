@@ -1,1 +1,27 @@
-//! The facade: one function that calls every phase in order, from a KDL spec to an OCI image.
+//! kic, a compiler for cluster images.
+//!
+//! [`compile`] is the whole of it, one line of phases:
+//!
+//! ```text
+//! text → parse → File → resolve → Spec → gather → Inputs → lower → Graph → plan → Plan → execute → Realised → assemble → Image → write
+//! ```
+//!
+//! Everything else here calls a beginning of that line, or reads what came out of its end.
+//!
+//! **Invariant:** no printing, no exits, no environment: the program gives a [`kic_exec::Context`] and a [`World`].
+
+mod check;
+mod compile;
+mod image;
+mod inspect;
+mod unpack;
+mod write;
+
+pub use check::{Difference, check};
+pub use compile::{Compiled, Prepared, Request, cluster_name, compile, lock, prepare, write_locks};
+pub use image::{ImageAt, open_image};
+pub use inspect::{Inspection, InspectedImage, InspectedLayer, inspect};
+pub use kic_exec::{Context, DiskImages, Event, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched, Watch};
+pub use kic_spec::World;
+pub use unpack::{Unpacked, unpack};
+pub use write::Output;

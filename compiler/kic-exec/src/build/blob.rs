@@ -2,11 +2,12 @@
 
 use kic_base::Digest;
 use kic_diag::Diagnostics;
-use kic_graph::{ContentFacts, Node, NodeIndex};
+use kic_graph::{BlobFacts, ContentFacts, Derivation, Kind, Node, NodeIndex, Origin};
 use kic_store::{BlobWriter, StoreError};
 
 use super::pump::{Sink, pump};
 use crate::context::Context;
+use crate::{disk, fault};
 
 struct BlobSink {
     writer: BlobWriter,
@@ -40,4 +41,35 @@ pub(crate) async fn fetch(
     let open = move || Ok(BlobSink { writer: store.writer()?, expected });
     pump(node, index, &content.digest, content.size, context, open).await?;
     Ok(content.size)
+}
+
+/// A reader of a blob of an image: of an image on disk as it is, of one in a registry from the store, into which
+/// it is fetched first.
+///
+/// # Errors
+/// Those of the disk, the store and the registry.
+pub async fn obtain(
+    facts: &BlobFacts,
+    origin: &Origin,
+    context: &Context,
+) -> Result<Box<dyn std::io::Read + Send>, Diagnostics> {
+    if let Origin::Disk(source) = origin {
+        let image = context.disk_images.open(source, None)?;
+        let reader = image.open(&facts.digest).map_err(|error| disk::unreadable(source, &error, None))?;
+        return Ok(Box::new(reader));
+    }
+    let content = ContentFacts { digest: facts.digest, size: facts.size };
+    if !context.store.contains(&facts.digest) {
+        let node = Node {
+            derivation: Derivation::Blob(content),
+            digest: facts.digest,
+            kind: Kind::Blob,
+            name: facts.digest.short(),
+            span: None,
+            origins: vec![origin.clone()],
+            is_document: false,
+        };
+        fetch(&node, NodeIndex::end(), &content, context).await?;
+    }
+    Ok(Box::new(context.store.blob(&facts.digest).map_err(|error| fault::store(&error))?))
 }

@@ -6,6 +6,8 @@ pub(crate) mod launch;
 mod pump;
 mod tree;
 
+pub use blob::obtain;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -105,7 +105,7 @@ async fn from_origin<S: Sink>(
             context.clone().blocking(move || copy(bytes.as_slice(), open, index, &context)).await
         }
         Origin::Registry(reference) => {
-            let stream = network.blob(reference, digest, size, attempt);
+            let stream = network.blob_again(reference, digest, size, attempt);
             from_stream(stream, node, index, &wanted, context, open).await
         }
         _ => {

@@ -1,0 +1,120 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// A compiler for cluster images: a Kubernetes cluster described in KDL becomes one OCI image.
+#[derive(Debug, Parser)]
+#[command(name = "kic", version, max_term_width = 100, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print for people, or as JSON for machines
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
+    pub format: Format,
+    /// Print no progress, and of a result only what a script needs
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Tell what happens; twice for more, on standard error
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours: when standard error is a terminal, always, or never
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// The store; else the environment's KIC_STORE, else kic in the user's cache folder
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text for people.
+    Human,
+    /// JSON for machines.
+    Json,
+}
+
+/// When there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What commands take that talk to registries.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Network")]
+pub struct Network {
+    /// Use no network: what is not in the store is an error
+    #[arg(long)]
+    pub offline: bool,
+    /// Speak plain http to this registry (loopback hosts need no such word)
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub insecure_registry: Vec<String>,
+    /// Ask this mirror before the registry itself; the digest still decides
+    #[arg(long, value_name = "HOST=URL", value_parser = mirror)]
+    pub registry_mirror: Vec<(String, String)>,
+    /// Trust the certificate authorities in this PEM file, too
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Vec<PathBuf>,
+    /// Connections to one host at a time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub connections: u16,
+}
+
+fn mirror(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((host, url)) if !host.is_empty() && !url.is_empty() => {
+            let url = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
+            Ok((host.to_owned(), url))
+        }
+        _ => Err("write HOST=URL, such as docker.io=https://mirror.example.com".to_owned()),
+    }
+}
+
+/// What commands take that build.
+#[derive(Debug, Clone, Args)]
+pub struct Building {
+    /// The spec
+    #[arg(value_name = "SPEC", default_value = "cluster.kdl")]
+    pub spec: PathBuf,
+    /// Layers to build at a time; as many as there are cores when left out
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub network: Network,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compile a spec to an OCI image
+    Compile(commands::compile::Compile),
+    /// Resolve tags and URLs to digests, and write kic.lock
+    Lock(commands::lock::Lock),
+    /// Tell what a compile would build, fetch and reuse
+    Plan(commands::plan::Plan),
+    /// Draw the graph of layers
+    Graph(commands::graph::Graph),
+    /// Tell what is in an image
+    Inspect(commands::inspect::Inspect),
+    /// Unpack the root file system of an image
+    Unpack(commands::unpack::Unpack),
+    /// Explain an error code
+    Explain(commands::explain::Explain),
+}

@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use clap::Args;
+use kic::{InspectedImage, Inspection, Unwatched};
+use kic_diag::Diagnostics;
+use serde_json::Value as Json;
+
+use crate::arguments::{Format, Global, Network};
+use crate::report::{size, table};
+use crate::terminal::{Terminal, print};
+use crate::world::{block_on, context};
+
+/// Tell what is in an image: its layers, the cached images, the launch plan, the labels. Reads no layer but the
+/// small one with the plan.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// An OCI layout or archive, `docker-archive:FILE`, or a reference of an image in a registry
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    #[command(flatten)]
+    network: Network,
+}
+
+impl Inspect {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
+        let inspection = block_on(&context, kic::inspect(&self.image, &context))?;
+        match terminal.format {
+            Format::Json => {
+                let json = serde_json::to_string_pretty(&inspection);
+                let json = json.map_err(|error| kic_exec::fault::internal(error.to_string()))?;
+                print(&format!("{json}\n"));
+            }
+            Format::Human if terminal.quiet => print(&format!("{}\n", inspection.digest)),
+            Format::Human => print(&as_text(&inspection, terminal)),
+        }
+        Ok(Diagnostics::new())
+    }
+}
+
+fn as_text(inspection: &Inspection, terminal: &Terminal) -> String {
+    let mut text = format!("{}\n{}\n{}\n", inspection.image, inspection.digest, inspection.media_type);
+    for image in &inspection.platforms {
+        text.push_str(&format!("\n{} {} {}\n\n", image.platform, image.digest.short(), size(image.size)));
+        text.push_str(&layers(image, terminal));
+        if let Some(plan) = &image.plan {
+            text.push_str(&cached(plan, terminal));
+            text.push_str(&steps(plan));
+        }
+        if !image.labels.is_empty() {
+            text.push_str("\nLabels\n");
+            for (name, value) in &image.labels {
+                text.push_str(&format!("  {name} = {value}\n"));
+            }
+        }
+    }
+    text
+}
+
+fn layers(image: &InspectedImage, terminal: &Terminal) -> String {
+    let rows: Vec<Vec<String>> = image
+        .layers
+        .iter()
+        .map(|layer| {
+            let name = layer.name.strip_prefix("sha256:").map_or(layer.name.as_str(), |hex| &hex[..hex.len().min(12)]);
+            vec![layer.kind.clone(), size(layer.size), layer.digest.short(), name.to_owned()]
+        })
+        .collect();
+    table(&["KIND", "SIZE", "DIGEST", "NAME"], &rows, &[1], terminal.color_out)
+}
+
+fn texts<'a>(value: &'a Json, key: &str) -> Vec<&'a str> {
+    value.get(key).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect()
+}
+
+fn cached(plan: &Json, terminal: &Terminal) -> String {
+    let images = plan.get("images").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    if images.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = images
+        .iter()
+        .map(|image| {
+            let text = |key: &str| image.get(key).and_then(Json::as_str).unwrap_or_default();
+            let digest = text("digest").trim_start_matches("sha256:");
+            let bytes = image.get("size").and_then(Json::as_u64).unwrap_or(0);
+            vec![
+                text("reference").to_owned(),
+                digest[..digest.len().min(12)].to_owned(),
+                size(bytes),
+                texts(image, "platforms").join(" "),
+            ]
+        })
+        .collect();
+    let hosts = texts(plan, "registries").join(", ");
+    let table = table(&["IMAGE", "DIGEST", "SIZE", "PLATFORMS"], &rows, &[2], terminal.color_out);
+    format!("\nCached images, for {hosts}\n\n{table}")
+}
+
+fn steps(plan: &Json) -> String {
+    let steps = plan.get("steps").and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nLaunch\n".to_owned();
+    for (index, step) in steps.iter().enumerate() {
+        let said = |key: &str| step.get(key).and_then(Json::as_str);
+        let line = if let Some(name) = said("apply") {
+            format!("apply {} {name} ({})", said("kind").unwrap_or_default(), texts(step, "files").join(", "))
+        } else if let Some(name) = said("wait") {
+            format!("wait {name}")
+        } else {
+            format!("run {}", said("run").unwrap_or_default())
+        };
+        text.push_str(&format!("{:>3}. {line}\n", index + 1));
+    }
+    text
+}

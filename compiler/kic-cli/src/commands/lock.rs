@@ -1,0 +1,83 @@
+use clap::Args;
+use kic::{GatherOptions, LockFile, LockMode, Request};
+use kic_diag::Diagnostics;
+use serde_json::json;
+
+use crate::arguments::{Building, Format, Global};
+use crate::terminal::{Terminal, print};
+use crate::watcher::watcher;
+use crate::world::{Disk, block_on, building_context, source_date_epoch};
+
+/// Resolve every tag and URL of a spec, and write kic.lock. Pins that are there stay, those that nothing needs go.
+#[derive(Debug, Args)]
+pub struct Lock {
+    #[command(flatten)]
+    building: Building,
+    /// Move pins: those of these images and URLs, or all when none is named
+    #[arg(long, value_name = "REF", num_args = 0..)]
+    update: Option<Vec<String>>,
+    /// Fail where kic.lock would have to change, and write nothing
+    #[arg(long, conflicts_with = "update")]
+    locked: bool,
+}
+
+impl Lock {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let watch = watcher(terminal);
+        let context = building_context(global, &self.building, watch.clone())?;
+        let lock = match (&self.update, self.locked) {
+            (Some(names), _) => LockMode::Update(names.clone()),
+            (None, true) => LockMode::Locked,
+            (None, false) => LockMode::Tidy,
+        };
+        let gather = GatherOptions { lock, source_date_epoch: source_date_epoch()? };
+        let request = Request { spec: self.building.spec.clone(), output: None, gather };
+        let locked = block_on(&context, kic::lock(&request, &Disk, &context));
+        drop(watch);
+        let (locks, warnings) = locked?;
+        match terminal.format {
+            Format::Json => print(&format!("{}\n", as_json(&locks))),
+            Format::Human => print(&as_text(&locks, terminal.quiet)),
+        }
+        Ok(warnings)
+    }
+}
+
+/// The lines of a lock: for each pin its name and digest.
+fn pins(lock: &kic_spec::Lock) -> std::collections::BTreeMap<String, String> {
+    let images = lock.images.iter().map(|(reference, pin)| (reference.to_string(), pin.digest.to_string()));
+    let fetches = lock.fetches.iter().map(|(url, pin)| (url.clone(), pin.sha256.to_string()));
+    images.chain(fetches).collect()
+}
+
+fn as_text(locks: &[LockFile], quiet: bool) -> String {
+    let mut text = String::new();
+    for file in locks {
+        let (before, after) = (file.before.as_ref().map(pins).unwrap_or_default(), pins(&file.lock));
+        if !quiet {
+            for (name, digest) in &after {
+                match before.get(name) {
+                    None => text.push_str(&format!("  + {name} {digest}\n")),
+                    Some(old) if old != digest => text.push_str(&format!("  ~ {name} {old} -> {digest}\n")),
+                    Some(_) => {}
+                }
+            }
+            for (name, digest) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+                text.push_str(&format!("  - {name} {digest}\n"));
+            }
+        }
+        let what = match (file.is_changed(), after.is_empty() && file.before.is_none()) {
+            (true, _) => "wrote",
+            (false, false) => "unchanged:",
+            (false, true) => "no pins needed:",
+        };
+        text.push_str(&format!("{what} {}\n", file.path.display()));
+    }
+    text
+}
+
+fn as_json(locks: &[LockFile]) -> serde_json::Value {
+    let one = |file: &LockFile| json!({ "path": file.path, "changed": file.is_changed(), "pins": pins(&file.lock) });
+    json!(locks.iter().map(one).collect::<Vec<_>>())
+}

@@ -1,0 +1,37 @@
+//! One file a command.
+
+pub mod compile;
+pub mod explain;
+pub mod graph;
+pub mod inspect;
+pub mod lock;
+pub mod plan;
+pub mod unpack;
+
+use crate::arguments::{Arguments, Command};
+use crate::terminal::Terminal;
+
+/// Runs a command, draws what went wrong, and gives the exit status.
+pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
+    let global = &arguments.global;
+    let result = match &arguments.command {
+        Command::Compile(command) => command.run(global, terminal),
+        Command::Lock(command) => command.run(global, terminal),
+        Command::Plan(command) => command.run(global, terminal),
+        Command::Graph(command) => command.run(global, terminal),
+        Command::Inspect(command) => command.run(global, terminal),
+        Command::Unpack(command) => command.run(global, terminal),
+        Command::Explain(command) => command.run(global, terminal),
+    };
+    match result {
+        Ok(warnings) => {
+            terminal.diagnostics(&warnings);
+            0
+        }
+        Err(diagnostics) => {
+            terminal.diagnostics(&diagnostics);
+            // An interrupted run ends as the shell expects of one that SIGINT ended.
+            if diagnostics.iter().any(|one| one.code == &kic_diag::declared::INTERRUPTED) { 130 } else { diagnostics.exit_status() }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use kic::Unwatched;
+use kic_base::Platform;
+use kic_diag::Diagnostics;
+use kic_oci::unpack::UnpackOptions;
+use serde_json::json;
+
+use crate::arguments::{Format, Global, Network};
+use crate::terminal::{Terminal, print};
+use crate::world::{block_on, context};
+
+/// Unpack the root file system of an image into a folder that is new or empty.
+#[derive(Debug, Args)]
+pub struct Unpack {
+    /// An OCI layout or archive, `docker-archive:FILE`, or a reference of an image in a registry
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Where it goes
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// The platform, where the image is there for several
+    #[arg(long, value_name = "OS/ARCHITECTURE")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    network: Network,
+}
+
+impl Unpack {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
+        let work = kic::unpack(&self.image, self.platform.as_ref(), &self.directory, UnpackOptions::default(), &context);
+        let unpacked = block_on(&context, work)?;
+        let path = self.directory.display();
+        match terminal.format {
+            Format::Json => print(&format!("{}\n", json!({ "directory": self.directory, "layers": unpacked.layers }))),
+            Format::Human if terminal.quiet => {}
+            Format::Human => print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
+        }
+        Ok(Diagnostics::new())
+    }
+}

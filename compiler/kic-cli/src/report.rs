@@ -1,0 +1,75 @@
+//! Sizes, times and tables for people.
+
+use std::time::Duration;
+
+/// Bytes with a unit, as `12.3 MB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// A time, as `12 ms` or `1.2 s`.
+pub fn time(time: Duration) -> String {
+    if time < Duration::from_secs(1) { format!("{} ms", time.as_millis()) } else { format!("{:.1} s", time.as_secs_f64()) }
+}
+
+/// A table with a head: columns aligned with two spaces between them, the columns in `right` to the right.
+pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize], color: bool) -> String {
+    let width = |text: &str| text.chars().count();
+    let mut widths: Vec<usize> = head.iter().map(|text| width(text)).collect();
+    for row in rows {
+        for (column, text) in row.iter().enumerate() {
+            widths[column] = widths[column].max(width(text));
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let mut out = String::new();
+        let last = cells.len() - 1;
+        for (column, text) in cells.into_iter().enumerate() {
+            let space = " ".repeat(widths[column].saturating_sub(width(text)));
+            match (right.contains(&column), column == last) {
+                (true, _) => out.push_str(&format!("{space}{text}")),
+                (false, true) => out.push_str(text),
+                (false, false) => out.push_str(&format!("{text}{space}")),
+            }
+            if column != last {
+                out.push_str("  ");
+            }
+        }
+        out
+    };
+    let mut out = line(head.to_vec());
+    if color {
+        out = format!("\u{1b}[1m{out}\u{1b}[0m");
+    }
+    out.push('\n');
+    for row in rows {
+        out.push_str(line(row.iter().map(String::as_str).collect()).trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_that_reads_best() {
+        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"), (12_345_678, "12.3 MB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn tables_align_their_columns() {
+        let rows = vec![vec!["a".into(), "10".into(), "x".into()], vec!["bcd".into(), "5".into(), "y".into()]];
+        assert_eq!(table(&["N", "SIZE", "Z"], &rows, &[1], false), "N    SIZE  Z\na      10  x\nbcd     5  y\n");
+    }
+}

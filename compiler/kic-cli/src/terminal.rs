@@ -1,0 +1,85 @@
+//! How things are drawn: colours, widths, diagnostics.
+
+use std::io::{self, IsTerminal, Write};
+
+use kic_diag::Diagnostics;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+
+use crate::arguments::{Color, Format, Global};
+use crate::world::variable;
+
+/// What is known of where output goes.
+pub struct Terminal {
+    /// How results are printed.
+    pub format: Format,
+    /// Whether only what a script needs is printed.
+    pub quiet: bool,
+    /// Whether progress bars are drawn.
+    pub progress: bool,
+    /// Whether standard output has colours.
+    pub color_out: bool,
+    color_error: bool,
+    unicode: bool,
+    width: usize,
+}
+
+impl Terminal {
+    /// Looks at the streams and the environment, and starts tracing where it was asked for.
+    pub fn new(global: &Global) -> Self {
+        let color = |is_terminal: bool| match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                let plain = variable("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb");
+                let forced = variable("CLICOLOR_FORCE").is_some_and(|force| force != "0");
+                !plain && (is_terminal || forced)
+            }
+        };
+        let error_is_terminal = io::stderr().is_terminal();
+        if global.verbose > 0 {
+            let level = if global.verbose > 1 { "trace" } else { "debug" };
+            let filter = tracing_subscriber::EnvFilter::new(format!("kic_registry={level},kic_exec={level},kic_oci={level}"));
+            // A subscriber that is set already stays.
+            drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(color(error_is_terminal)).try_init());
+        }
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
+        let columns = variable("COLUMNS").and_then(|columns| columns.parse().ok());
+        Self {
+            format: global.format,
+            quiet: global.quiet,
+            progress: !global.quiet && global.format == Format::Human && global.verbose == 0,
+            color_out: color(io::stdout().is_terminal()),
+            color_error: color(error_is_terminal),
+            unicode: locale.to_lowercase().replace('-', "").contains("utf8") || !error_is_terminal,
+            width: columns.unwrap_or(100).clamp(40, 140),
+        }
+    }
+
+    /// Draws diagnostics on standard error, or prints them there as JSON.
+    pub fn diagnostics(&self, diagnostics: &Diagnostics) {
+        if diagnostics.is_empty() {
+            return;
+        }
+        let text = match self.format {
+            Format::Json => format!("{}\n", kic_diag::json(diagnostics)),
+            Format::Human => {
+                let theme = match (self.color_error, self.unicode) {
+                    (true, true) => GraphicalTheme::unicode(),
+                    (true, false) => GraphicalTheme { styles: miette::ThemeStyles::ansi(), ..GraphicalTheme::ascii() },
+                    (false, true) => GraphicalTheme::unicode_nocolor(),
+                    (false, false) => GraphicalTheme::none(),
+                };
+                let handler = GraphicalReportHandler::new_themed(theme).with_width(self.width).with_links(false);
+                kic_diag::draw(diagnostics, &handler)
+            }
+        };
+        // Nobody is left to tell that standard error is closed.
+        drop(io::stderr().write_all(text.as_bytes()));
+    }
+}
+
+/// Prints a result on standard output. A reader that has gone, such as `head`, is no error.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}

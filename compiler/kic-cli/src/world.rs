@@ -1,0 +1,147 @@
+//! The real world: the disk, the environment, the network's settings, the clock of SOURCE_DATE_EPOCH.
+//!
+//! The only file of kic that reads the environment.
+#![allow(clippy::disallowed_methods, reason = "this is where the environment comes in")]
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kic::{Context, DiskImages, Watch, World};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::fault;
+use kic_registry::{Proxy, Registries, Settings};
+use kic_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::{Building, Global, Network};
+
+/// Files of this machine.
+pub struct Disk;
+
+impl World for Disk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+}
+
+/// A variable of the environment that is set to something.
+pub fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// `SOURCE_DATE_EPOCH` (reproducible-builds.org), else 0.
+pub fn source_date_epoch() -> Result<u64, Diagnostics> {
+    match variable("SOURCE_DATE_EPOCH") {
+        None => Ok(0),
+        // The last second that a tar header holds without an extension.
+        Some(text) => text.trim().parse().ok().filter(|seconds| *seconds <= 0o77_777_777_777).ok_or_else(|| {
+            Diagnostic::new(&code::INVALID_ENVIRONMENT, format!("SOURCE_DATE_EPOCH is `{text}`"))
+                .help("set it to whole seconds since 1970, or not at all")
+                .into()
+        }),
+    }
+}
+
+/// Where the store is: `--store`, `KIC_STORE`, or `kic` in the platform's cache folder.
+pub fn store_path(global: &Global) -> Result<PathBuf, Diagnostics> {
+    if let Some(path) = &global.store {
+        return Ok(path.clone());
+    }
+    if let Some(path) = variable("KIC_STORE") {
+        return Ok(PathBuf::from(path));
+    }
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = if cfg!(target_os = "macos") {
+        absolute("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+    };
+    cache.map(|cache| cache.join("kic")).ok_or_else(|| {
+        Diagnostic::new(&code::INVALID_ENVIRONMENT, "there is no home folder to put the store into")
+            .help("set KIC_STORE, or give `--store DIR`")
+            .into()
+    })
+}
+
+/// The context of a command that builds.
+pub fn building_context(global: &Global, building: &Building, watch: Arc<dyn Watch>) -> Result<Context, Diagnostics> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = building.jobs.map_or(cores, usize::from);
+    context(global, &building.network, jobs, watch)
+}
+
+/// The context of a command that may talk to registries.
+pub fn context(global: &Global, network: &Network, jobs: usize, watch: Arc<dyn Watch>) -> Result<Context, Diagnostics> {
+    let store = Store::open(&store_path(global)?).map_err(|error| fault::store(&error))?;
+    let registries = if network.offline { None } else { Some(registries(network)?) };
+    Ok(Context {
+        store,
+        substituter: None,
+        registries,
+        jobs,
+        downloads: 16,
+        watch,
+        cancel: CancellationToken::new(),
+        disk_images: Arc::new(DiskImages::default()),
+    })
+}
+
+fn registries(network: &Network) -> Result<Registries, Diagnostics> {
+    let docker_config = variable("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
+    let either = |upper: &str, lower: &str| variable(lower).or_else(|| variable(upper));
+    let mut settings = Settings {
+        insecure: network.insecure_registry.iter().cloned().collect(),
+        certificate_files: network.ca_file.clone(),
+        docker_config,
+        proxy: Proxy {
+            http: either("HTTP_PROXY", "http_proxy"),
+            https: either("HTTPS_PROXY", "https_proxy"),
+            no_proxy: either("NO_PROXY", "no_proxy"),
+        },
+        connections_per_host: usize::from(network.connections),
+        ..Settings::default()
+    };
+    for (host, url) in &network.registry_mirror {
+        settings.mirrors.entry(host.clone()).or_default().push(url.clone());
+    }
+    Registries::new(settings).map_err(|error| fault::registry(&error, None).into())
+}
+
+/// Runs `work` to its end on a runtime of its own; the first Ctrl-C asks it to stop, the second one stops at once.
+pub fn block_on<T>(
+    context: &Context,
+    work: impl Future<Output = Result<T, Diagnostics>>,
+) -> Result<T, Diagnostics> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| fault::internal(format!("no runtime: {error}")))?;
+    let cancel = context.cancel.clone();
+    runtime.spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            cancel.cancel();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::abort();
+        }
+    });
+    #[cfg(unix)]
+    {
+        let cancel = context.cancel.clone();
+        runtime.spawn(async move {
+            if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                terminated.recv().await;
+                cancel.cancel();
+            }
+        });
+    }
+    let result = runtime.block_on(work);
+    // Blocking work that was asked to stop ends soon; a read that hangs must not hold the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result
+}

@@ -1,0 +1,157 @@
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kic_base::Source;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::{Assembled, Context, GatherOptions, Gathered, LockFile, Plan, Realised, fault};
+use kic_graph::Graph;
+use kic_spec::{Spec, World};
+
+use crate::write::{Output, write};
+
+/// What to compile, and how.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Where the image goes; `None` leaves it in the store.
+    pub output: Option<Output>,
+    /// The lock, and the time of every file.
+    pub gather: GatherOptions,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What was built, from what.
+    pub graph: Arc<Graph>,
+    /// What was done for each node.
+    pub realised: Realised,
+    /// The image.
+    pub image: Assembled,
+    /// The locks that were written.
+    pub locks: Vec<LockFile>,
+    /// What is worth a look.
+    pub warnings: Diagnostics,
+}
+
+/// Everything that is known before the first layer is built.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The closed value.
+    pub spec: Spec,
+    /// What is to be built.
+    pub graph: Arc<Graph>,
+    /// What of it is there already.
+    pub plan: Plan,
+    /// The locks as they should be.
+    pub locks: Vec<LockFile>,
+    /// What is worth a look.
+    pub warnings: Diagnostics,
+}
+
+/// Compiles a spec to an image: the straight line.
+///
+/// # Errors
+/// Every diagnostic of the phase that failed, warnings of the earlier ones among them. The output is untouched then.
+pub async fn compile(request: &Request, world: &dyn World, context: &Context) -> Result<Compiled, Diagnostics> {
+    let prepared = prepare(request, world, context).await?;
+    write_locks(&prepared.locks)?;
+    let realised = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
+    let image = kic_exec::assemble(&prepared.graph, &realised, &context.store)?;
+    if let Some(output) = &request.output {
+        context.watch.event(kic_exec::Event::Writing);
+        write(output, &prepared.graph.image.tag, &image, &context.store)?;
+    }
+    let Prepared { graph, locks, warnings, .. } = prepared;
+    Ok(Compiled { graph, realised, image, locks, warnings })
+}
+
+/// The line up to the plan: nothing is built or written but pins and small documents in the store.
+///
+/// # Errors
+/// As [`compile`].
+pub async fn prepare(request: &Request, world: &dyn World, context: &Context) -> Result<Prepared, Diagnostics> {
+    let (spec, mut warnings) = resolve(request, world)?;
+    let Gathered { inputs, locks, warnings: more } = kic_exec::gather(&spec, &request.gather, world, context).await?;
+    warnings.append(more);
+    let (graph, more) = kic_graph::lower(&spec, &inputs)?;
+    warnings.append(more);
+    let plan = kic_exec::plan(&graph, &context.store)?;
+    Ok(Prepared { spec, graph: Arc::new(graph), plan, locks, warnings })
+}
+
+/// Resolves everything that the lock pins, and writes it.
+///
+/// # Errors
+/// As [`compile`].
+pub async fn lock(
+    request: &Request,
+    world: &dyn World,
+    context: &Context,
+) -> Result<(Vec<LockFile>, Diagnostics), Diagnostics> {
+    let (spec, mut warnings) = resolve(request, world)?;
+    let gathered = kic_exec::gather(&spec, &request.gather, world, context).await?;
+    warnings.append(gathered.warnings);
+    write_locks(&gathered.locks)?;
+    Ok((gathered.locks, warnings))
+}
+
+fn resolve(request: &Request, world: &dyn World) -> Result<(Spec, Diagnostics), Diagnostics> {
+    let name = request.spec.display().to_string();
+    let bytes = world.read(&request.spec).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist")).help("give the path of a spec")
+        } else {
+            Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
+                .help("check that it is a file, and that you may read it")
+        }
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` is not UTF-8 text")).help("save it as UTF-8")
+    })?;
+    let (file, syntax) = kic_syntax::parse(&Source::new(name, text));
+    let ((), mut warnings) = syntax.or(())?;
+    let (spec, more) = kic_spec::resolve(&file, &request.spec, world)?;
+    warnings.append(more);
+    Ok((spec, warnings))
+}
+
+/// The name of the cluster image that a spec describes.
+///
+/// # Errors
+/// Every diagnostic of the spec.
+pub fn cluster_name(request: &Request, world: &dyn World) -> Result<String, Diagnostics> {
+    resolve(request, world).map(|(spec, _)| spec.name.value)
+}
+
+/// Writes the locks that changed, each in one step.
+///
+/// # Errors
+/// `output-unwritable`.
+pub fn write_locks(locks: &[LockFile]) -> Result<(), Diagnostics> {
+    for file in locks.iter().filter(|file| file.is_changed()) {
+        let temporary = file.path.with_extension(format!("lock.tmp-{}", std::process::id()));
+        let written = fs::File::create(&temporary)
+            .and_then(|mut out| {
+                out.write_all(file.lock.to_text().as_bytes())?;
+                out.sync_all()
+            })
+            .and_then(|()| fs::rename(&temporary, &file.path));
+        if let Err(error) = written {
+            drop(fs::remove_file(&temporary));
+            if fault::is_full(&error) {
+                return Err(fault::input_output(error, &format!("writing `{}`", file.path.display())).into());
+            }
+            return Err(Diagnostic::new(
+                &code::OUTPUT_UNWRITABLE,
+                format!("`{}` cannot be written: {error}", file.path.display()),
+            )
+            .help("check who owns the folder; with `--locked` nothing is written there")
+            .into());
+        }
+    }
+    Ok(())
+}

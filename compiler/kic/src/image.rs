@@ -1,0 +1,107 @@
+use std::path::Path;
+
+use kic_base::{ImageReference, Platform};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::{Context, Documents, fault};
+use kic_graph::{BlobFacts, Origin};
+use kic_oci::model::{Descriptor, Document, Manifest};
+use kic_spec::{DiskFormat, ImageSource};
+
+/// An image that a user names on the command line.
+#[derive(Debug, Clone)]
+pub struct ImageAt {
+    /// Where it is.
+    pub source: ImageSource,
+    /// Its manifest, or its index.
+    pub root: BlobFacts,
+    /// The manifest of each platform; `None` for the platform of an image without index.
+    pub manifests: Vec<(Option<Platform>, Descriptor, Manifest)>,
+}
+
+impl ImageAt {
+    /// Where its blobs are.
+    pub fn origin(&self) -> Origin {
+        match &self.source {
+            ImageSource::Registry(reference) => Origin::Registry(reference.clone()),
+            source @ ImageSource::Disk { .. } => Origin::Disk(source.clone()),
+        }
+    }
+}
+
+/// Opens what `text` names: a layout or archive on disk, `oci:DIR` and the like, or an image in a registry. A path
+/// that exists is a path.
+///
+/// # Errors
+/// `invalid-image`, and what went wrong with the disk or the registry.
+pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagnostics> {
+    let source = source(text)?;
+    let origin = match &source {
+        ImageSource::Registry(reference) => Origin::Registry(reference.clone()),
+        source @ ImageSource::Disk { .. } => Origin::Disk(source.clone()),
+    };
+    let documents = Documents { context, origin, span: None };
+    let (root, document) = match &source {
+        ImageSource::Registry(reference) => registry(reference, context).await?,
+        ImageSource::Disk { .. } => {
+            let image = context.disk_images.open(&source, None)?;
+            let root = image.root();
+            let document = documents.document(&root.digest, &root.media_type).await?;
+            (BlobFacts { media_type: root.media_type.clone(), digest: root.digest, size: root.size }, document)
+        }
+    };
+    let mut manifests = Vec::new();
+    match document {
+        Document::Manifest(manifest) => {
+            manifests.push((None, Descriptor::new(&root.media_type, root.digest, root.size), manifest));
+        }
+        Document::Index(index) => {
+            for child in index.manifests {
+                let platform = child.platform.as_ref().map(|platform| platform.platform());
+                // Attestations ride along under the platform `unknown/unknown`.
+                if platform.as_ref().is_some_and(|platform| platform.os == "unknown") {
+                    continue;
+                }
+                let manifest = documents.manifest(&child.digest, &child.media_type).await?;
+                manifests.push((platform, child, manifest));
+            }
+        }
+    }
+    Ok(ImageAt { source, root, manifests })
+}
+
+fn source(text: &str) -> Result<ImageSource, Diagnostics> {
+    if Path::new(text).exists() {
+        return Ok(ImageSource::Disk { format: DiskFormat::LayoutOrArchive, path: text.into(), reference: None });
+    }
+    let looks_like_path = text.starts_with(['.', '/']) || text.ends_with(".tar") || text.ends_with(".oci");
+    match ImageSource::parse(text) {
+        Ok(source) if !looks_like_path => Ok(source),
+        _ if looks_like_path => Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{text}` does not exist"))
+            .help("give an OCI layout, an archive, or a reference of an image in a registry")
+            .into()),
+        Ok(_) => Err(fault::internal("a path that is none").into()),
+        Err(reason) => Err(Diagnostic::new(&code::INVALID_IMAGE, format!("`{text}` is no image: {reason}"))
+            .help("give an OCI layout, an archive, or a reference of an image in a registry")
+            .into()),
+    }
+}
+
+async fn registry(reference: &ImageReference, context: &Context) -> Result<(BlobFacts, Document), Diagnostics> {
+    let Some(network) = &context.registries else {
+        return Err(Diagnostic::new(&code::OFFLINE, format!("`{reference}` is in a registry, and kic is offline"))
+            .help("name an image on disk, or leave `--offline` out")
+            .into());
+    };
+    let found = network.resolve(reference).await.map_err(|error| fault::registry(&error, None))?;
+    let document = Document::parse(&found.media_type, &found.bytes).map_err(|error| {
+        Diagnostic::new(&code::INVALID_MANIFEST, format!("`{reference}`: {error}"))
+            .help("push the image again with a current tool")
+    })?;
+    let root = BlobFacts {
+        media_type: document.media_type().to_owned(),
+        digest: found.digest,
+        size: found.bytes.len() as u64,
+    };
+    context.store.put(&found.bytes).map_err(|error| fault::store(&error))?;
+    Ok((root, document))
+}

@@ -1,0 +1,76 @@
+use std::path::Path;
+
+use kic_base::Platform;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::{Context, obtain};
+use kic_graph::{BlobFacts, NAME_ANNOTATION};
+use kic_oci::unpack::{UnpackError, UnpackLayer, UnpackOptions};
+
+use crate::image::open_image;
+
+/// What was unpacked.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// How many layers.
+    pub layers: usize,
+    /// What the layers said and what was left out.
+    pub report: kic_oci::unpack::UnpackReport,
+}
+
+/// Unpacks the root file system of an image into `directory`, which must be new or empty.
+///
+/// # Errors
+/// What went wrong with the disk or the registry, and what is refused of hostile layers. The directory is as it was
+/// then.
+pub async fn unpack(
+    image: &str,
+    platform: Option<&Platform>,
+    directory: &Path,
+    options: UnpackOptions,
+    context: &Context,
+) -> Result<Unpacked, Diagnostics> {
+    let opened = open_image(image, context).await?;
+    let there = || {
+        let names = opened.manifests.iter().filter_map(|(platform, ..)| platform.as_ref());
+        names.map(|platform| format!("`{platform}`")).collect::<Vec<_>>().join(", ")
+    };
+    let chosen = match (platform, opened.manifests.as_slice()) {
+        (None, [only]) => Some(only),
+        (None, _) => {
+            return Err(Diagnostic::new(&code::PLATFORM_MISSING, format!("`{image}` is there for several platforms"))
+                .help(format!("choose one with `--platform`: {}", there()))
+                .into());
+        }
+        (Some(wanted), all) => all.iter().find(|(own, ..)| own.as_ref().is_none_or(|own| own == wanted)),
+    };
+    let Some((_, _, manifest)) = chosen else {
+        return Err(Diagnostic::new(&code::PLATFORM_MISSING, format!("`{image}` is not there for that platform"))
+            .help(format!("it is there for {}", there()))
+            .into());
+    };
+    let mut layers = Vec::new();
+    for (index, layer) in manifest.layers.iter().enumerate() {
+        let facts = BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
+        let reader = obtain(&facts, &opened.origin(), context).await?;
+        let name = layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| format!("layer {}", index + 1));
+        layers.push(UnpackLayer { media_type: layer.media_type.clone(), reader, name });
+    }
+    let count = layers.len();
+    let report = kic_oci::unpack::unpack(layers, directory, &options).map_err(refused)?;
+    Ok(Unpacked { layers: count, report })
+}
+
+fn refused(error: UnpackError) -> Diagnostic {
+    let message = match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    if error.is_refusal() {
+        Diagnostic::new(&code::UNPACK_REFUSED, message).help("the image is hostile or damaged: nothing was unpacked")
+    } else if error.is_full() {
+        Diagnostic::new(&code::STORE_FULL, message).help("make room")
+    } else {
+        Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help("choose a new or empty folder, which you may write to")
+    }
+}
+

@@ -1,0 +1,48 @@
+use std::path::PathBuf;
+
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::Assembled;
+use kic_oci::layout::{LayoutError, LayoutOptions, write_archive, write_layout};
+use kic_store::Store;
+
+/// Where an image goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// An OCI image layout: a folder.
+    Layout(PathBuf),
+    /// An OCI image layout in a tar file.
+    Archive(PathBuf),
+}
+
+impl Output {
+    /// A path that ends with `.tar` is an archive, any other one a layout.
+    pub fn at(path: PathBuf) -> Self {
+        if path.extension().is_some_and(|extension| extension == "tar") { Self::Archive(path) } else { Self::Layout(path) }
+    }
+}
+
+/// Writes the image as `reference`.
+///
+/// # Errors
+/// `output-not-empty` and `output-unwritable`, and those of a full disk.
+pub(crate) fn write(output: &Output, reference: &str, image: &Assembled, store: &Store) -> Result<(), Diagnostics> {
+    let written = match output {
+        Output::Layout(path) => write_layout(path, &image.root, reference, &image.blobs, store, LayoutOptions::default()),
+        Output::Archive(path) => write_archive(path, &image.root, reference, &image.blobs, store),
+    };
+    written.map(drop).map_err(|error| unwritten(error).into())
+}
+
+fn unwritten(error: LayoutError) -> Diagnostic {
+    let message = match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    match error {
+        LayoutError::Occupied { .. } => Diagnostic::new(&code::OUTPUT_NOT_EMPTY, message)
+            .help("choose another path with `-o`, or remove what is there"),
+        LayoutError::StorageFull { .. } => Diagnostic::new(&code::STORE_FULL, message).help("make room"),
+        _ => Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help("check the path, and who owns the folder"),
+    }
+}
+
