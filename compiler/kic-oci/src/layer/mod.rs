@@ -4,11 +4,11 @@
 //! **Invariant:** the sizes of reads and writes, the number of threads, the umask, the locale, the clock and the
 //! environment have no part in them. [`kic_base::Epoch`] lists what has.
 
-mod read_file;
 mod encoder;
 mod entry;
 mod error;
 mod frames;
+mod read_file;
 pub(crate) mod tar_header;
 mod writer;
 
@@ -18,6 +18,6 @@ mod golden;
 pub use encoder::{Compression, LayerDigests};
 pub use entry::{Entry, EntryKind};
 pub use error::LayerError;
+pub use read_file::read_file;
 pub use tar_header::{embedded_file_header, embedded_file_trailer};
 pub use writer::LayerWriter;
-pub use read_file::read_file;

@@ -12,17 +12,24 @@ pub fn read_file(layer: impl Read, media_type: &str, path: &str, limit: u64) -> 
         Some(LayerFormat::Tar) => Box::new(layer),
         Some(LayerFormat::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(layer)),
         Some(LayerFormat::Zstd) => Box::new(zstd::stream::read::Decoder::new(layer)?),
-        None => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{media_type}` is no layer"))),
+        None => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{media_type}` is no layer")));
+        }
     };
     let mut archive = tar::Archive::new(unpacked.take(limit));
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path_bytes();
-        if name.strip_prefix(b"./").unwrap_or(&name) == path.as_bytes() && entry.header().entry_type().is_file() {
+        if name.strip_prefix(b"./").unwrap_or(&name) == path.as_bytes()
+            && entry.header().entry_type().is_file()
+        {
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes)?;
             if bytes.len() as u64 != entry.size() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the layer is too large, or ends early"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the layer is too large, or ends early",
+                ));
             }
             return Ok(Some(bytes));
         }

@@ -5,10 +5,10 @@ use super::LayerError;
 use super::entry::check_path;
 
 /// Tar works in blocks of that many bytes.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// The two blocks of zeros that end a tar, in bytes.
-pub(super) const END: usize = 2 * BLOCK;
+pub(crate) const END: usize = 2 * BLOCK;
 
 /// The largest number in eleven octal digits: just below 8 GiB, and the year 2242.
 const OCTAL_LIMIT: u64 = 0o77_777_777_777;
@@ -17,7 +17,7 @@ const OCTAL_LIMIT: u64 = 0o77_777_777_777;
 const PAX_NAME: &str = "PaxHeaders/entry";
 
 /// What an entry's header says.
-pub(super) struct Header<'a> {
+pub(crate) struct Header<'a> {
     pub path: &'a str,
     /// The type flag of the tar header.
     pub kind: Kind,
@@ -29,7 +29,7 @@ pub(super) struct Header<'a> {
 
 /// The type flags that kic writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File = b'0' as isize,
     HardLink = b'1' as isize,
     Symlink = b'2' as isize,
@@ -53,7 +53,7 @@ pub fn embedded_file_trailer(size: u64) -> u64 {
 }
 
 /// How many zero bytes follow a body of `size` bytes.
-pub(super) fn padding(size: u64) -> usize {
+pub(crate) fn padding(size: u64) -> usize {
     (size.wrapping_neg() % BLOCK as u64) as usize
 }
 

@@ -1,0 +1,185 @@
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::files::{make_directory, write_file};
+use super::sibling::{is_at, lock_exclusively};
+use super::{LayoutError, OCI_LAYOUT};
+use crate::model::{DOCUMENT_LIMIT, Document, Index, canonical_json, media_types};
+
+/// The prefix of files that are being written in a layout, under its lock: whoever holds it removes them.
+const TEMPORARY: &str = ".kic-write-";
+
+/// An OCI layout that is there and is being changed, locked until this is dropped.
+pub(super) struct Existing {
+    pub path: PathBuf,
+    /// What its `index.json` says; an empty index where there is none yet.
+    pub index: Index,
+    /// The bytes of its `index.json`.
+    index_bytes: Option<Vec<u8>>,
+    /// Whether it was an empty directory.
+    was_empty: bool,
+    /// Held for its lock.
+    _lock: File,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LayoutVersion {
+    image_layout_version: String,
+}
+
+impl Existing {
+    /// Locks and reads the layout at `path`, a directory; an empty directory becomes a layout without images.
+    /// Nothing where the directory was replaced by another meanwhile.
+    pub fn open(path: &Path) -> Result<Option<Self>, LayoutError> {
+        let at = |error| LayoutError::at(path, error);
+        let path = path.canonicalize().map_err(at)?;
+        let lock = File::open(&path).map_err(at)?;
+        lock_exclusively(&lock).map_err(at)?;
+        if !is_at(&lock, &path) {
+            return Ok(None);
+        }
+        let mut is_empty = true;
+        for entry in fs::read_dir(&path).map_err(at)? {
+            let name = entry.map_err(at)?.file_name();
+            is_empty &= name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+        }
+        if !is_empty {
+            check(&path)?;
+        }
+        let index_bytes = if is_empty { None } else { read(&path.join("index.json"))? };
+        let index = match &index_bytes {
+            None => Index::new(Vec::new()),
+            Some(bytes) => match Document::parse(media_types::OCI_INDEX, bytes) {
+                Ok(Document::Index(index)) => index,
+                Ok(Document::Manifest(_)) => {
+                    return Err(damaged(&path.join("index.json"), "it is no index"));
+                }
+                Err(error) => return Err(damaged(&path.join("index.json"), &error.to_string())),
+            },
+        };
+        let this = Self { path, index, index_bytes, was_empty: is_empty, _lock: lock };
+        this.remove_temporary();
+        Ok(Some(this))
+    }
+
+    /// Makes what a layout must have beside its blobs. First of all the file that says it is one, so that a
+    /// process killed at any point leaves a layout that the next one adds to.
+    pub fn prepare(&self) -> Result<(), LayoutError> {
+        for (name, bytes) in
+            [("oci-layout", OCI_LAYOUT.to_vec()), ("index.json", canonical_json(&Index::new(Vec::new())))]
+        {
+            if !exists(&self.path.join(name)) {
+                self.replace(name, &bytes)?;
+            }
+        }
+        for directory in [self.path.join("blobs"), self.blobs()] {
+            if !exists(&directory) {
+                make_directory(&directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failure: makes an empty directory again of what was one. Whatever else came into it stays.
+    pub fn restore_empty(&self) {
+        if self.was_empty {
+            let _ = fs::remove_dir(self.blobs());
+            let _ = fs::remove_dir(self.path.join("blobs"));
+            let _ = fs::remove_file(self.path.join("index.json"));
+            let _ = fs::remove_file(self.path.join("oci-layout"));
+        }
+    }
+
+    /// The directory of its blobs.
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join("blobs").join("sha256")
+    }
+
+    /// Where a file of the layout stands until it is whole.
+    pub fn temporary(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{TEMPORARY}{name}"))
+    }
+
+    /// Writes `index.json` in one step, and gives whether that changed it. Its new name is not yet synced.
+    pub fn write_index(&self, index: &Index) -> Result<bool, LayoutError> {
+        let bytes = canonical_json(index);
+        if self.index_bytes.as_ref() == Some(&bytes) {
+            return Ok(false);
+        }
+        self.replace("index.json", &bytes)?;
+        Ok(true)
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
+        let (temporary, path) = (self.temporary(name), self.path.join(name));
+        write_file(&temporary, bytes)?;
+        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))
+    }
+
+    /// Removes the files that a write, of this or of a dead process, did not finish.
+    pub fn remove_temporary(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Whether a directory that is not empty is a layout that kic may write into.
+fn check(path: &Path) -> Result<(), LayoutError> {
+    let version_path = path.join("oci-layout");
+    let Some(bytes) = read(&version_path)? else {
+        return Err(LayoutError::Occupied {
+            path: path.to_owned(),
+            found: "a directory that is neither empty nor an OCI layout",
+        });
+    };
+    let version: LayoutVersion =
+        serde_json::from_slice(&bytes).map_err(|error| damaged(&version_path, &error.to_string()))?;
+    if version.image_layout_version != "1.0.0" {
+        return Err(damaged(&version_path, &format!("its version is {:?}", version.image_layout_version)));
+    }
+    // Through a link kic would write, and remove, in a directory that others may use too.
+    for directory in [path.join("blobs"), path.join("blobs").join("sha256")] {
+        match fs::symlink_metadata(&directory) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => return Err(damaged(&directory, "it is no directory of its own")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(LayoutError::at(&directory, error)),
+        }
+    }
+    Ok(())
+}
+
+/// A small file of the layout; nothing where there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, LayoutError> {
+    let at = |error| LayoutError::at(path, error);
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err(damaged(path, "it is no file")),
+        Ok(metadata) if metadata.len() > DOCUMENT_LIMIT as u64 => {
+            return Err(damaged(path, "it is longer than 8 MiB"));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(error)),
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(DOCUMENT_LIMIT as u64 + 1).read_to_end(&mut bytes))
+        .map_err(at)?;
+    Ok(Some(bytes))
+}
+
+fn damaged(path: &Path, reason: &str) -> LayoutError {
+    LayoutError::Damaged { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}

@@ -1,0 +1,110 @@
+//! The few ways in which files and directories are made: with modes that no umask changes, and synced.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use kic_base::{Digest, Sha256};
+
+use super::{LayoutError, LayoutOptions};
+use crate::blob_source::BlobSource;
+use crate::model::Descriptor;
+
+const BUFFER: usize = 256 << 10;
+
+/// Makes a directory of mode 0755, whose parent is there.
+pub(super) fn make_directory(path: &Path) -> Result<(), LayoutError> {
+    DirBuilder::new()
+        .create(path)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)))
+        .map_err(|error| LayoutError::at(path, error))
+}
+
+/// Writes a new file of mode 0644, synced.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LayoutError> {
+    let write = || {
+        let mut file = File::create_new(path)?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error| LayoutError::at(path, error))
+}
+
+/// Makes the names in a directory safe.
+pub(super) fn sync_directory(path: &Path) -> Result<(), LayoutError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| LayoutError::at(path, error))
+}
+
+/// Puts a blob at `path`, which does not exist, verified and synced.
+pub(super) fn put_blob(
+    path: &Path,
+    blob: &Descriptor,
+    source: &dyn BlobSource,
+    options: LayoutOptions,
+) -> Result<(), LayoutError> {
+    let at = |error| LayoutError::at(path, error);
+    let placed = source
+        .place(&blob.digest, path, options.sharing)
+        .map_err(|error| LayoutError::blob(blob.digest, path, error))?;
+    if !placed {
+        let mut file = File::create_new(path).map_err(at)?;
+        file.set_permissions(Permissions::from_mode(0o644)).map_err(at)?;
+        copy_blob(blob, source, &mut file, path)?;
+    }
+    let file = File::open(path).map_err(at)?;
+    let found = file.metadata().map_err(at)?.len();
+    if found != blob.size {
+        return Err(LayoutError::Size { digest: blob.digest, expected: blob.size, found });
+    }
+    file.sync_all().map_err(at)
+}
+
+/// Copies exactly the bytes that the descriptor announces; `path` is for errors.
+pub(super) fn copy_blob(
+    blob: &Descriptor,
+    source: &dyn BlobSource,
+    out: &mut dyn Write,
+    path: &Path,
+) -> Result<(), LayoutError> {
+    let failed = |error| LayoutError::blob(blob.digest, path, error);
+    let mut reader = source.open(&blob.digest).map_err(failed)?;
+    let mut buffer = vec![0; BUFFER];
+    let mut found = 0;
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        found += count as u64;
+        if found > blob.size || (count == 0 && found < blob.size) {
+            return Err(LayoutError::Size { digest: blob.digest, expected: blob.size, found });
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        out.write_all(&buffer[..count]).map_err(|error| LayoutError::at(path, error))?;
+    }
+}
+
+/// Whether the file at `path` is there, has the descriptor's size and, where asked, its digest.
+pub(super) fn has_blob(path: &Path, blob: &Descriptor, verify: bool) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return false };
+    metadata.is_file() && metadata.len() == blob.size && (!verify || digest_of(path) == Some(blob.digest))
+}
+
+fn digest_of(path: &Path) -> Option<Digest> {
+    let mut file = File::open(path).ok()?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Some(hasher.finish()),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use kic_base::Digest;
+
+use super::existing::Existing;
+use super::files::{has_blob, make_directory, put_blob, sync_directory, write_file};
+use super::reachable::reachable;
+use super::sibling::Destination;
+use super::{LayoutError, LayoutOptions, OCI_LAYOUT, REFERENCE_NAME, Written};
+use crate::blob_source::BlobSource;
+use crate::model::{Descriptor, Index, canonical_json};
+
+/// Writes an image into the OCI layout at `directory`, under the name `reference`. `root` is its manifest or
+/// index, and `blobs` are all that it needs, `root` among them or not.
+///
+/// A directory that does not exist is built beside its place and renamed into it; its parent must exist. An empty
+/// directory becomes a layout. In an OCI layout that is there, other references are kept: missing blobs are
+/// added, then `index.json` is replaced, then the blobs go that only the reference's former image needed.
+/// Anything else is left alone, as an error.
+///
+/// One writer at a time: a second one waits. Writing an image that is there already changes nothing. Files have
+/// mode 0644 and directories 0755, whatever the umask, except what [`LayoutOptions::sharing`] says.
+pub fn write_layout(
+    directory: &Path,
+    root: &Descriptor,
+    reference: &str,
+    blobs: &[Descriptor],
+    source: &dyn BlobSource,
+    options: LayoutOptions,
+) -> Result<Written, LayoutError> {
+    let (root, blobs) = (named(root, reference)?, distinct(root, blobs)?);
+    loop {
+        let written = match fs::metadata(directory) {
+            Ok(metadata) if metadata.is_dir() => add(directory, &root, &blobs, source, options)?,
+            Ok(_) => {
+                return Err(LayoutError::Occupied { path: directory.to_owned(), found: "no directory" });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if fs::symlink_metadata(directory).is_ok() {
+                    let found = "a symbolic link that leads nowhere";
+                    return Err(LayoutError::Occupied { path: directory.to_owned(), found });
+                }
+                create(directory, &root, &blobs, source, options)?
+            }
+            Err(error) => return Err(LayoutError::at(directory, error)),
+        };
+        // Nothing: another process made, or replaced, the directory meanwhile.
+        if let Some(written) = written {
+            return Ok(written);
+        }
+    }
+}
+
+/// The descriptor of an image in an `index.json`.
+pub(super) fn named(root: &Descriptor, reference: &str) -> Result<Descriptor, LayoutError> {
+    if reference.is_empty() || reference.chars().any(char::is_control) {
+        return Err(LayoutError::Reference { reference: reference.to_owned() });
+    }
+    Ok(root.clone().annotated(REFERENCE_NAME, reference))
+}
+
+/// Every blob once, by digest.
+pub(super) fn distinct(
+    root: &Descriptor,
+    blobs: &[Descriptor],
+) -> Result<BTreeMap<Digest, Descriptor>, LayoutError> {
+    let mut distinct = BTreeMap::<Digest, Descriptor>::new();
+    for blob in blobs.iter().chain([root]) {
+        let first = distinct.entry(blob.digest).or_insert_with(|| blob.clone());
+        if first.size != blob.size {
+            return Err(LayoutError::Size { digest: blob.digest, expected: first.size, found: blob.size });
+        }
+    }
+    Ok(distinct)
+}
+
+fn create(
+    directory: &Path,
+    root: &Descriptor,
+    blobs: &BTreeMap<Digest, Descriptor>,
+    source: &dyn BlobSource,
+    options: LayoutOptions,
+) -> Result<Option<Written>, LayoutError> {
+    let destination = Destination::of(directory)?;
+    let sibling = destination.sibling_directory()?;
+    let path = sibling.path.path();
+    let blobs_path = path.join("blobs").join("sha256");
+    make_directory(&path.join("blobs"))?;
+    make_directory(&blobs_path)?;
+    let mut written = Written { changed: true, ..Written::default() };
+    for blob in blobs.values() {
+        put_blob(&blobs_path.join(blob.digest.hex()), blob, source, options)?;
+        written.added += 1;
+        written.added_bytes += blob.size;
+    }
+    write_file(&path.join("oci-layout"), OCI_LAYOUT)?;
+    write_file(&path.join("index.json"), &canonical_json(&Index::new(vec![root.clone()])))?;
+    for directory in [&blobs_path, &path.join("blobs"), path] {
+        sync_directory(directory)?;
+    }
+    match fs::rename(path, destination.path()) {
+        Ok(()) => {}
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(LayoutError::at(directory, error)),
+    }
+    // It has another name now, so there is nothing left to remove under this one.
+    let _ = sibling.path.keep();
+    sync_directory(&destination.directory)?;
+    Ok(Some(written))
+}
+
+fn add(
+    directory: &Path,
+    root: &Descriptor,
+    blobs: &BTreeMap<Digest, Descriptor>,
+    source: &dyn BlobSource,
+    options: LayoutOptions,
+) -> Result<Option<Written>, LayoutError> {
+    let Some(layout) = Existing::open(directory)? else { return Ok(None) };
+    let written = layout.prepare().and_then(|()| fill(&layout, root, blobs, source, options));
+    if written.is_err() {
+        layout.remove_temporary();
+        layout.restore_empty();
+    }
+    let written = written?;
+    if written.changed {
+        sync_directory(&layout.path)?;
+    }
+    Ok(Some(written))
+}
+
+fn fill(
+    layout: &Existing,
+    root: &Descriptor,
+    blobs: &BTreeMap<Digest, Descriptor>,
+    source: &dyn BlobSource,
+    options: LayoutOptions,
+) -> Result<Written, LayoutError> {
+    let mut written = Written::default();
+    let mut added = Added(Vec::new());
+    for blob in blobs.values() {
+        let path = layout.blobs().join(blob.digest.hex());
+        if has_blob(&path, blob, options.verify) {
+            written.kept += 1;
+            continue;
+        }
+        let temporary = layout.temporary(&blob.digest.hex());
+        put_blob(&temporary, blob, source, options)?;
+        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
+        added.0.push(path);
+        written.added += 1;
+        written.added_bytes += blob.size;
+    }
+    if written.added > 0 {
+        sync_directory(&layout.blobs())?;
+    }
+    let (index, replaced) = with_root(layout.index.clone(), root);
+    let index_changed = layout.write_index(&index)?;
+    added.0.clear();
+    let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
+    written.removed = remove_unreachable(layout, &index, &gone, blobs);
+    written.replaced = gone.iter().map(|old| old.digest).collect();
+    written.changed = index_changed || written.added > 0;
+    Ok(written)
+}
+
+/// The index with `root` in the place of all that had its reference, and what that was.
+fn with_root(mut index: Index, root: &Descriptor) -> (Index, Vec<Descriptor>) {
+    let reference = |entry: &Descriptor| entry.annotations.get(REFERENCE_NAME).cloned();
+    let name = reference(root);
+    let (replaced, mut kept): (Vec<_>, Vec<_>) =
+        index.manifests.into_iter().partition(|entry| reference(entry) == name);
+    kept.push(root.clone());
+    kept.sort_by_key(|entry| (reference(entry), entry.digest));
+    index.manifests = kept;
+    (index, replaced)
+}
+
+/// Removes the blobs that only `gone` needed; none where that cannot be told for certain.
+fn remove_unreachable(
+    layout: &Existing,
+    index: &Index,
+    gone: &[Descriptor],
+    blobs: &BTreeMap<Digest, Descriptor>,
+) -> u64 {
+    if gone.is_empty() {
+        return 0;
+    }
+    let needed = reachable(&layout.blobs(), &index.manifests);
+    if !needed.complete {
+        return 0;
+    }
+    let candidates = reachable(&layout.blobs(), gone).digests;
+    let unneeded =
+        candidates.iter().filter(|digest| !needed.digests.contains(digest) && !blobs.contains_key(digest));
+    unneeded.filter(|digest| fs::remove_file(layout.blobs().join(digest.hex())).is_ok()).count() as u64
+}
+
+/// Blobs added to a layout whose index does not name them yet; removed again on an error.
+struct Added(Vec<PathBuf>);
+
+impl Drop for Added {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
