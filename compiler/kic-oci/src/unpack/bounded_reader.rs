@@ -13,7 +13,7 @@ const HEADER_LIMIT: u64 = 1 << 20;
 const RATIO_START: u64 = 64 << 20;
 
 /// What a layer has cost so far; shared by the readers around its decompression and by who reads the entries.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     compressed: Cell<u64>,
     decoded: Cell<u64>,
     /// Bytes of all layers that are still allowed.
@@ -25,7 +25,7 @@ pub(super) struct Meter {
 
 impl Meter {
     /// A meter for a layer after `before` decompressed bytes of others.
-    pub(super) fn new(limits: &UnpackLimits, before: u64) -> Rc<Self> {
+    pub(crate) fn new(limits: &UnpackLimits, before: u64) -> Rc<Self> {
         Rc::new(Self {
             compressed: Cell::new(0),
             decoded: Cell::new(0),
@@ -36,17 +36,17 @@ impl Meter {
     }
 
     /// Says that headers come now, and not more than usual.
-    pub(super) fn expect_headers(&self) {
+    pub(crate) fn expect_headers(&self) {
         self.headers.set(Some(HEADER_LIMIT));
     }
 
     /// Says that an entry's content comes now.
-    pub(super) fn expect_content(&self) {
+    pub(crate) fn expect_content(&self) {
         self.headers.set(None);
     }
 
     /// Decompressed bytes so far.
-    pub(super) fn decoded(&self) -> u64 {
+    pub(crate) fn decoded(&self) -> u64 {
         self.decoded.get()
     }
 
@@ -68,13 +68,13 @@ impl Meter {
 }
 
 /// A layer's tar stream, which fails with a [`Limit`] inside the error when it costs too much.
-pub(super) struct BoundedReader<'a> {
+pub(crate) struct BoundedReader<'a> {
     decoder: Box<dyn Read + 'a>,
     meter: Rc<Meter>,
 }
 
 impl<'a> BoundedReader<'a> {
-    pub(super) fn new(reader: impl Read + 'a, format: LayerFormat, meter: &Rc<Meter>) -> io::Result<Self> {
+    pub(crate) fn new(reader: impl Read + 'a, format: LayerFormat, meter: &Rc<Meter>) -> io::Result<Self> {
         let compressed = Compressed { reader, meter: Rc::clone(meter) };
         let decoder: Box<dyn Read + 'a> = match format {
             LayerFormat::Tar => Box::new(compressed),

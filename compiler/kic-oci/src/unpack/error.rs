@@ -217,7 +217,7 @@ impl Failure {
 }
 
 /// A name that does no harm on a terminal: control characters escaped, cut after 255 characters.
-pub(super) fn printable(name: &[u8]) -> String {
+pub(crate) fn printable(name: &[u8]) -> String {
     let mut text = String::new();
     for (count, character) in String::from_utf8_lossy(&name[..name.len().min(4096)]).chars().enumerate() {
         if count == 255 {

@@ -17,6 +17,8 @@ mod tree;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub(crate) use bounded_reader::{BoundedReader, Meter};
+pub(crate) use error::printable;
 pub use error::{Limit, Refusal, UnpackError};
 pub use options::{UnpackLimits, UnpackOptions};
 
