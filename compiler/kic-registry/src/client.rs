@@ -1,8 +1,8 @@
-//! The HTTP client, made once: TLS by ring, no redirects of its own, no proxies but the caller's.
+//! The HTTP clients, made once: TLS by ring, no redirects of its own, no proxies but the caller's.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
@@ -16,40 +16,72 @@ use crate::transport::{host, innermost};
 /// More than any bundle of certificate authorities has.
 const LARGEST_CERTIFICATE_FILE: u64 = 16 << 20;
 
-pub(crate) fn client(
-    settings: &Settings,
-    proxies: &Arc<ProxyRules>,
-) -> Result<reqwest::Client, RegistryError> {
-    // Another crate may have installed its provider before; whichever is there serves.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut roots = Vec::new();
-    for path in &settings.certificate_files {
-        roots.extend(certificates(path)?);
+/// A client for plain http, and one for https, which is made when it is first needed: it reads the certificate
+/// authorities of the system, hundreds of them.
+pub(crate) struct Clients {
+    plain: reqwest::Client,
+    secure: OnceLock<reqwest::Client>,
+    roots: Vec<reqwest::Certificate>,
+    settings: Arc<Settings>,
+    proxies: Arc<ProxyRules>,
+}
+
+impl Clients {
+    /// Reads the certificate files of the settings.
+    pub(crate) fn new(settings: Arc<Settings>, proxies: Arc<ProxyRules>) -> Result<Self, RegistryError> {
+        // Another crate may have installed its provider before; whichever is there serves.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut roots = Vec::new();
+        for path in &settings.certificate_files {
+            roots.extend(certificates(path)?);
+        }
+        let plain = builder(&settings, &proxies).tls_certs_only([]).build();
+        let plain = plain.map_err(|error| RegistryError::Setup { reason: innermost(&error) })?;
+        Ok(Self { plain, secure: OnceLock::new(), roots, settings, proxies })
     }
-    let builder = || {
-        let proxies = Arc::clone(proxies);
-        reqwest::Client::builder()
-            .user_agent(concat!("kic/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(settings.timeouts.connect)
-            .pool_max_idle_per_host(settings.connections_per_host)
-            // First nothing from the environment, then the caller's.
-            .no_proxy()
-            .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).cloned()))
-    };
-    let merged = builder().tls_certs_merge(roots.clone()).build();
-    merged
-        .or_else(|error| {
-            // A machine without any authorities of its own can still speak http, and https to those that were given.
-            tracing::debug!(
-                reason = innermost(&error),
-                "the system's certificate authorities are not usable"
-            );
-            builder().tls_certs_only(roots).build()
-        })
-        .map_err(|error| RegistryError::Setup { reason: innermost(&error) })
+
+    /// The client for plain http.
+    pub(crate) fn plain(&self) -> &reqwest::Client {
+        &self.plain
+    }
+
+    /// The client for an address.
+    pub(crate) fn for_url(&self, url: &Url) -> Result<&reqwest::Client, RegistryError> {
+        let https = |url: &Url| url.scheme() == "https";
+        if !https(url) && !self.proxies.for_url(url).is_some_and(https) {
+            return Ok(&self.plain);
+        }
+        if let Some(secure) = self.secure.get() {
+            return Ok(secure);
+        }
+        let builder = || builder(&self.settings, &self.proxies);
+        let merged = builder().tls_certs_merge(self.roots.clone()).build();
+        let secure = merged
+            .or_else(|error| {
+                // A machine without any authorities of its own can still speak https to those that were given.
+                tracing::debug!(
+                    reason = innermost(&error),
+                    "the system's certificate authorities are not usable"
+                );
+                builder().tls_certs_only(self.roots.clone()).build()
+            })
+            .map_err(|error| RegistryError::Setup { reason: innermost(&error) })?;
+        Ok(self.secure.get_or_init(|| secure))
+    }
+}
+
+fn builder(settings: &Settings, proxies: &Arc<ProxyRules>) -> reqwest::ClientBuilder {
+    let proxies = Arc::clone(proxies);
+    reqwest::Client::builder()
+        .user_agent(concat!("kic/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(settings.timeouts.connect)
+        .pool_max_idle_per_host(settings.connections_per_host)
+        // First nothing from the environment, then the caller's.
+        .no_proxy()
+        .proxy(reqwest::Proxy::custom(move |url| proxies.for_url(url).cloned()))
 }
 
 /// Whether an address may be asked by plain http: listed, or this machine.

@@ -276,6 +276,11 @@ impl Upload<'_> {
             .header(CONTENT_RANGE, &format!("{begins}-{}", ends - 1))
             .with(Content::Bytes(chunk.clone()));
         let answer = self.call(ask).await?;
+        if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            // An answer was lost: what the session has can be asked for.
+            let reason = "the registry has another part of the upload".into();
+            return Err(RegistryError::Broken { place: answer.place(), reason });
+        }
         if !answer.status().is_success() {
             return Err(answer.refusal().await);
         }

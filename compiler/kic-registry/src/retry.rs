@@ -14,7 +14,7 @@ use crate::settings::{Backoff, Settings};
 pub(crate) enum Again {
     /// As often as the settings allow.
     Often,
-    /// Twice at most: likely to stay as it is.
+    /// Twice at most: likely to stay as it is, or found out only after a long wait.
     Seldom,
     /// The answer will not change.
     Never,
@@ -29,12 +29,12 @@ impl RegistryError {
             Self::RateLimited { .. }
             | Self::Unavailable { .. }
             | Self::Broken { .. }
-            | Self::TooSlow { .. }
-            | Self::Timeout { waiting: Waiting::Answer | Waiting::Body, .. }
+            | Self::Timeout { waiting: Waiting::Body, .. }
             | Self::Truncated { declared: false, .. } => Again::Often,
             Self::Unreachable { .. }
             | Self::Proxy { .. }
-            | Self::Timeout { waiting: Waiting::Connection, .. }
+            | Self::TooSlow { .. }
+            | Self::Timeout { .. }
             | Self::DigestMismatch { .. } => Again::Seldom,
             _ => Again::Never,
         }

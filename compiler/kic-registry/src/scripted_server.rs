@@ -49,6 +49,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// How many requests came before.
     pub number: usize,
+    /// The client's side of the connection.
+    pub peer: Option<SocketAddr>,
 }
 
 /// What to answer.
@@ -119,14 +121,14 @@ impl ScriptedServer {
         let state = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok((stream, peer)) = listener.accept().await {
                 while connections.try_join_next().is_some() {}
                 let _ = stream.set_nodelay(true);
                 let (stream, state) = (wrap(stream), Arc::clone(&state));
                 connections.spawn(async move {
                     if let Ok(stream) = stream.await {
                         // A client that goes away is none of our business.
-                        let _ = serve(stream, &state).await;
+                        let _ = serve(stream, peer, &state).await;
                     }
                 });
             }
@@ -266,12 +268,16 @@ impl Reply {
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> io::Result<()> {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(mut request) = read(&mut stream).await? {
         let reply = {
             let mut requests = shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
-            request.number = requests.len();
+            (request.number, request.peer) = (requests.len(), Some(peer));
             requests.push(request.clone());
             drop(requests);
             let mut script = shared.script.lock().unwrap_or_else(PoisonError::into_inner);
@@ -309,7 +315,7 @@ async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Req
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    Ok(Some(Request { method, target, headers, body, number: 0 }))
+    Ok(Some(Request { method, target, headers, body, number: 0, peer: None }))
 }
 
 /// Sends a reply; whether the connection is good for another.

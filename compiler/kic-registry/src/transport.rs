@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -13,18 +14,21 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::sync::Semaphore;
 
 use crate::answer::Answer;
-use crate::client::{client, is_plain_http_allowed};
+use crate::client::{Clients, is_plain_http_allowed};
 use crate::error::{Place, RegistryError, Waiting};
 use crate::proxy_rules::ProxyRules;
 use crate::settings::{Settings, without_user};
 
 /// As many redirects as browsers once followed, and more than any registry needs.
 const MOST_REDIRECTS: u32 = 10;
+/// What a redirect says besides its address is not worth more than this, in bytes and in time.
+const LARGEST_REDIRECT: u64 = 16 << 10;
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Bodies are handed over in pieces of this size, so that an upload that stands still is seen.
 const PIECE: usize = 64 << 10;
 
 pub(crate) struct Transport {
-    client: reqwest::Client,
+    clients: Clients,
     proxies: Arc<ProxyRules>,
     connections: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     settings: Arc<Settings>,
@@ -69,8 +73,8 @@ impl Ask {
 impl Transport {
     pub(crate) fn new(settings: Arc<Settings>) -> Result<Self, RegistryError> {
         let proxies = Arc::new(ProxyRules::new(&settings.proxy)?);
-        let client = client(&settings, &proxies)?;
-        Ok(Self { client, proxies, connections: Mutex::default(), settings })
+        let clients = Clients::new(Arc::clone(&settings), Arc::clone(&proxies))?;
+        Ok(Self { clients, proxies, connections: Mutex::default(), settings })
     }
 
     /// Sends a request and follows its redirects; any status is an answer.
@@ -79,7 +83,8 @@ impl Transport {
         let first = url.origin();
         for _ in 0..=MOST_REDIRECTS {
             let permit = self.connection(&url).await;
-            let mut request = self.client.request(method.clone(), url.clone()).headers(headers.clone());
+            let client = self.clients.for_url(&url)?;
+            let mut request = client.request(method.clone(), url.clone()).headers(headers.clone());
             if let Some(value) = authorization.as_ref().filter(|_| url.origin() == first) {
                 request = request.header(AUTHORIZATION, value.clone());
             }
@@ -92,10 +97,19 @@ impl Transport {
             let response = self.wait(request, &url, &sent, wanted).await?;
             let status = response.status();
             tracing::debug!(status = status.as_u16(), url = %shown(&url), "answer");
-            let answer = Answer::new(response, url.clone(), wanted, permit, self.settings.timeouts.clone());
+            if let Some(proxy) = self.proxies.for_url(&url)
+                && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            {
+                let reason = "it asks for other credentials (407)".into();
+                return Err(RegistryError::Proxy { place: place(&url, wanted), proxy: host(proxy), reason });
+            }
+            let mut answer =
+                Answer::new(response, url.clone(), wanted, permit, self.settings.timeouts.clone());
             let Some((next_method, next_url)) = self.redirect(&method, &answer, &rest)? else {
                 return Ok(answer);
             };
+            // Read to its end, so that the connection can be used again.
+            let _ = tokio::time::timeout(FAREWELL, answer.read(LARGEST_REDIRECT)).await;
             (method, url, content) = (next_method, next_url, rest.unwrap_or(Content::Empty));
         }
         Err(RegistryError::TooManyRedirects { place: place(&url, wanted), limit: MOST_REDIRECTS })
@@ -192,7 +206,8 @@ impl Transport {
     /// `Authorization: Basic …`
     pub(crate) fn basic(&self, user: &str, password: &str) -> Option<HeaderValue> {
         // reqwest has the encoding, and marks the value as a secret.
-        let request = self.client.get("http://localhost/").basic_auth(user, Some(password)).build().ok()?;
+        let request =
+            self.clients.plain().get("http://localhost/").basic_auth(user, Some(password)).build().ok()?;
         request.headers().get(AUTHORIZATION).cloned()
     }
 }

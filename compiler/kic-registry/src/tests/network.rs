@@ -1,6 +1,7 @@
 //! Connections, redirects and proxies.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::Proxy;
@@ -68,6 +69,25 @@ async fn a_refusal_by_storage_gets_no_credentials_and_shows_no_query() {
 }
 
 #[tokio::test]
+async fn a_redirect_leaves_its_connection_usable() {
+    let ports = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&ports);
+    let server = ScriptedServer::start(move |request| {
+        seen.lock().unwrap().insert(request.peer);
+        if request.path() == "/there" {
+            return manifest_reply();
+        }
+        Reply::new(307).header("Location", "/there").body("<a href=/there>there</a>")
+    })
+    .await;
+    let registries = registries();
+    for _ in 0..3 {
+        registries.resolve(&image(&server, "a")).await.unwrap();
+    }
+    assert_eq!((server.requests().len(), ports.lock().unwrap().len()), (6, 1));
+}
+
+#[tokio::test]
 async fn redirects_end() {
     let server = ScriptedServer::start(|request| {
         Reply::new(307).header("Location", &format!("/again/{}", request.number))
@@ -129,6 +149,8 @@ async fn https_asks_the_proxy_to_connect() {
     let error = registries.resolve(&"secure.invalid/a".parse().unwrap()).await.unwrap_err();
     assert!(matches!(&error, RegistryError::Proxy { proxy: p, .. } if *p == proxy.host()), "{error}");
     assert_eq!(proxy.asked()[0], "CONNECT secure.invalid:443");
+    let error = registries.resolve(&"plain.invalid/a".parse().unwrap()).await.unwrap_err();
+    assert!(matches!(&error, RegistryError::Proxy { reason, .. } if reason.contains("407")), "{error}");
 }
 
 #[tokio::test]

@@ -131,14 +131,16 @@ async fn failures_of_an_upload_are_made_good() {
     let (server, state) = registry(|request| match (request.method.as_str(), request.number) {
         ("PATCH", 2) => Some((Reply::new(500), false)),
         ("PATCH", 5) => Some((Reply::raw(b""), true)),
-        ("PUT", number) if number < 9 => Some((Reply::new(504), true)),
+        // What the session has is not to be had at once either.
+        ("GET", 6) => Some((Reply::new(500), false)),
+        ("PUT", number) if number < 11 => Some((Reply::new(504), true)),
         _ => None,
     })
     .await;
     assert_eq!(push(&server, &bytes).await.unwrap(), Pushed::Uploaded);
     assert!(state.lock().unwrap().blobs[&digest_of(&bytes).to_string()] == bytes);
     let expected =
-        ["HEAD", "POST", "PATCH", "GET", "PATCH", "PATCH", "GET", "PATCH", "PUT", "HEAD"].map(String::from);
+        "HEAD POST PATCH GET PATCH PATCH GET PATCH GET PATCH PUT HEAD".split(' ').collect::<Vec<_>>();
     assert_eq!(methods(&server), expected);
 }
 
@@ -266,7 +268,7 @@ async fn a_manifest_goes_out_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_taken_slowly_is_waited_for_and_one_that_stands_still_is_not() {
+async fn an_upload_that_stands_still_is_given_up() {
     let (server, _state) = registry(|request| {
         (request.method == "PUT").then(|| (Reply::new(201).wait(Duration::from_secs(600)), false))
     })

@@ -183,19 +183,22 @@ async fn failures_that_pass_are_tried_again() {
 
 #[tokio::test]
 async fn silence_and_trickles_are_cut_off() {
-    let mut settings = quick();
-    settings.retries = 1;
-    settings.timeouts.first_byte = Duration::from_millis(30);
-    settings.timeouts.idle = Duration::from_millis(60);
-    settings.timeouts.speed_window = Duration::from_millis(100);
-    settings.timeouts.minimum_speed = 1_000_000;
-    let registries = Registries::new(settings).unwrap();
-    let long = Duration::from_secs(600);
-    for (reply, expected) in [
-        (manifest_reply().wait(long), "an answer"),
-        (manifest_reply().trickle(20, long), "more of the content"),
-        (manifest_reply().trickle(1, Duration::from_millis(20)), "too slow"),
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(600));
+    // What is not to be cut off has its usual patience.
+    let mut silence = quick();
+    silence.timeouts.first_byte = short;
+    let mut pause = quick();
+    pause.timeouts.idle = short;
+    let mut slow = quick();
+    slow.timeouts.speed_window = short;
+    slow.timeouts.minimum_speed = 1_000_000;
+    for (mut settings, reply, expected) in [
+        (silence, manifest_reply().wait(long), "an answer"),
+        (pause, manifest_reply().trickle(20, long), "more of the content"),
+        (slow, manifest_reply().trickle(1, Duration::from_millis(20)), "too slow"),
     ] {
+        settings.retries = 1;
+        let registries = Registries::new(settings).unwrap();
         let server = ScriptedServer::start(move |_| reply.clone()).await;
         let error = registries.resolve(&image(&server, "a")).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
@@ -71,10 +72,18 @@ async fn a_certificate_that_is_not_trusted_or_for_another_name_is_a_tls_error() 
 
 #[tokio::test]
 async fn an_https_address_without_tls_behind_it_is_a_tls_error() {
-    let server = ScriptedServer::start(|_| Reply::raw(b"HTTP/1.0 400 Bad Request\r\n\r\nno")).await;
-    let url = server.url("x").replace("http:", "https:");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/x", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut hello = [0; 16 << 10];
+            let _ = stream.read(&mut hello).await;
+            let _ = stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nno TLS here").await;
+        }
+    });
     let error = collect(registries().fetch(&url, None)).await.unwrap_err();
-    assert!(matches!(error, RegistryError::Tls { .. } | RegistryError::Broken { .. }), "{error}");
+    assert!(matches!(error, RegistryError::Tls { .. }), "{error}");
+    server.abort();
 }
 
 #[tokio::test]
