@@ -1,26 +1,55 @@
-use kic_base::{ImageReference, Span};
+//! Discovery over structure: the fields of an object are looked at by their shape, their names and their
+//! values together, and never a line by itself.
+//!
+//! | where | by | at most |
+//! |---|---|---|
+//! | `containers`, `initContainers`, `ephemeralContainers`, image volumes, a mapping that is a container by its other fields | `walk` | certain |
+//! | a field named for an image; `repository` and `tag` groups | `walk`, `group` | certain when full |
+//! | arguments, variables, parameters, settings | `settings` | likely |
+//! | YAML, JSON, settings and commands inside strings | `embedded` | likely |
+//! | sources of Flux, Argo CD, kustomize and Cluster API | `sources` | likely |
+//! | defaults in schemas | `schema` | possible |
+//!
+//! Everything that is not a well-formed reference (templates, patterns, URLs, paths) falls through.
 
-use crate::{Object, Yaml, YamlValue};
+mod candidate;
+mod embedded;
+mod group;
+mod locate;
+mod schema;
+mod settings;
+mod sources;
+mod walk;
+mod words;
+
+use kic_base::{ImageReference, Source, Span};
+
+use crate::stream::documents;
+use crate::{Object, YamlError};
 
 /// An image that a manifest names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The image, written out in full.
     pub reference: ImageReference,
-    /// The reference as the manifest writes it.
+    /// The reference as the manifest writes it; that of a group, put together.
     pub written: String,
-    /// Where it is written.
+    /// Where it is written: the reference alone, without quotes, flag or surrounding text, where the text has
+    /// it in one piece; else the scalar around it. Of a group, the repository.
     pub span: Span,
     /// The object, such as `Deployment kyverno/kyverno`.
     pub object: String,
-    /// The field, such as `spec.template.spec.containers[0].image`.
+    /// The field, such as `spec.template.spec.containers[0].image`; inside a string, the field that holds the
+    /// string, ` > `, and the field in it.
     pub path: String,
     /// The name of the container that runs it, where one does.
     pub container: Option<String>,
     /// How sure it is that the cluster will ask for it.
     pub confidence: Confidence,
-    /// Why, in plain English.
+    /// Why, in plain English, as the end of "because it is …".
     pub reason: String,
+    /// The scalars that make it up.
+    pub(crate) parts: Parts,
 }
 
 /// How sure it is that a find is an image that the cluster will ask for.
@@ -34,60 +63,34 @@ pub enum Confidence {
     Certain,
 }
 
-/// Every image that the objects name, in the order of the text.
+/// What of the text makes up a reference.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Parts {
+    /// The span of the find holds all of it.
+    Whole,
+    /// Several scalars of one mapping; the span of the find is that of the repository.
+    Group { registry: Option<Span>, tag: Option<Span>, digest: Option<Span> },
+    /// It was put together from more than stands there.
+    Derived,
+}
+
+/// Every image that the objects name, in the order of the text. One image named in several places is found
+/// in each of them.
 pub fn images(objects: &[Object]) -> Vec<Found> {
     let mut found = Vec::new();
     for object in objects {
-        walk(object, &object.root, &mut String::new(), &mut found);
+        found.append(&mut walk::object(object));
     }
     found
 }
 
-fn walk(object: &Object, node: &Yaml, path: &mut String, found: &mut Vec<Found>) {
-    let length = path.len();
-    match &node.value {
-        YamlValue::Mapping(entries) => {
-            for (key, value) in entries {
-                let key = key.key();
-                if key == "openAPIV3Schema" {
-                    continue;
-                }
-                if length > 0 {
-                    path.push('.');
-                }
-                path.push_str(&key);
-                if matches!(&*key, "containers" | "initContainers" | "ephemeralContainers") {
-                    containers(object, value, path, found);
-                }
-                walk(object, value, path, found);
-                path.truncate(length);
-            }
-        }
-        YamlValue::Sequence(items) => {
-            for (place, item) in items.iter().enumerate() {
-                path.push_str(&format!("[{place}]"));
-                walk(object, item, path, found);
-                path.truncate(length);
-            }
-        }
-        _ => {}
+/// Every image that a YAML text of any kind names: a chart's `Chart.yaml` (its annotations) or values, a
+/// kustomization. Nothing in it is more than likely.
+pub fn images_of_text(source: &Source) -> (Vec<Found>, Vec<YamlError>) {
+    let (documents, errors) = documents(source);
+    let mut found = Vec::new();
+    for document in &documents {
+        found.append(&mut walk::document(document, source.name()));
     }
-}
-
-fn containers(object: &Object, list: &Yaml, path: &str, found: &mut Vec<Found>) {
-    for (place, container) in list.items().iter().enumerate() {
-        let Some(image) = container.get("image") else { continue };
-        let Some(written) = image.as_str() else { continue };
-        let Ok(reference) = written.parse() else { continue };
-        found.push(Found {
-            reference,
-            written: written.to_owned(),
-            span: image.span.clone(),
-            object: object.title(),
-            path: format!("{path}[{place}].image"),
-            container: container.get("name").and_then(Yaml::as_str).map(str::to_owned),
-            confidence: Confidence::Certain,
-            reason: "the image of a container in a pod spec".to_owned(),
-        });
-    }
+    (found, errors)
 }

@@ -1,0 +1,181 @@
+use std::ops::Range;
+
+use kic_base::{Source, Span};
+
+use super::candidate::{Candidate, Position};
+use super::locate::locate;
+use super::walk::{Find, Walk};
+use super::words::{Hint, key_hint, variable_hint, words};
+use super::{Confidence, Parts};
+use crate::stream::documents;
+use crate::{Style, Yaml, YamlError, command};
+
+/// How many strings may be opened inside each other.
+const MAXIMUM_LEVEL: usize = 3;
+
+/// Looks into a string that holds YAML, JSON, settings or commands, under the name `key`; whether it did, so
+/// that nothing else is to be made of the string.
+pub(crate) fn text(walk: &mut Walk, node: &Yaml, text: &str, key: &str) -> bool {
+    let body = text.trim_start();
+    let lines = text.trim_end().contains('\n')
+        || (matches!(node.style, Style::Literal | Style::Folded) && text.contains(": "));
+    let json = body.starts_with(['{', '[']) && !body.starts_with("{{");
+    if !lines && !json {
+        return commands(walk, node, text);
+    }
+    if walk.level >= MAXIMUM_LEVEL || !text.contains([':', '=', ' ']) {
+        return true;
+    }
+    let (level, cap, because) = (walk.level, walk.cap, walk.because);
+    walk.level += 1;
+    walk.at_most(Confidence::Likely, "in a text inside a string");
+    let source = Source::new(walk.path.clone(), text);
+    let (documents, errors) = documents(&source);
+    let structured: Vec<&Yaml> = documents.iter().filter(|root| root.style == Style::Collection).collect();
+    for root in &structured {
+        inner(walk, node, text, root, key);
+    }
+    if structured.is_empty() || !errors.is_empty() {
+        settings(walk, node, text, key, &broken(&source, &errors, structured.is_empty()));
+        commands(walk, node, text);
+    }
+    (walk.level, walk.cap, walk.because) = (level, cap, because);
+    true
+}
+
+/// The parts of a text that are no YAML, in bytes.
+fn broken(source: &Source, errors: &[YamlError], all: bool) -> Vec<Range<usize>> {
+    let text = source.text();
+    let whole = all.then_some(0..text.len());
+    let errors = if all { &[] } else { errors };
+    whole
+        .into_iter()
+        .chain(errors.iter().map(|error| {
+            let at = error.span.range().start;
+            let start = text[..at].rfind("\n---").map_or(0, |line| line + 1);
+            let end = text[at..].find("\n---").map_or(text.len(), |line| at + line);
+            start..end
+        }))
+        .collect()
+}
+
+/// A document in the string.
+fn inner(walk: &mut Walk, node: &Yaml, text: &str, root: &Yaml, key: &str) {
+    let mut inside = Walk::new(walk.title.clone(), walk.cap, walk.because);
+    inside.level = walk.level;
+    inside.hub.clone_from(&walk.hub);
+    inside.path = format!("{} > ", walk.path);
+    let field = |key: &str| root.get(key).and_then(Yaml::as_str).map(str::to_owned);
+    match (field("apiVersion"), field("kind")) {
+        (Some(api_version), Some(kind)) => inside.object(root, &api_version, &kind),
+        _ => inside.node(root, key),
+    }
+    let map = |span: &Span| locate(node, text, span.range());
+    for mut found in inside.found {
+        found.span = map(&found.span);
+        if let Parts::Group { registry, tag, digest } = &mut found.parts {
+            for part in [registry, tag, digest] {
+                *part = part.as_ref().map(map);
+            }
+        }
+        walk.found.push(found);
+    }
+}
+
+/// Lines such as `KEY=REF`, `key = "REF"` or `key: REF` in a text that is no YAML as a whole.
+fn settings(walk: &mut Walk, node: &Yaml, text: &str, key: &str, ranges: &[Range<usize>]) {
+    let listed = variable_hint(&words(key)) == Hint::Image;
+    if key_hint(&words(key)) == Hint::Prose {
+        return;
+    }
+    let (cap, because) = (walk.cap, walk.because);
+    if text.contains("{{") {
+        walk.at_most(Confidence::Possible, "in a template");
+    }
+    for range in ranges {
+        let mut at = range.start;
+        for line in text[range.clone()].split_inclusive('\n') {
+            let start = at;
+            at += line.len();
+            let line = line.trim_end();
+            let indent = line.len() - line.trim_start().len();
+            let body = &line[indent..];
+            if body.starts_with(['#', '/', ';']) || body.contains("{{") {
+                continue;
+            }
+            let skip = ["- ", "export ", "set "]
+                .iter()
+                .find(|word| body.starts_with(**word))
+                .map_or(0, |word| word.len());
+            let body = &body[skip..];
+            let (name, value) = match body.find([':', '=']) {
+                Some(place) if is_name(body[..place].trim_end()) => {
+                    (body[..place].trim_end(), body[place + 1..].trim_start_matches(['=', ':', ' ', '\t']))
+                }
+                _ if listed => (key, body),
+                _ => continue,
+            };
+            // `busybox:1.36` in a list of images is no setting `busybox`.
+            let (name, value) = if listed && Candidate::read(body).is_some_and(|whole| whole.is_path()) {
+                (key, body)
+            } else {
+                (name, value)
+            };
+            let offset = start + indent + skip + (body.len() - value.len());
+            let cut = value.find([' ', '\t']).map_or(value, |space| &value[..space]);
+            let cut = cut.trim_end_matches([',', ';']);
+            let quotes = cut.len() - cut.trim_start_matches(['"', '\'']).len();
+            let cut = cut.trim_matches(['"', '\'']);
+            let Some(candidate) = Candidate::read(cut) else { continue };
+            let hint = variable_hint(&words(name));
+            let position = match hint {
+                Hint::Prose => continue,
+                _ if listed => Position::Named,
+                Hint::Image => Position::Named,
+                Hint::Neutral => Position::Setting,
+            };
+            if candidate.is_bare_word() {
+                // A word behind a colon is a word of a sentence, or code.
+                continue;
+            }
+            let Some(confidence) = candidate.judge(position) else { continue };
+            let part = offset + quotes..offset + quotes + cut.len();
+            let reason = format!("a reference in the setting `{name}`");
+            walk.record(Find { candidate, node, part, confidence, reason });
+        }
+    }
+    (walk.cap, walk.because) = (cap, because);
+}
+
+fn is_name(name: &str) -> bool {
+    let name = name.trim_matches(['"', '\'']);
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
+}
+
+/// The images that commands in the string pull or run; whether there are any.
+fn commands(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
+    if !["kubectl", "docker", "podman", "nerdctl", "crictl", "ctr"].iter().any(|tool| text.contains(tool)) {
+        return false;
+    }
+    let mut any = false;
+    for word in command::named_by(text) {
+        let Some(candidate) = Candidate::of_container(&word.text) else { continue };
+        let place = word.range.start.min(text.len());
+        // Quotes inside quotes may move a word by a few bytes.
+        let start = (place.saturating_sub(8)..=place)
+            .rev()
+            .chain(place..text.len())
+            .find(|at| text.is_char_boundary(*at) && text[*at..].starts_with(&word.text));
+        let Some(start) = start else { continue };
+        let part = start..start + word.text.len();
+        let span = locate(node, text, part.clone());
+        any = true;
+        if walk.found.iter().any(|found| found.span == span) {
+            continue;
+        }
+        let reason = "pulled or run by a command".to_owned();
+        walk.record(Find { candidate, node, part, confidence: Confidence::Likely, reason });
+    }
+    any
+}

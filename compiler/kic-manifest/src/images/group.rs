@@ -1,0 +1,226 @@
+use super::candidate::{Candidate, without_transport};
+use super::locate::locate;
+use super::walk::Walk;
+use super::words::{Hint, key_hint, words};
+use super::{Confidence, Parts};
+use crate::{Yaml, YamlValue};
+
+/// Fields beside a `repository` that make it one of source code or of charts.
+const OTHER_REPOSITORIES: &[&str] =
+    &["branch", "commit", "revision", "chart", "chartName", "targetRevision", "owner", "git", "semver"];
+
+/// The scalars of a group, each under its key.
+struct Group<'a> {
+    registry: Option<&'a Yaml>,
+    base: &'a Yaml,
+    tag: Option<&'a Yaml>,
+    digest: Option<&'a Yaml>,
+}
+
+/// Records the images whose parts stand in several fields of `node`, a mapping under `key`, and names the
+/// fields that are then no images by themselves.
+pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a str> {
+    let mut taken = Vec::new();
+    let entries = node.entries();
+    let relevant = |key: &str| {
+        ["epo", "mage", "ame"].iter().any(|part| key.contains(part))
+            || key.contains("IMAGE")
+            || key.contains("REPO")
+    };
+    if !entries.iter().any(|(name, value)| name.as_str().is_some_and(relevant) && value.as_str().is_some()) {
+        return taken;
+    }
+    if entries.iter().any(|(name, _)| OTHER_REPOSITORIES.contains(&&*name.key())) {
+        return taken;
+    }
+    if let Some(replaced) = replacement(walk, node) {
+        return replaced;
+    }
+    let fields: Vec<(Vec<String>, &'a str, &'a Yaml)> = entries
+        .iter()
+        .filter_map(|(name, value)| name.as_str().map(|name| (words(name), name, value)))
+        .collect();
+    let parent = words(key);
+    let under_image = key_hint(&parent) == Hint::Image || parent.last().is_some_and(|word| word == "images");
+    for (name_words, name, value) in &fields {
+        let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { continue };
+        let Some(last) = name_words.last() else { continue };
+        let prefix = &name_words[..name_words.len() - 1];
+        let repository = matches!(last.as_str(), "repository" | "repo");
+        let short = under_image && matches!(*name, "name" | "image");
+        let image = key_hint(name_words) == Hint::Image && last.ends_with("image");
+        if !(repository || short || image) {
+            continue;
+        }
+        // `imageRepository` goes with `imageTag`; `proxyImage` with `proxyImageTag`, `proxyTag`, `proxyVersion`.
+        let whole = name_words.as_slice();
+        let mut stems: Vec<&[String]> = vec![prefix];
+        if image {
+            stems.push(whole);
+        }
+        if *name == "baseImage" {
+            stems.push(&[]);
+        }
+        if let Some((word, before)) = prefix.split_last()
+            && word.ends_with("image")
+            && repository
+        {
+            stems.push(before);
+        }
+        let named = !prefix.is_empty() || last == "baseimage" || under_image;
+        let part = |ends: &[&str]| {
+            fields.iter().find_map(|(words, name, value)| {
+                let fits = stems.iter().any(|stem| {
+                    ends.iter().any(|end| {
+                        let end: Vec<&str> = end.split(' ').collect();
+                        words.len() == stem.len() + end.len()
+                            && words.starts_with(stem)
+                            && words[stem.len()..].iter().eq(end.iter())
+                    })
+                });
+                (fits && scalar_text(value).is_some()).then_some((*name, *value))
+            })
+        };
+        let mut tag = part(&["tag", "image tag"]);
+        if tag.is_none() && named {
+            tag = part(&["version"]);
+        }
+        let digest = part(&["digest", "image digest", "sha", "sha256", "image sha"]);
+        let registry = part(&["registry", "image registry"]);
+        if tag.is_none()
+            && digest.is_none()
+            && !(registry.is_some() && (repository || short))
+            && !(repository && under_image)
+        {
+            continue;
+        }
+        // An image that is whole already is a field like any other.
+        if registry.is_none()
+            && (digest.is_none() || text.contains('@'))
+            && Candidate::read(text).is_some_and(|candidate| candidate.has_version())
+        {
+            continue;
+        }
+        let group = Group {
+            registry: registry.map(|(_, node)| node),
+            base: value,
+            tag: tag.map(|(_, node)| node),
+            digest: digest.map(|(_, node)| node),
+        };
+        let strong = under_image || image || prefix.last().is_some_and(|word| word.ends_with("image"));
+        if record(walk, &group, text, name, strong) {
+            taken.push(name);
+            taken.extend([tag, digest, registry].into_iter().flatten().map(|(name, _)| name));
+        }
+    }
+    taken
+}
+
+/// What kustomize puts in place of an image: `newName`, `newTag` and `digest` beside `name`.
+fn replacement<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
+    let new = |key: &str| node.get(key).filter(|node| scalar_text(node).is_some());
+    let (name, tag) = (new("newName"), new("newTag"));
+    if name.is_none() && tag.is_none() {
+        return None;
+    }
+    let base = name.or_else(|| node.get("name"))?;
+    let group = Group { registry: None, base, tag, digest: new("digest") };
+    let key = if name.is_some() { "newName" } else { "name" };
+    if record(walk, &group, base.as_str()?, key, true)
+        && let Some(found) = walk.found.last_mut()
+    {
+        found.confidence = found.confidence.min(Confidence::Likely);
+        found.reason = "what a kustomization puts in place of another image".to_owned();
+    }
+    Some(vec!["name", "newName", "newTag", "digest"])
+}
+
+fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bool) -> bool {
+    let text = without_transport(text);
+    let registry = group.registry.and_then(scalar_text).filter(|registry| {
+        // Some write the registry into the repository as well.
+        !text.starts_with(&format!("{registry}/"))
+    });
+    let versioned = Candidate::read(text).is_some_and(|candidate| candidate.has_version());
+    let tag = group.tag.and_then(scalar_text).filter(|_| !versioned);
+    let digest = group
+        .digest
+        .and_then(scalar_text)
+        .filter(|_| !text.contains('@'))
+        .map(|digest| if digest.contains(':') { digest } else { format!("sha256:{digest}") });
+    let mut written = String::new();
+    if let Some(registry) = &registry {
+        written.push_str(registry.trim_end_matches('/'));
+        written.push('/');
+    }
+    written.push_str(text.trim_start_matches('/'));
+    if let Some(tag) = &tag {
+        written.push(':');
+        written.push_str(tag);
+    }
+    if let Some(digest) = &digest {
+        written.push('@');
+        written.push_str(digest);
+    }
+    let Some(candidate) = Candidate::read(&written) else { return false };
+    let confidence = match (candidate.has_version(), strong) {
+        (false, _) => Confidence::Possible,
+        (true, true) if candidate.is_full() => Confidence::Certain,
+        (true, true) => Confidence::Likely,
+        (true, false) if candidate.is_path() => Confidence::Likely,
+        (true, false) => Confidence::Possible,
+    };
+    let reason = if candidate.has_version() {
+        format!("put together from `{name}` and the fields beside it")
+    } else {
+        format!("put together from `{name}` and the fields beside it, none of which gives a tag")
+    };
+    let span = |node: &Yaml| {
+        let text = node.as_str().unwrap_or_default();
+        locate(node, text, 0..text.len())
+    };
+    let base = group.base.as_str().unwrap_or_default();
+    let parts = if versioned && registry.is_none() {
+        Parts::Whole
+    } else {
+        Parts::Group {
+            registry: registry.as_ref().and(group.registry).map(span),
+            tag: tag
+                .as_ref()
+                .and(group.tag)
+                .map(|node| if node.as_str().is_some() { span(node) } else { node.span.clone() }),
+            digest: digest.as_ref().and(group.digest).map(span),
+        }
+    };
+    let at = locate(group.base, base, base.len() - text.len()..base.len());
+    walk.entry(name, |walk| walk.push(candidate, written, at, parts, confidence, reason));
+    true
+}
+
+/// The text of a part of a reference: tags such as `1.25` are numbers to YAML.
+fn scalar_text(node: &Yaml) -> Option<String> {
+    match &node.value {
+        YamlValue::String(text) if !text.is_empty() => Some(text.clone()),
+        YamlValue::Integer(_) | YamlValue::Float(_) => Some(node.span.text().to_owned()),
+        _ => None,
+    }
+}
+
+/// The text of a tag.
+pub(crate) fn version_text(node: &Yaml) -> Option<String> {
+    scalar_text(node)
+}
+
+/// A short name below Istio's `hub` and `tag`.
+pub(crate) fn in_hub(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
+    let Some((hub, tag)) = &walk.hub else { return false };
+    if text.contains(['/', ':', '@']) || text == "auto" {
+        return false;
+    }
+    let written = format!("{hub}/{text}:{tag}");
+    let Some(candidate) = Candidate::read(&written) else { return false };
+    let span = locate(node, text, 0..text.len());
+    let reason = "a short name, meant under the `hub` and `tag` above it".to_owned();
+    walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
+    true
+}

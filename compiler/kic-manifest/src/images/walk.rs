@@ -1,0 +1,515 @@
+use std::ops::Range;
+
+use super::candidate::{Candidate, Position, without_transport};
+use super::locate::locate;
+use super::words::{Hint, key_hint, words};
+use super::{Confidence, Found, Parts, embedded, group, schema, settings as setting, sources};
+use crate::{Object, Style, Yaml, YamlValue};
+
+/// Kinds of Kubernetes itself in which no field is an image, whatever it looks like.
+const WITHOUT_IMAGES: &[&str] = &[
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ServiceAccount",
+    "Service",
+    "Namespace",
+    "NetworkPolicy",
+    "Endpoints",
+    "EndpointSlice",
+    "Ingress",
+    "IngressClass",
+    "StorageClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "PodDisruptionBudget",
+    "PriorityClass",
+    "HorizontalPodAutoscaler",
+    "Lease",
+    "Event",
+    "APIService",
+    "ResourceQuota",
+    "LimitRange",
+    "CSIDriver",
+    "RuntimeClass",
+    "ValidatingWebhookConfiguration",
+    "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "Node",
+];
+
+/// The same of other projects' kinds, whose names leave no doubt.
+const FOREIGN_WITHOUT_IMAGES: &[&str] = &[
+    "PrometheusRule",
+    "ServiceMonitor",
+    "PodMonitor",
+    "HelmRepository",
+    "GitRepository",
+    "Certificate",
+    "Issuer",
+    "ClusterIssuer",
+    "PolicyReport",
+    "ClusterPolicyReport",
+    "PolicyException",
+    "ImagePolicy",
+    "ImageUpdateAutomation",
+    "ClusterImagePolicy",
+    "ImageContentSourcePolicy",
+    "ImageDigestMirrorSet",
+    "ImageTagMirrorSet",
+];
+
+/// Groups of kinds that speak of images without running any.
+const GROUPS_WITHOUT_IMAGES: &[&str] = &[
+    "constraints.gatekeeper.sh/",
+    "templates.gatekeeper.sh/",
+    "policy.sigstore.dev/",
+    "rbac.authorization.k8s.io/",
+];
+
+/// The lists of containers of a pod spec.
+const CONTAINER_LISTS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
+
+/// Fields that only a container has beside its `image`.
+const FIELDS_OF_CONTAINERS: &[&str] = &[
+    "command",
+    "args",
+    "env",
+    "envFrom",
+    "imagePullPolicy",
+    "volumeMounts",
+    "workingDir",
+    "script",
+    "livenessProbe",
+    "readinessProbe",
+];
+
+/// Subtrees in which nothing is an image.
+const SKIPPED: &[&str] = &[
+    "labels",
+    "matchLabels",
+    "matchExpressions",
+    "nodeSelector",
+    "selector",
+    "managedFields",
+    "resourceNames",
+    "apiGroups",
+    "ownerReferences",
+    "x-kubernetes-validations",
+    "validations",
+];
+
+/// What Kyverno matches against or checks, in contrast to what it puts in.
+const PATTERNS: &[&str] = &[
+    "pattern",
+    "anyPattern",
+    "imageReferences",
+    "skipImageReferences",
+    "verifyImages",
+    "match",
+    "exclude",
+    "preconditions",
+    "deny",
+    "conditions",
+    "context",
+    "celPreconditions",
+    "imageExtractors",
+    "podSecurity",
+];
+
+/// Mappings of names to settings.
+const SETTINGS: &[&str] = &["data", "stringData", "env", "variables", "extraEnv", "parameters"];
+
+/// Fields for what is built and pushed.
+const OUTPUTS: &[&str] = &["output", "outputs", "destination", "push", "pushTo"];
+
+/// Fields that hold the values of a chart.
+const VALUES: &[&str] = &["values", "valuesObject", "helmValues", "valuesTemplate", "valuesInline"];
+
+/// The images of one object.
+pub(crate) fn object(object: &Object) -> Vec<Found> {
+    let mut walk = Walk::new(object.title(), Confidence::Certain, "");
+    walk.object(&object.root, &object.api_version, &object.kind);
+    walk.found
+}
+
+/// The images of a document that is no object.
+pub(crate) fn document(root: &Yaml, name: &str) -> Vec<Found> {
+    let mut walk = Walk::new(name.to_owned(), Confidence::Likely, "");
+    if let Some(annotations) = root.get("annotations") {
+        walk.entry("annotations", |walk| setting::annotations(walk, annotations));
+    }
+    for (key, value) in root.entries() {
+        if key.as_str() != Some("annotations") {
+            walk.field(&key.key(), value);
+        }
+    }
+    if root.entries().is_empty() {
+        walk.node(root, "");
+    }
+    walk.found
+}
+
+/// One way down the tree of an object.
+pub(crate) struct Walk {
+    pub(crate) title: String,
+    pub(crate) path: String,
+    pub(crate) found: Vec<Found>,
+    /// The most that may be said of what is found here, and why it is not more.
+    pub(crate) cap: Confidence,
+    pub(crate) because: &'static str,
+    /// Istio's `hub` and `tag`, which its short names of images mean.
+    pub(crate) hub: Option<(String, String)>,
+    /// How many strings were opened to come here.
+    pub(crate) level: usize,
+    pub(crate) kyverno: bool,
+    pub(crate) machines: bool,
+    /// Whether the mapping at hand is one of settings, such as the data of a ConfigMap.
+    settings: bool,
+}
+
+/// What is recorded of a find.
+pub(crate) struct Find<'a> {
+    pub(crate) candidate: Candidate,
+    pub(crate) node: &'a Yaml,
+    /// The bytes of the reference in the text of the node.
+    pub(crate) part: Range<usize>,
+    pub(crate) confidence: Confidence,
+    pub(crate) reason: String,
+}
+
+impl Walk {
+    pub(crate) fn new(title: String, cap: Confidence, because: &'static str) -> Self {
+        Self {
+            title,
+            path: String::new(),
+            found: Vec::new(),
+            cap,
+            because,
+            hub: None,
+            level: 0,
+            kyverno: false,
+            machines: false,
+            settings: false,
+        }
+    }
+
+    /// An object, at the top of a document or of a string.
+    pub(crate) fn object(&mut self, root: &Yaml, api_version: &str, kind: &str) {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let own = !group.contains('.') || group.ends_with(".k8s.io");
+        if (own && WITHOUT_IMAGES.contains(&kind))
+            || FOREIGN_WITHOUT_IMAGES.contains(&kind)
+            || GROUPS_WITHOUT_IMAGES.iter().any(|group| api_version.starts_with(group))
+        {
+            // Their annotations may still name some.
+            self.metadata(root);
+            return;
+        }
+        self.kyverno =
+            api_version.starts_with("kyverno.io/") || api_version.starts_with("policies.kyverno.io/");
+        self.machines = api_version.starts_with("infrastructure.cluster.x-k8s.io/");
+        if self.kyverno {
+            self.at_most(Confidence::Likely, "in a policy");
+        }
+        if api_version.starts_with("image.toolkit.fluxcd.io/") {
+            self.at_most(Confidence::Possible, "which is watched for tags, not run");
+        }
+        if sources::object(self, root, api_version, kind) {
+            return;
+        }
+        for (key, value) in root.entries() {
+            match &*key.key() {
+                "status" | "apiVersion" | "kind" => {}
+                "metadata" => self.metadata(root),
+                key => self.field(key, value),
+            }
+        }
+    }
+
+    fn metadata(&mut self, root: &Yaml) {
+        if let Some(annotations) = root.at(&["metadata", "annotations"]) {
+            self.entry("metadata", |walk| {
+                walk.entry("annotations", |walk| setting::annotations(walk, annotations));
+            });
+        }
+    }
+
+    pub(crate) fn at_most(&mut self, cap: Confidence, because: &'static str) {
+        if cap < self.cap {
+            self.cap = cap;
+            self.because = because;
+        }
+    }
+
+    /// Goes down one step of the path, and comes back as it was.
+    pub(crate) fn entry(&mut self, key: &str, down: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        let (cap, because) = (self.cap, self.because);
+        if key.contains(['.', '/', ' ', '"']) {
+            self.path.push_str(&format!("[\"{key}\"]"));
+        } else {
+            if length > 0 && !self.path.ends_with(' ') {
+                self.path.push('.');
+            }
+            self.path.push_str(key);
+        }
+        down(self);
+        self.path.truncate(length);
+        (self.cap, self.because) = (cap, because);
+    }
+
+    /// Goes down to one item of a list.
+    pub(crate) fn item(&mut self, place: usize, down: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        self.path.push_str(&format!("[{place}]"));
+        down(self);
+        self.path.truncate(length);
+    }
+
+    /// A key of a mapping and its value.
+    pub(crate) fn field(&mut self, key: &str, value: &Yaml) {
+        if SKIPPED.contains(&key) || (self.kyverno && (PATTERNS.contains(&key) || is_condition(key))) {
+            return;
+        }
+        self.entry(key, |walk| {
+            if OUTPUTS.contains(&key) && value.style == Style::Collection {
+                walk.at_most(Confidence::Possible, "where it is built and pushed, not run");
+            } else if VALUES.contains(&key) && value.style == Style::Collection {
+                walk.at_most(Confidence::Likely, "in the values of a chart");
+            }
+            match key {
+                "openAPIV3Schema" => schema::defaults(walk, value),
+                "clusterConfiguration" => sources::cluster_configuration(walk, value),
+                "metadata" if value.get("annotations").is_some() || value.get("labels").is_some() => {
+                    if let Some(annotations) = value.get("annotations") {
+                        walk.entry("annotations", |walk| setting::annotations(walk, annotations));
+                    }
+                }
+                "args" | "command" | "arguments" | "extraArgs" | "additionalArgs" | "entrypoint"
+                    if value.items().iter().any(|item| item.as_str().is_some())
+                        || value.as_str().is_some() =>
+                {
+                    setting::arguments(walk, value);
+                }
+                _ if bare(key, CONTAINER_LISTS) && !value.items().is_empty() => {
+                    for (place, container) in value.items().iter().enumerate() {
+                        walk.item(place, |walk| walk.mapping(container, key, true));
+                    }
+                }
+                "volumes" => {
+                    for (place, volume) in value.items().iter().enumerate() {
+                        walk.item(place, |walk| {
+                            if !image_volume(walk, volume) {
+                                walk.node(volume, key);
+                            }
+                        });
+                    }
+                    if value.items().is_empty() {
+                        walk.node(value, key);
+                    }
+                }
+                _ => walk.node(value, key),
+            }
+        });
+    }
+
+    /// A value under the key `key`, or an item of the list under it.
+    pub(crate) fn node(&mut self, node: &Yaml, key: &str) {
+        match &node.value {
+            YamlValue::Mapping(_) => self.mapping(node, key, false),
+            YamlValue::Sequence(items) => {
+                for (place, item) in items.iter().enumerate() {
+                    self.item(place, |walk| walk.node(item, key));
+                }
+            }
+            YamlValue::String(text) => self.string(node, text, key),
+            _ => {}
+        }
+    }
+
+    /// A mapping under `key`, or in a list under it; `container` where that list is one of containers.
+    fn mapping(&mut self, node: &Yaml, key: &str, container: bool) {
+        let properties = node.get("properties").is_some_and(|node| !node.entries().is_empty());
+        if properties
+            && (node.get("type").and_then(Yaml::as_str) == Some("object") || node.get("$schema").is_some())
+        {
+            schema::defaults(self, node);
+            return;
+        }
+        let entries = node.entries();
+        let (hub, settings) = (self.hub.clone(), self.settings);
+        self.settings = SETTINGS.contains(&key);
+        if let (Some(hub), Some(tag)) = (node.get("hub").and_then(Yaml::as_str), node.get("tag"))
+            && let Some(tag) = group::version_text(tag)
+            && !hub.is_empty()
+        {
+            self.hub = Some((hub.to_owned(), tag));
+        }
+        let taken = group::find(self, node, key);
+        let pair = setting::pair(self, node);
+        for (name, value) in entries {
+            let name = name.key();
+            if taken.contains(&&*name) || pair.is_some_and(|pair| pair == name) {
+                continue;
+            }
+            if bare(&name, &["image"])
+                && let Some(text) = value.as_str()
+                && (container || entries.iter().any(|(key, _)| bare(&key.key(), FIELDS_OF_CONTAINERS)))
+            {
+                self.entry(&name, |walk| walk.container(node, value, text, container));
+                continue;
+            }
+            self.field(&name, value);
+        }
+        (self.hub, self.settings) = (hub, settings);
+    }
+
+    /// The image of a container.
+    fn container(&mut self, container: &Yaml, node: &Yaml, text: &str, listed: bool) {
+        if self.hub.is_some() && group::in_hub(self, node, text) {
+            return;
+        }
+        // Istio fills `auto` in when it injects its proxy.
+        if text == "auto" && container.get("name").and_then(Yaml::as_str) == Some("istio-proxy") {
+            return;
+        }
+        let reason = if listed {
+            "the image of a container in a pod spec"
+        } else {
+            "the image of a container, by the fields beside it"
+        };
+        let Some(candidate) = Candidate::of_container(text) else { return };
+        let name = container.get("name").and_then(Yaml::as_str).map(str::to_owned);
+        let before = self.found.len();
+        self.record(Find {
+            candidate,
+            node,
+            part: 0..text.len(),
+            confidence: Confidence::Certain,
+            reason: reason.to_owned(),
+        });
+        for found in &mut self.found[before..] {
+            found.container.clone_from(&name);
+        }
+    }
+
+    /// A string under `key`, or in a list or mapping under it.
+    fn string(&mut self, node: &Yaml, text: &str, key: &str) {
+        let words = words(key);
+        let hint = key_hint(&words);
+        if hint == Hint::Prose || text.is_empty() {
+            return;
+        }
+        if sources::artifact(self, node, text) || embedded::text(self, node, text, key) {
+            return;
+        }
+        let listed = words.last().is_some_and(|word| word == "images");
+        if hint == Hint::Image && self.hub.is_some() && group::in_hub(self, node, text) {
+            return;
+        }
+        if self.settings {
+            setting::value(self, node, text, &format!("the setting `{key}`"), &words);
+            return;
+        }
+        let position = match hint {
+            Hint::Image => Position::Field,
+            _ if listed => Position::Named,
+            _ => Position::Neutral,
+        };
+        let Some(candidate) = Candidate::read(text) else {
+            if hint == Hint::Image || listed {
+                setting::value(self, node, text, &format!("the field `{key}`"), &words);
+            }
+            return;
+        };
+        if self.machines && candidate.is_bare_word() {
+            return;
+        }
+        let Some(confidence) = candidate.judge(position) else { return };
+        let reason = match (position, candidate.is_full()) {
+            (Position::Field, true) => format!("a full reference in the field `{key}`"),
+            (Position::Field, false) if candidate.is_bare_word() => {
+                format!("a single word in the field `{key}`, which may mean something else")
+            }
+            (Position::Field, false) => format!("a reference in the field `{key}`"),
+            (Position::Named, _) => format!("in the list `{key}`"),
+            _ => format!("a full reference, though the field `{key}` is not named for an image"),
+        };
+        self.record(Find { part: transport(text)..text.len(), candidate, node, confidence, reason });
+    }
+
+    pub(crate) fn record(&mut self, find: Find<'_>) {
+        let text = find.node.as_str().unwrap_or_default();
+        let written = text.get(find.part.clone()).unwrap_or(text).to_owned();
+        let span = locate(find.node, text, find.part);
+        self.push(find.candidate, written, span, Parts::Whole, find.confidence, find.reason);
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        candidate: Candidate,
+        written: String,
+        span: kic_base::Span,
+        parts: Parts,
+        confidence: Confidence,
+        mut reason: String,
+    ) {
+        if confidence > self.cap || (confidence == self.cap && !self.because.is_empty()) {
+            reason.push_str(", ");
+            reason.push_str(self.because);
+        }
+        let reason = reason.trim_end_matches([',', ' ']).to_owned();
+        self.found.push(Found {
+            reference: candidate.reference,
+            written,
+            span,
+            object: self.title.clone(),
+            path: self.path.clone(),
+            container: None,
+            confidence: confidence.min(self.cap),
+            reason,
+            parts,
+        });
+    }
+}
+
+/// How many bytes of transport (`docker://`) stand before the reference.
+pub(crate) fn transport(text: &str) -> usize {
+    text.len() - without_transport(text).len()
+}
+
+/// Whether a key is one of `names`, without the anchors that Kyverno puts around keys (`+(image)`).
+fn bare(key: &str, names: &[&str]) -> bool {
+    names.contains(&key)
+        || (key.ends_with(')')
+            && key.split_once('(').is_some_and(|(_, key)| names.contains(&key.trim_end_matches(')'))))
+}
+
+/// Whether a key of a Kyverno policy asks rather than sets: all its anchors but `+(…)`.
+fn is_condition(key: &str) -> bool {
+    key.ends_with(')') && !key.starts_with('+') && key.contains('(')
+}
+
+/// An OCI image mounted as a volume: `image: {reference: …}`.
+fn image_volume(walk: &mut Walk, volume: &Yaml) -> bool {
+    let Some(node) = volume.at(&["image", "reference"]) else { return false };
+    let Some(text) = node.as_str() else { return false };
+    let Some(candidate) = Candidate::of_container(text) else { return false };
+    walk.entry("image", |walk| {
+        walk.entry("reference", |walk| {
+            walk.record(Find {
+                candidate,
+                node,
+                part: 0..text.len(),
+                confidence: Confidence::Certain,
+                reason: "the image of a volume in a pod spec".to_owned(),
+            });
+        });
+    });
+    true
+}
