@@ -7,6 +7,7 @@ mod fetch;
 mod network;
 mod push;
 mod resolve;
+mod stock_registry;
 mod tls;
 
 use std::time::Duration;
