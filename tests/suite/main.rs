@@ -1,1 +1,14 @@
-//! The suite.
+//! The test suite. Cases are files, and a new case is a new file; each module here runs one kind of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking, say what they skip, and read the environment"
+)]
+#![allow(missing_docs, reason = "tests are read, not called")]
+
+mod architecture;
+mod support;
