@@ -19,7 +19,10 @@ pub(crate) struct Builder<'s> {
     stack: Vec<Frame>,
     root: Option<Yaml>,
     anchors: BTreeMap<usize, Anchored>,
+    /// The weight of what aliases added.
     expanded: usize,
+    /// The weight of what anchors keep.
+    held: usize,
     errors: Vec<YamlError>,
 }
 
@@ -60,6 +63,7 @@ impl<'s> Builder<'s> {
             root: None,
             anchors: BTreeMap::new(),
             expanded: 0,
+            held: 0,
             errors: Vec::new(),
         }
     }
@@ -85,7 +89,17 @@ impl<'s> Builder<'s> {
             ScalarStyle::Folded => Style::Folded,
         };
         let properties = anchor != 0 || tag.is_some();
-        let range = exact(self.source.text(), range, style, properties, text.is_empty());
+        let mut text = text;
+        let whole = self.source.text();
+        // The parser ends the last line of a block scalar even where the text ends without a newline.
+        if matches!(style, Style::Literal | Style::Folded)
+            && range.end == whole.len()
+            && text.ends_with('\n')
+            && !whole.ends_with(|last: char| last.is_whitespace())
+        {
+            text.pop();
+        }
+        let range = exact(whole, range, style, properties, text.is_empty());
         let span = self.source.span(range);
         let value = match tag {
             None if style == Style::Plain => scalar::resolve(&text),
@@ -103,9 +117,17 @@ impl<'s> Builder<'s> {
         self.push(Yaml { value, span, style }, anchor, Size { weight, height: 0 })
     }
 
-    pub(crate) fn open(&mut self, mapping: bool, anchor: usize, start: usize) -> Fatal {
+    /// Opens a collection at `start`, which has an anchor or a tag before it where `properties` says so.
+    pub(crate) fn open(&mut self, mapping: bool, anchor: usize, properties: bool, start: usize) -> Fatal {
         if self.stack.len() >= MAXIMUM_DEPTH {
-            return Err(self.too_deep(start..start + 1));
+            return Err(too_deep(self.source, start..start + 1));
+        }
+        let bytes = self.source.text().as_bytes();
+        let mut start = if properties { after_properties(bytes, start, bytes.len()) } else { start };
+        // A list that is indented no deeper than its key begins behind its first dash.
+        if !mapping && !matches!(bytes.get(start), Some(b'-' | b'[')) {
+            let before = bytes[..start].iter().rposition(|byte| !byte.is_ascii_whitespace());
+            start = before.filter(|at| bytes[*at] == b'-').unwrap_or(start);
         }
         let children =
             if mapping { Children::Entries(Vec::new(), None) } else { Children::Items(Vec::new()) };
@@ -141,7 +163,7 @@ impl<'s> Builder<'s> {
             return Err(fail("the aliases of this document expand to more than kic is willing to read"));
         }
         if self.stack.len() + size.height > MAXIMUM_DEPTH {
-            return Err(self.too_deep(range));
+            return Err(too_deep(self.source, range));
         }
         let node = node.clone();
         // The alias, not the anchored node, decides where the collection around it ends.
@@ -151,20 +173,12 @@ impl<'s> Builder<'s> {
         self.push(node, 0, size)
     }
 
-    fn too_deep(&self, range: Range<usize>) -> YamlError {
-        YamlError {
-            message: format!("this document nests more than {MAXIMUM_DEPTH} levels deep"),
-            span: self.source.span(range),
-            help: None,
-        }
-    }
-
     fn push(&mut self, node: Yaml, anchor: usize, size: Size) -> Fatal {
         if anchor != 0 {
             self.anchors.insert(anchor, Anchored { node: node.clone(), size });
             // A copy is kept: an anchor on every level of a deep document would keep its square.
-            self.expanded += size.weight;
-            if self.expanded > MAXIMUM_EXPANSION * 4 {
+            self.held += size.weight;
+            if self.held > MAXIMUM_EXPANSION * 4 {
                 return Err(YamlError {
                     message: "the anchors of this document hold more than kic is willing to read".to_owned(),
                     span: node.span,
@@ -216,6 +230,15 @@ impl<'s> Builder<'s> {
             });
         }
         if entries.iter().any(|(key, _)| is_merge(key)) { merge(entries) } else { Ok(entries) }
+    }
+}
+
+/// The error for nesting past the bound.
+pub(crate) fn too_deep(source: &Source, range: Range<usize>) -> YamlError {
+    YamlError {
+        message: format!("this document nests more than {MAXIMUM_DEPTH} levels deep"),
+        span: source.span(range),
+        help: None,
     }
 }
 
@@ -303,7 +326,8 @@ fn exact(text: &str, range: Range<usize>, style: Style, properties: bool, empty:
             } else if matches!(text.get(start..end), Some(":" | "-")) {
                 end
             } else {
-                start
+                let before = bytes[..start].iter().rposition(|byte| !byte.is_ascii_whitespace());
+                before.map_or(start, |at| at + 1)
             };
             return at..at;
         }

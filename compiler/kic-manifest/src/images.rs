@@ -66,8 +66,9 @@ pub enum Confidence {
 /// What of the text makes up a reference.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Parts {
-    /// The span of the find holds all of it.
-    Whole,
+    /// The span of the find holds all of it. `plain`: it stands in a scalar without quotes; `alone`: nothing
+    /// else stands in its scalar.
+    Whole { plain: bool, alone: bool },
     /// Several scalars of one mapping; the span of the find is that of the repository.
     Group { registry: Option<Span>, tag: Option<Span>, digest: Option<Span> },
     /// It was put together from more than stands there.

@@ -1,7 +1,8 @@
 //! Kubernetes manifests as text: YAML with spans, the objects in it, and the images they name. No I/O.
 //!
 //! Text becomes objects and errors ([`read`]), objects become finds ([`images`]), and a value becomes text
-//! again ([`emit`]). Commands of a launch name images as well ([`command_images`]).
+//! again ([`emit`]). Commands of a launch name images as well ([`command_images`]), and
+//! references are replaced in place, all other bytes as they were ([`rewrite`]).
 //!
 //! **Invariants:** bad input gives errors, never a panic, endless work or unbounded memory. Every span is in
 //! bytes of the text that was read. The only crate that names the YAML parser.
@@ -12,6 +13,7 @@ mod emit;
 mod images;
 mod object;
 mod offsets;
+mod rewrite;
 mod scalar;
 mod stream;
 mod yaml;
@@ -21,5 +23,6 @@ pub use command::command_images;
 pub use emit::emit;
 pub use images::{Confidence, Found, images, images_of_text};
 pub use object::{Object, read};
+pub use rewrite::{Rewritten, rewrite};
 pub use yaml::{Style, Yaml, YamlValue};
 pub use yaml_error::YamlError;

@@ -1,7 +1,7 @@
 use kic_base::Source;
 use saphyr_parser::{Event, Parser, ScanError};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, too_deep};
 use crate::offsets::Offsets;
 use crate::yaml_error::TEMPLATE_HELP;
 use crate::{Yaml, YamlError};
@@ -82,8 +82,12 @@ fn section(
                 builder.scalar(text.into_owned(), style, anchor, tag.as_deref(), start..end)
             }
             Event::Alias(anchor) => builder.alias(anchor, start..end),
-            Event::SequenceStart(anchor, _) => builder.open(false, anchor, start),
-            Event::MappingStart(anchor, _) => builder.open(true, anchor, start),
+            Event::SequenceStart(anchor, tag) => {
+                builder.open(false, anchor, anchor != 0 || tag.is_some(), start)
+            }
+            Event::MappingStart(anchor, tag) => {
+                builder.open(true, anchor, anchor != 0 || tag.is_some(), start)
+            }
             Event::SequenceEnd | Event::MappingEnd => builder.close((end > start).then_some(end)),
             Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
         };
@@ -123,6 +127,9 @@ fn describe(source: &Source, document: usize, at: usize, error: &ScanError) -> Y
     let templated = line.contains("{{")
         || whole.text().lines().any(|line| line.trim_start().starts_with("{{") || line.contains(": {{"));
     let info = error.info();
+    if info.contains("recursion limit") {
+        return too_deep(source, at..at + 1);
+    }
     let help = if templated {
         Some(TEMPLATE_HELP)
     } else if line.bytes().take_while(u8::is_ascii_whitespace).any(|byte| byte == b'\t') {

@@ -3,7 +3,7 @@ use super::locate::locate;
 use super::walk::Walk;
 use super::words::{Hint, key_hint, words};
 use super::{Confidence, Parts};
-use crate::{Yaml, YamlValue};
+use crate::{Style, Yaml, YamlValue};
 
 /// Fields beside a `repository` that make it one of source code or of charts.
 const OTHER_REPOSITORIES: &[&str] =
@@ -181,7 +181,7 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
     };
     let base = group.base.as_str().unwrap_or_default();
     let parts = if versioned && registry.is_none() {
-        Parts::Whole
+        Parts::Whole { plain: group.base.style == Style::Plain, alone: true }
     } else {
         Parts::Group {
             registry: registry.as_ref().and(group.registry).map(span),

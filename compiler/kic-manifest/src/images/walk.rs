@@ -446,8 +446,10 @@ impl Walk {
     pub(crate) fn record(&mut self, find: Find<'_>) {
         let text = find.node.as_str().unwrap_or_default();
         let written = text.get(find.part.clone()).unwrap_or(text).to_owned();
+        let parts =
+            Parts::Whole { plain: find.node.style == Style::Plain, alone: find.part == (0..text.len()) };
         let span = locate(find.node, text, find.part);
-        self.push(find.candidate, written, span, Parts::Whole, find.confidence, find.reason);
+        self.push(find.candidate, written, span, parts, find.confidence, find.reason);
     }
 
     pub(crate) fn push(
