@@ -38,9 +38,14 @@ impl<'a> Errors<'a> {
     }
 
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        if self.found.len() < MOST_ERRORS {
+        if !self.are_full() {
             self.found.push(diagnostic);
         }
+    }
+
+    /// Whether no more are kept.
+    pub(crate) fn are_full(&self) -> bool {
+        self.found.len() >= MOST_ERRORS
     }
 
     /// An error with one place and a cure.

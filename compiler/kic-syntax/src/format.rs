@@ -375,10 +375,19 @@ impl Formatter<'_> {
     }
 
     fn trailing_comment(&mut self, token: Token) {
-        let start = token.range().start;
-        let line = self.text[..start].rfind(['\n', '\r']).map_or(0, |at| at + 1);
+        let index = self.tokens.partition_point(|before| before.start < token.start);
+        let mut column = 0;
+        for before in self.tokens[..index].iter().rev() {
+            let written = &self.text[before.range()];
+            let line = written.rsplit(['\n', '\r']).next().unwrap_or_default();
+            if before.kind != Kind::Newline {
+                column += line.chars().count();
+            }
+            if before.kind == Kind::Newline || line.len() < written.len() {
+                break;
+            }
+        }
         self.out.push(' ');
-        let column = self.text[line..start].chars().count();
         self.trailing.push(Trailing { at: self.out.len(), column });
         self.push(token);
     }

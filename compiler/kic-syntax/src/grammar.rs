@@ -4,23 +4,30 @@ use std::ops::Range;
 use kic_base::{Source, Span, Spanned};
 use kic_diag::{Diagnostic, declared as code};
 
-use crate::errors::{Cut, Errors, Legacy};
-use crate::lexer::{Kind, Quotes, Token};
-use crate::{Entry, Node, Value, number, string};
+use crate::entry::{describe, is_reserved};
+use crate::errors::{Cut, Errors};
+use crate::lexer::{Kind, Token};
+use crate::{Entry, Node, number};
 
 /// Reads tokens into nodes. Their braces pair up and do not nest deeper than the stack allows.
 pub(crate) struct Parser<'a, 'e, 's> {
     source: &'a Source,
-    text: &'a str,
+    pub(crate) text: &'a str,
     tokens: &'a [Token],
-    at: usize,
-    errors: &'e mut Errors<'s>,
+    pub(crate) at: usize,
+    pub(crate) errors: &'e mut Errors<'s>,
+    /// How many nodes and entries may still be read.
+    left: usize,
 }
+
+/// At most so many nodes and entries are read of one text: they take a hundred times the memory of a text that
+/// holds nothing else.
+const MOST_PARTS: usize = 2_000_000;
 
 impl<'a, 'e, 's> Parser<'a, 'e, 's> {
     /// A parser at the first of `tokens`, whose last one is the end of the text.
     pub(crate) fn new(source: &'a Source, tokens: &'a [Token], errors: &'e mut Errors<'s>) -> Self {
-        Self { source, text: source.text(), tokens, at: 0, errors }
+        Self { source, text: source.text(), tokens, at: 0, errors, left: MOST_PARTS }
     }
 
     /// The whole text.
@@ -83,6 +90,9 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
     }
 
     fn node(&mut self) -> Option<Node> {
+        if !self.spend() {
+            return None;
+        }
         let start = self.token().range().start;
         let annotation = self.annotation();
         let name_token = self.token();
@@ -177,6 +187,26 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
         Some(node)
     }
 
+    /// Counts a node or an entry. After the last that may be read it is `false`, at the end of the text.
+    pub(crate) fn spend(&mut self) -> bool {
+        if self.left > 0 {
+            self.left -= 1;
+            if self.left == 0 {
+                self.errors.add(
+                    &code::TEXT_TOO_LARGE,
+                    self.token().range(),
+                    format!("the text has more than {MOST_PARTS} nodes and values"),
+                    "nothing is read from here on",
+                    "put large contents into files of their own, and name those here",
+                );
+            }
+        }
+        if self.left == 0 {
+            self.at = self.tokens.len() - 1;
+        }
+        self.left > 0
+    }
+
     fn node_name(&mut self) -> Option<Spanned<String>> {
         let token = self.token();
         let written = self.text_of(token);
@@ -223,174 +253,6 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
             self.bump();
         }
         (nodes, end)
-    }
-
-    /// An argument or a property. `None` when it could not be read; what was wrong with it was told.
-    fn entry(&mut self) -> Option<Entry> {
-        let start = self.token().range().start;
-        let annotation = self.annotation();
-        let first = self.token();
-        if !matches!(first.kind, Kind::Word | Kind::Keyword | Kind::Text(_)) {
-            let written = self.text_of(first);
-            self.wrong(
-                first.range(),
-                format!("{} where a value was to stand", describe(first.kind, written)),
-                "expected a value",
-                "a value is a word, a string in quotes, a number, #true, #false or #null",
-            );
-            if first.kind == Kind::Stray {
-                self.bump();
-            }
-            return None;
-        }
-        self.bump();
-        let after_first = self.at;
-        self.space();
-        if self.kind() != Kind::Equals {
-            self.at = after_first;
-            let value = self.value(first);
-            let span = self.span(start..first.range().end);
-            return Some(Entry { name: None, annotation, value, value_span: self.span(first.range()), span });
-        }
-        let equals = self.bump();
-        let name = self.property_name(first);
-        if let Some(annotation) = &annotation {
-            let help = format!("write `{}=({})value`", Cut(&name), Cut(annotation));
-            let range = annotation.span.range();
-            self.wrong(
-                range,
-                "an annotation stands before a property's name",
-                "it belongs to the value",
-                help,
-            );
-        }
-        self.space();
-        let annotation = self.annotation();
-        let token = self.token();
-        if !matches!(token.kind, Kind::Word | Kind::Keyword | Kind::Text(_)) {
-            let written = self.text_of(token);
-            self.wrong(
-                equals.range(),
-                format!("the property `{}` has no value", Cut(&name)),
-                format!("expected a value after it, not {}", describe(token.kind, written)),
-                "write the value behind the `=`; an empty text is `\"\"`, no value at all is `#null`",
-            );
-            return None;
-        }
-        self.bump();
-        Some(Entry {
-            name: Some(Spanned::new(name, self.span(first.range()))),
-            annotation,
-            value: self.value(token),
-            value_span: self.span(token.range()),
-            span: self.span(start..token.range().end),
-        })
-    }
-
-    fn property_name(&mut self, token: Token) -> String {
-        let written = self.text_of(token);
-        let bad = token.kind == Kind::Keyword
-            || (token.kind == Kind::Word && (number::is_number(written) || is_reserved(written)));
-        if bad {
-            self.wrong(
-                token.range(),
-                format!("a property is named `{}`, which is no bare string", Cut(written)),
-                "expected a name",
-                format!("put the name in quotes: `\"{}\"=`", Cut(written)),
-            );
-        }
-        self.string(token)
-    }
-
-    /// `(string)`, and the space after it.
-    fn annotation(&mut self) -> Option<Spanned<String>> {
-        if self.kind() != Kind::OpenParenthesis {
-            return None;
-        }
-        let opening = self.bump();
-        self.space();
-        let token = self.token();
-        let mut annotation = None;
-        if matches!(token.kind, Kind::Word | Kind::Text(_)) {
-            self.bump();
-            annotation = Some(Spanned::new(self.string(token), self.span(token.range())));
-            self.space();
-        }
-        if annotation.is_none() || self.kind() != Kind::CloseParenthesis {
-            let help = "parentheses hold one word that says of which type the value is: `(duration)\"5m\"`; other text goes in quotes";
-            let label =
-                if annotation.is_none() { "expected one word in it" } else { "expected `)` after one word" };
-            self.wrong(opening.range(), "parentheses do not hold one word", label, help);
-            while !matches!(
-                self.kind(),
-                Kind::CloseParenthesis
-                    | Kind::Newline
-                    | Kind::OpenBrace
-                    | Kind::CloseBrace
-                    | Kind::End
-                    | Kind::Semicolon
-            ) {
-                self.bump();
-            }
-        }
-        if self.kind() == Kind::CloseParenthesis {
-            self.bump();
-        }
-        self.space();
-        annotation
-    }
-
-    fn value(&mut self, token: Token) -> Value {
-        let written = self.text_of(token);
-        match token.kind {
-            Kind::Keyword => match written {
-                "#true" => Value::Bool(true),
-                "#false" => Value::Bool(false),
-                "#null" => Value::Null,
-                "#inf" => Value::Float(f64::INFINITY),
-                "#-inf" => Value::Float(f64::NEG_INFINITY),
-                "#nan" => Value::Float(f64::NAN),
-                _ => {
-                    let keywords = ["#true", "#false", "#null", "#inf", "#-inf", "#nan"];
-                    let help = match kic_base::closest(written, keywords) {
-                        Some(near) => {
-                            format!("did you mean `{near}`? a text goes in quotes: `\"{}\"`", Cut(written))
-                        }
-                        None => format!("a text with `#` in it goes in quotes: `\"{}\"`", Cut(written)),
-                    };
-                    let message = format!("KDL has no keyword `{}`", Cut(written));
-                    self.wrong(token.range(), message, "not #true, #false, #null, #inf, #-inf or #nan", help);
-                    Value::Null
-                }
-            },
-            Kind::Word => match written {
-                "true" | "false" | "null" => {
-                    self.errors.legacy(token.range(), Legacy::Keyword);
-                    if written == "null" { Value::Null } else { Value::Bool(written == "true") }
-                }
-                "inf" | "-inf" | "nan" => {
-                    let help = format!("write `#{written}` for the number, or `\"{written}\"` for the text");
-                    self.wrong(
-                        token.range(),
-                        format!("`{written}` is no bare string"),
-                        "kept for the number",
-                        help,
-                    );
-                    Value::String(written.to_owned())
-                }
-                _ if number::is_number(written) => number::decode(written, token.range(), self.errors),
-                _ => Value::String(written.to_owned()),
-            },
-            _ => Value::String(self.string(token)),
-        }
-    }
-
-    /// The text of a word or string.
-    fn string(&mut self, token: Token) -> String {
-        match token.kind {
-            Kind::Text(quotes) => string::decode(self.text, token.range(), quotes, self.errors),
-            _ => self.text_of(token).to_owned(),
-        }
     }
 
     fn misplaced_equals(&mut self, node: &Node) {
@@ -452,23 +314,17 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
     }
 
     fn check_duplicates(&mut self, entries: &[Entry]) {
-        let names = entries.iter().filter_map(|entry| entry.name.as_ref());
-        // Few nodes have many properties; the map is for those that are made to take long.
-        let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
+        let mut names = entries.iter().filter_map(|entry| entry.name.as_ref());
+        let Some(first) = names.next() else { return };
+        let mut seen = BTreeMap::from([(first.value.as_str(), &first.span)]);
         for name in names {
-            match seen.get(name.value.as_str()) {
-                None => {
-                    seen.insert(&name.value, &name.span);
-                }
-                Some(first) => {
-                    let message = format!("the property `{}` is given twice", Cut(&name.value));
-                    let error = Diagnostic::new(&code::DUPLICATE_PROPERTY, message)
-                        .at(&name.span, "and again here")
-                        .at(first, "here")
-                        .help("delete one: KDL alone would take the last in silence");
-                    self.errors.push(error);
-                }
-            }
+            let Some(first) = seen.insert(&name.value, &name.span) else { continue };
+            let message = format!("the property `{}` is given twice", Cut(&name.value));
+            let error = Diagnostic::new(&code::DUPLICATE_PROPERTY, message)
+                .at(&name.span, "and again here")
+                .at(first, "here")
+                .help("delete one: KDL alone would take the last in silence");
+            self.errors.push(error);
         }
     }
 
@@ -498,7 +354,7 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
 
     /// Skips what may stand between the parts of a node: spaces, block comments, and `\` with the end of its
     /// line. Whether there was any.
-    fn space(&mut self) -> bool {
+    pub(crate) fn space(&mut self) -> bool {
         let start = self.at;
         loop {
             match self.kind() {
@@ -538,7 +394,7 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
         )
     }
 
-    fn wrong(
+    pub(crate) fn wrong(
         &mut self,
         range: Range<usize>,
         message: impl Into<String>,
@@ -548,16 +404,16 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
         self.errors.add(&code::SYNTAX_ERROR, range, message, label, help);
     }
 
-    fn token(&self) -> Token {
+    pub(crate) fn token(&self) -> Token {
         self.tokens[self.at]
     }
 
-    fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.tokens[self.at].kind
     }
 
     /// The token, left behind; the end stays.
-    fn bump(&mut self) -> Token {
+    pub(crate) fn bump(&mut self) -> Token {
         let token = self.tokens[self.at];
         if token.kind != Kind::End {
             self.at += 1;
@@ -565,27 +421,36 @@ impl<'a, 'e, 's> Parser<'a, 'e, 's> {
         token
     }
 
-    fn text_of(&self, token: Token) -> &'a str {
+    pub(crate) fn text_of(&self, token: Token) -> &'a str {
         &self.text[token.range()]
     }
 
-    fn span(&self, range: Range<usize>) -> Span {
+    pub(crate) fn span(&self, range: Range<usize>) -> Span {
         self.source.span(range)
     }
 }
 
-/// Bare words that KDL 2 gives no meaning to, so that nobody writes them for the keywords.
-fn is_reserved(word: &str) -> bool {
-    matches!(word, "true" | "false" | "null" | "inf" | "-inf" | "nan")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lexer;
 
-fn describe(kind: Kind, written: &str) -> String {
-    match kind {
-        Kind::End => "the end of the text".to_owned(),
-        Kind::Newline | Kind::LineComment => "the end of the line".to_owned(),
-        Kind::Text(Quotes::Plain | Quotes::Raw) => format!("the string {}", Cut(written)),
-        Kind::Text(_) => "a string".to_owned(),
-        Kind::Word | Kind::Keyword => format!("`{}`", Cut(written)),
-        _ => format!("`{}`", Cut(written)),
+    #[test]
+    fn nodes_beyond_the_bound_are_not_read() {
+        let source = Source::new("a.kdl", "a 1 { b 2; c }\nd");
+        for (left, nodes, told) in [(10, 2, 0), (5, 1, 1), (3, 1, 1), (1, 0, 1)] {
+            let mut errors = Errors::new(&source);
+            let tokens = lexer::tokens(source.text(), &mut errors);
+            let mut parser = Parser::new(&source, &tokens, &mut errors);
+            parser.left = left;
+            assert_eq!(parser.document().len(), nodes, "{left}");
+            let errors = errors.finish(None);
+            let codes: Vec<_> = errors.iter().map(|error| error.code.name).collect();
+            assert_eq!(
+                codes.iter().filter(|code| **code == "text-too-large").count(),
+                told,
+                "{left} {codes:?}"
+            );
+        }
     }
 }

@@ -70,7 +70,8 @@ impl Token {
 
 /// Cuts a text of less than 4 GiB into tokens.
 pub(crate) fn tokens(text: &str, errors: &mut Errors<'_>) -> Vec<Token> {
-    let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0, errors, searches: 0, brackets: 0 };
+    let mut lexer =
+        Lexer { text, bytes: text.as_bytes(), at: 0, errors, searches: 0, line_start: 0, brackets: 0 };
     let mut tokens = Vec::with_capacity(text.len() / 6 + 1);
     while lexer.at < text.len() {
         let start = lexer.at;
@@ -90,6 +91,8 @@ pub(crate) struct Lexer<'a, 'e, 's> {
     pub(crate) errors: &'e mut Errors<'s>,
     /// How many searches for the end of a string went to the end of the text in vain.
     pub(crate) searches: usize,
+    /// Where the last line outside of strings and comments starts.
+    pub(crate) line_start: usize,
     /// How many `[` have no `]` yet.
     brackets: usize,
 }
@@ -127,6 +130,7 @@ impl Lexer<'_, '_, '_> {
             _ => {
                 let newline = newline_length(rest);
                 if newline > 0 {
+                    self.line_start = self.at + newline;
                     return self.take(newline, Kind::Newline);
                 }
                 let mut spaces = spaces_length(rest);
@@ -148,13 +152,25 @@ impl Lexer<'_, '_, '_> {
 
     /// The offset of the newline, or of the end of the text, that comes next at or after `from`.
     pub(crate) fn end_of_line(&self, from: usize) -> usize {
+        self.find_in_line(from, "\n").unwrap_or_else(|end| end)
+    }
+
+    /// The end of `sought` when it comes next on the line of `from`, else the end of that line. It takes no
+    /// more time than what it passes.
+    pub(crate) fn find_in_line(&self, from: usize, sought: &str) -> Result<usize, usize> {
+        let first = sought.as_bytes()[0];
         let mut at = from;
-        while at < self.bytes.len()
-            && !(maybe_newline(self.bytes[at]) && newline_length(&self.bytes[at..]) > 0)
-        {
+        while at < self.bytes.len() {
+            let byte = self.bytes[at];
+            if maybe_newline(byte) && newline_length(&self.bytes[at..]) > 0 {
+                break;
+            }
+            if byte == first && self.bytes[at..].starts_with(sought.as_bytes()) {
+                return Ok(at + sought.len());
+            }
             at += 1;
         }
-        at
+        Err(at)
     }
 
     fn block_comment(&mut self) -> Kind {
@@ -321,8 +337,10 @@ impl Lexer<'_, '_, '_> {
             format!("`{c}` (U+{:04X}) looks like `{meant}` but is another character to KDL", u32::from(c));
         if meant == '"' && self.at == start {
             let inside = start + c.len_utf8();
-            let line = &self.text[inside..self.end_of_line(inside)];
-            let close = line.char_indices().find(|(_, c)| looks_like(*c) == Some('"') || *c == '"');
+            let close = self.text[inside..]
+                .char_indices()
+                .find(|(_, c)| *c == '\n' || *c == '\r' || *c == '"' || looks_like(*c) == Some('"'))
+                .filter(|(_, c)| *c != '\n' && *c != '\r');
             self.at = close.map_or(inside, |(offset, close)| inside + offset + close.len_utf8());
             let help = "write plain `\"` quotes; a word processor or a chat window may have changed them";
             self.errors.add(&code::CONFUSABLE_CHARACTER, start..self.at, message, "quoted so", help);

@@ -9,6 +9,7 @@
 
 mod braces;
 mod character;
+mod entry;
 mod errors;
 mod format;
 mod grammar;

@@ -17,9 +17,8 @@ impl Lexer<'_, '_, '_> {
         let start = self.at;
         let hashes = self.bytes[start + 1..].iter().take_while(|byte| **byte == b'#').count();
         let inside = start + hashes + 2;
-        let end = self.end_of_line(inside);
         let close = format!("\"{}", "#".repeat(hashes));
-        self.at = self.text[inside..end].find(&close).map_or(end, |offset| inside + offset + close.len());
+        self.at = self.find_in_line(inside, &close).unwrap_or_else(|end| end);
         self.errors.legacy(start..self.at, Legacy::RawString);
         Kind::Text(Quotes::Broken)
     }
@@ -102,12 +101,14 @@ impl Lexer<'_, '_, '_> {
             return self.triple(start, hashes + 3, &fence);
         }
         let inside = start + hashes + 1;
-        let end = self.end_of_line(inside);
         let close = format!("\"{fence}");
-        if let Some(offset) = self.text[inside..end].find(&close) {
-            self.at = inside + offset + close.len();
-            return Kind::Text(Quotes::Raw);
-        }
+        let end = match self.find_in_line(inside, &close) {
+            Ok(end) => {
+                self.at = end;
+                return Kind::Text(Quotes::Raw);
+            }
+            Err(end) => end,
+        };
         match self.closing_quote_below(end, &close) {
             Some(end) => {
                 self.at = end;
@@ -133,30 +134,30 @@ impl Lexer<'_, '_, '_> {
         let inside = start + opening;
         let close = format!("\"\"\"{fence}");
         if newline_length(&self.bytes[inside..]) == 0 {
-            let end = self.end_of_line(inside);
-            let found = self.text[inside..end].find(&close);
+            let found = self.find_in_line(inside, &close);
+            let (Ok(end) | Err(end)) = found;
             let spaces = spaces_length(&self.bytes[inside..]);
-            if found.is_some() || inside + spaces < end || end == self.text.len() {
-                self.at = found.map_or(end, |offset| inside + offset + close.len());
-                let help = match found {
-                    Some(_) => format!(
+            if found.is_err() && end == self.text.len() {
+                self.at = end;
+                self.unterminated(start, opening, end, &close);
+                return Kind::Text(Quotes::Broken);
+            }
+            if found.is_ok() || inside + spaces < end {
+                self.at = end;
+                let help = if found.is_ok() {
+                    format!(
                         "write the text in single quotes, `{fence}\"…\"{fence}`, or on lines of its own between the `\"\"\"`"
-                    ),
-                    None => {
-                        "write the text on lines of its own, and the closing quotes on the last".to_owned()
-                    }
-                };
-                if end == self.text.len() && found.is_none() {
-                    self.unterminated(start, opening, end, &close);
+                    )
                 } else {
-                    self.errors.add(
-                        &code::INVALID_STRING,
-                        start..self.at,
-                        "the text of a multi-line string starts on the line after its quotes",
-                        "text right after the quotes",
-                        help,
-                    );
-                }
+                    "write the text on lines of its own, and the closing quotes on the last".to_owned()
+                };
+                self.errors.add(
+                    &code::INVALID_STRING,
+                    start..end,
+                    "the text of a multi-line string starts on the line after its quotes",
+                    "text right after the quotes",
+                    help,
+                );
                 return Kind::Text(Quotes::Broken);
             }
             self.errors.add(
@@ -220,8 +221,7 @@ impl Lexer<'_, '_, '_> {
 
     /// Ends an unclosed multi-line string where its indentation ends, so that the errors after it show too.
     fn not_closed(&mut self, start: usize, opening: usize, close: &str, next: Option<usize>) -> Kind {
-        let line_start = self.bytes[..start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let indentation = spaces_length(&self.bytes[line_start..]);
+        let indentation = spaces_length(&self.bytes[self.line_start..]);
         let mut at = self.end_of_line(start);
         let limit = next.unwrap_or(self.bytes.len());
         while at < limit {

@@ -1,5 +1,7 @@
 //! Broken texts, and what is said of them: code, place, and the cure in the help or label.
 
+#![allow(clippy::unwrap_used)]
+
 use kic_base::Source;
 use kic_diag::{Diagnostic, Diagnostics};
 use kic_syntax::{File, Value, parse};

@@ -1,5 +1,7 @@
 //! What the formatter changes, and what it leaves.
 
+#![allow(clippy::panic)]
+
 use kic_base::Source;
 use kic_syntax::format;
 

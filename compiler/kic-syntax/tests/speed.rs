@@ -1,0 +1,46 @@
+//! How fast a large spec is read. Run by hand: `cargo test -p kic-syntax --release --test speed -- --ignored --nocapture`.
+
+use std::time::Instant;
+
+use kic_base::Source;
+use kic_syntax::{format, parse};
+
+/// A spec of so many nodes, about 60 bytes each.
+fn spec(nodes: usize) -> String {
+    let seven = |number: usize| {
+        format!(
+            r##"manifests "shop-{number}" namespace="shop-namespace-{number}" after="some-other-layer" {{
+    // a comment about the file, which says something about it
+    file "etc/shop/{number}/deployment-and-service.yaml" mode=0o644 // trailing
+    object "v1/ConfigMap" name="greeting-{number}" replicas=3 {{
+        data {{ text "hello world, this is a longer string"; more #true }}
+    }}
+    text #"kubectl run nginx --image=nginx:latest "quoted" and more"#
+}}
+
+"##
+        )
+    };
+    (0..nodes / 7).map(seven).collect()
+}
+
+#[test]
+#[ignore = "a measure, for a release build on a quiet machine"]
+fn a_spec_of_ten_thousand_nodes_is_read_in_a_moment() {
+    let source = Source::new("large.kdl", spec(10_000));
+    for _ in 0..5 {
+        let start = Instant::now();
+        let (file, errors) = parse(&source);
+        let parsed = start.elapsed();
+        assert!(errors.is_empty() && file.nodes.len() == 1428);
+        let start = Instant::now();
+        let formatted = format(&source);
+        let laid_out = start.elapsed();
+        assert!(formatted.is_ok_and(|text| text.len() > 500_000));
+        println!("{} bytes: parsed in {parsed:?}, formatted in {laid_out:?}", source.text().len());
+        assert!(parsed.as_millis() < 50);
+    }
+    let start = Instant::now();
+    assert!(source.text().parse::<kdl::KdlDocument>().is_ok());
+    println!("kdl-rs: {:?}", start.elapsed());
+}
