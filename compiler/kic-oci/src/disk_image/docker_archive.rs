@@ -82,7 +82,8 @@ pub(super) fn find_root(
         return Err(DiskImageError::invalid(path, MANIFEST, "it names too many layers"));
     }
     let descriptor = Descriptor::of(media_types::OCI_MANIFEST, &manifest);
-    let names = saved.repo_tags.clone().unwrap_or_default();
+    let mut names = saved.repo_tags.clone().unwrap_or_default();
+    names.sort_unstable();
     Ok(Root { made: vec![(descriptor.digest, manifest), (config.digest, config_bytes)], descriptor, names })
 }
 

@@ -63,7 +63,10 @@ impl TarIndex {
 
     /// The range of a file, links followed; nothing where there is no such file.
     pub fn find(&self, member: &str) -> Result<Option<Range>, DiskImageError> {
-        let mut name = member;
+        let Some(normalised) = resolve("", member) else {
+            return Err(DiskImageError::invalid(&self.path, member, "it leads out of the archive"));
+        };
+        let mut name = normalised.as_str();
         for _ in 0..LINK_LIMIT {
             match self.members.get(name) {
                 None => return Ok(None),

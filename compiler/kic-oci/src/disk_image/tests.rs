@@ -244,7 +244,7 @@ fn docker_items(diff_ids: &[Digest], tags: &str) -> Vec<Item<'static>> {
     let mut config = ImageConfig::new(&Platform::new("linux", "amd64", None));
     config.rootfs.diff_ids = diff_ids.to_vec();
     let manifest = format!(
-        r#"[{{"Config":"cfg.json","RepoTags":{tags},"Layers":["a/layer.tar","b/layer.tar"],"LayerSources":{{}}}}]"#
+        r#"[{{"Config":"cfg.json","RepoTags":{tags},"Layers":["./a/layer.tar","b/layer.tar"],"LayerSources":{{}}}}]"#
     );
     vec![
         Item::File("a/VERSION", b"1.0".to_vec()),
@@ -260,7 +260,7 @@ fn docker_items(diff_ids: &[Digest], tags: &str) -> Vec<Item<'static>> {
 fn an_old_docker_archive_gets_a_manifest() {
     let directory = tempfile::tempdir().unwrap();
     let layer = Digest::of(b"layer");
-    let file = tar(&directory, docker_items(&[layer, layer], r#"["nginx:1","x:2"]"#));
+    let file = tar(&directory, docker_items(&[layer, layer], r#"["x:2","nginx:1"]"#));
     for reference in [None, Some("nginx:1"), Some("docker.io/library/nginx:1"), Some("cfg.json")] {
         let found = DiskImage::open_docker_archive(&file, reference).unwrap();
         assert_eq!(found.names(), ["nginx:1", "x:2"]);
@@ -366,7 +366,7 @@ fn hostile_docker_archives_are_refused() {
     refused(docker_items(&[layer], "null"), "2 layers, and the configuration 1");
     refused(docker_items(&[layer, Digest::of(b"")], "null"), "the configuration says");
     refused(with(1, Item::File("a/layer.tar", b"other".to_vec())), "its tar gives");
-    refused(with(1, Item::File("c", Vec::new())), "lacks `a/layer.tar`");
+    refused(with(1, Item::File("c", Vec::new())), "lacks `./a/layer.tar`");
     refused(with(2, Item::Link("b/layer.tar", "../../etc/passwd")), "leads out of the archive");
     refused(with(2, Item::Link("b/layer.tar", "/etc/passwd")), "leads out of the archive");
     refused(with(2, Item::Link("b/layer.tar", "layer.tar")), "links only");
@@ -374,6 +374,8 @@ fn hostile_docker_archives_are_refused() {
     refused(with(3, Item::File("cfg.json", b"{}".to_vec())), "`cfg.json`");
     refused(with(4, Item::File("manifest.json", b"[]".to_vec())), "holds no image");
     refused(with(4, Item::File("manifest.json", b"[{}]".to_vec())), "`manifest.json`");
+    let outside = br#"[{"Config":"../cfg.json","Layers":[]}]"#;
+    refused(with(4, Item::File("manifest.json", outside.to_vec())), "leads out of the archive");
     refused(with(4, Item::File("x", Vec::new())), "neither a `manifest.json`");
     refused(with(5, Item::File("manifest.json", b"[]".to_vec())), "more than once");
     let two =
