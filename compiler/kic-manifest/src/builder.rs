@@ -339,9 +339,31 @@ fn exact(text: &str, range: Range<usize>, style: Style, properties: bool, empty:
                 end -= 1;
             }
         }
-        _ => {}
+        Style::SingleQuoted | Style::DoubleQuoted => end = after_quotes(bytes, start, end),
+        Style::Plain | Style::Collection => {}
     }
     start..end.max(start)
+}
+
+/// Past the closing quote of the scalar that begins at `start`: the parser takes white space and a comment
+/// behind it along.
+fn after_quotes(bytes: &[u8], start: usize, end: usize) -> usize {
+    let quote = bytes.get(start).copied();
+    let mut at = start + 1;
+    while at < end {
+        match bytes[at] {
+            b'\\' if quote == Some(b'"') => at += 2,
+            byte if Some(byte) == quote => {
+                if quote == Some(b'\'') && bytes.get(at + 1) == Some(&b'\'') {
+                    at += 2;
+                } else {
+                    return at + 1;
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    end
 }
 
 /// Past `&anchor`, `!tag`, white space and comments.

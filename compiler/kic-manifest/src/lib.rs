@@ -11,6 +11,7 @@ mod builder;
 mod command;
 mod emit;
 mod images;
+mod json;
 mod object;
 mod offsets;
 mod rewrite;

@@ -31,7 +31,7 @@ impl Object {
     }
 }
 
-/// The objects of a manifest: every document of a YAML stream, or one JSON value; lists (`v1/List` and kinds
+/// The objects of a manifest: every document of a YAML stream, or every value of a JSON text; lists (`v1/List` and kinds
 /// such as `ConfigMapList`) are unrolled.
 ///
 /// Never fails as a whole: a document that is broken, or no object, gives errors and does not hide the others.

@@ -4,14 +4,17 @@ use saphyr_parser::{Event, Parser, ScanError};
 use crate::builder::{Builder, too_deep};
 use crate::offsets::Offsets;
 use crate::yaml_error::TEMPLATE_HELP;
-use crate::{Yaml, YamlError};
+use crate::{Yaml, YamlError, json};
 
 /// After so many documents that cannot be read, the rest is not looked at.
 const MAXIMUM_BROKEN: usize = 50;
 
-/// Every document of a YAML stream (YAML 1.2, with the scalars of [`crate::read`]). A document that cannot be
+/// Every document of a YAML stream (YAML 1.2, with the scalars of [`crate::read`]), or every value of a JSON text. A document that cannot be
 /// read gives one error, and reading goes on at the next line that begins with `---`.
 pub(crate) fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
+    if let Some(read) = json::documents(source) {
+        return read;
+    }
     let mut documents = Vec::new();
     let mut errors: Vec<YamlError> = Vec::new();
     let ascii = source.text().is_ascii();

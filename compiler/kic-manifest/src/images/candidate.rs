@@ -89,6 +89,12 @@ impl Candidate {
             if FILES.iter().any(|ending| lower.ends_with(ending)) || NO_IMAGES.contains(&lower.as_str()) {
                 return None;
             }
+            // Checksums are written `ALGORITHM:HEX`.
+            if tag.is_some_and(|tag| tag.len() >= 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                && !slash
+            {
+                return None;
+            }
             let path = if host { &name[first.len()..] } else { name };
             let path = tag.map_or(path, |tag| &path[..path.len() - tag.len() - 1]);
             if !path.bytes().any(|byte| byte.is_ascii_alphabetic()) {

@@ -42,13 +42,16 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         .collect();
     let parent = words(key);
     let under_image = key_hint(&parent) == Hint::Image || parent.last().is_some_and(|word| word == "images");
+    if let Some(triple) = triple(walk, node) {
+        return triple;
+    }
     for (name_words, name, value) in &fields {
         let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { continue };
         let Some(last) = name_words.last() else { continue };
         let prefix = &name_words[..name_words.len() - 1];
         let repository = matches!(last.as_str(), "repository" | "repo");
         let short = under_image && matches!(*name, "name" | "image");
-        let image = key_hint(name_words) == Hint::Image && last.ends_with("image");
+        let image = key_hint(name_words) == Hint::Image;
         if !(repository || short || image) {
             continue;
         }
@@ -81,7 +84,7 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
                 (fits && scalar_text(value).is_some()).then_some((*name, *value))
             })
         };
-        let mut tag = part(&["tag", "image tag"]);
+        let mut tag = part(&["tag", "image tag", "image version", "default image version"]);
         if tag.is_none() && named {
             tag = part(&["version"]);
         }
@@ -114,6 +117,26 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         }
     }
     taken
+}
+
+/// `repository` as the folder of an `image` without one, with its `version` or `tag`.
+fn triple<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
+    let field = |key: &str| node.get(key).filter(|node| node.as_str().is_some_and(|text| !text.is_empty()));
+    let (repository, base) = (field("repository")?, field("image")?);
+    let tag =
+        ["version", "tag"].iter().find_map(|key| node.get(key).filter(|node| scalar_text(node).is_some()))?;
+    let text = base.as_str()?;
+    if text.contains(['/', ':', '@']) {
+        return None;
+    }
+    let written = format!("{}/{text}:{}", repository.as_str()?, scalar_text(tag)?);
+    let candidate = Candidate::read(&written)?;
+    let reason = "put together from `repository`, `image` and the version beside them".to_owned();
+    let span = locate(base, text, 0..text.len());
+    walk.entry("image", |walk| {
+        walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
+    });
+    Some(vec!["repository", "image", "version", "tag"])
 }
 
 /// What kustomize puts in place of an image: `newName`, `newTag` and `digest` beside `name`.
@@ -166,7 +189,8 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
     let confidence = match (candidate.has_version(), strong) {
         (false, _) => Confidence::Possible,
         (true, true) if candidate.is_full() => Confidence::Certain,
-        (true, true) => Confidence::Likely,
+        (true, true) if candidate.is_path() || !matches!(name, "name" | "image") => Confidence::Likely,
+        (true, true) => Confidence::Possible,
         (true, false) if candidate.is_path() => Confidence::Likely,
         (true, false) => Confidence::Possible,
     };

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::candidate::{Candidate, Position};
+use super::locate::locate;
 use super::walk::{Find, Walk, transport};
-use super::words::{Hint, variable_hint, words};
-use super::{Confidence, embedded, group};
+use super::words::{Hint, key_hint, variable_hint, words};
+use super::{Confidence, Parts, embedded, group};
 use crate::{Yaml, command};
 
 /// Annotations that repeat the object.
@@ -31,17 +33,82 @@ pub(crate) fn annotations(walk: &mut Walk, node: &Yaml) {
     }
 }
 
-/// An entry of a list of variables or parameters: `name` and `value`. Names the field that is done with.
+/// The variables or parameters of a list, where any of them speaks of an image: words and values.
+pub(crate) fn variables(items: &[Yaml]) -> BTreeMap<String, String> {
+    let named = |item: &Yaml| {
+        Some((item.get("name")?.as_str()?.to_owned(), group::version_text(item.get("value")?)?))
+    };
+    let of_image = |item: &Yaml| {
+        let name = item.get("name").and_then(Yaml::as_str).unwrap_or_default();
+        name.contains("mage") || name.contains("IMAGE")
+    };
+    if !items.iter().any(of_image) {
+        return BTreeMap::new();
+    }
+    items.iter().filter_map(named).map(|(name, value)| (words(&name).join(" "), value)).collect()
+}
+
+/// An entry of a list of variables or parameters (`name` and `value`), or of a JSON patch (`path` and
+/// `value`). Names the field that is done with.
 pub(crate) fn pair(walk: &mut Walk, node: &Yaml) -> Option<&'static str> {
-    let name = node.get("name")?.as_str()?;
+    let patch = node.get("op").and(node.get("path")).and_then(Yaml::as_str);
+    let name = match patch {
+        Some(path) => path.rsplit('/').next().unwrap_or_default(),
+        None => node.get("name")?.as_str()?,
+    };
+    if patch.is_some() && key_hint(&words(name)) != Hint::Image {
+        return None;
+    }
     let (field, value) = ["value", "default"].iter().find_map(|field| Some((*field, node.get(field)?)))?;
     let text = value.as_str()?;
     walk.entry(field, |walk| {
-        if !embedded::text(walk, value, text, name) {
-            self::value(walk, value, text, &format!("the variable `{name}`"), &words(name));
+        if embedded::text(walk, value, text, name) || versioned(walk, value, text, name) {
+            return;
         }
+        let what =
+            if patch.is_some() { format!("a patch of `{name}`") } else { format!("the variable `{name}`") };
+        self::value(walk, value, text, &what, &words(name));
     });
     Some(field)
+}
+
+/// An image without a tag, whose tag another variable of the list gives: `X_IMAGE` and `X_VERSION`,
+/// `image.repository` and `image.tag`.
+fn versioned(walk: &mut Walk, node: &Yaml, text: &str, name: &str) -> bool {
+    let words = words(name);
+    let Some((last, stem)) = words.split_last() else { return false };
+    if !(last.ends_with("image")
+        || (matches!(last.as_str(), "repository" | "repo") && variable_hint(stem) == Hint::Image))
+    {
+        return false;
+    }
+    if Candidate::read(text).is_none_or(|candidate| candidate.has_version()) {
+        return false;
+    }
+    let (whole, stem) = (words.join(" "), stem.join(" "));
+    let tag = [&whole, &stem].iter().find_map(|stem| {
+        ["tag", "version", "image tag", "image version"]
+            .iter()
+            .find_map(|end| walk.variables.get(format!("{stem} {end}").trim()))
+    });
+    let Some(tag) = tag.filter(|tag| !tag.is_empty()) else { return false };
+    let registry =
+        walk.variables.get(format!("{stem} registry").trim()).filter(|registry| !registry.is_empty());
+    let written = match registry {
+        Some(registry) => format!("{registry}/{text}:{tag}"),
+        None => format!("{text}:{tag}"),
+    };
+    let Some(candidate) = Candidate::read(&written) else { return false };
+    let reason = format!("put together from the variable `{name}` and those beside it");
+    walk.push(
+        candidate,
+        written,
+        locate(node, text, 0..text.len()),
+        Parts::Derived,
+        Confidence::Likely,
+        reason,
+    );
+    true
 }
 
 /// The arguments of a program: a list of strings, or one string.

@@ -27,7 +27,8 @@ pub(crate) fn object(walk: &mut Walk, root: &Yaml, api_version: &str, kind: &str
 /// A string that is an OCI artifact: `oci://HOST/PATH[:TAG]`. Charts and bundles come from registries too,
 /// but no node runs them. Whether it is one.
 pub(crate) fn artifact(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("oci://") else { return false };
+    let rest = ["oci://", "registry://"].iter().find_map(|transport| text.strip_prefix(transport));
+    let Some(rest) = rest else { return false };
     let Some(candidate) = Candidate::read(rest).filter(Candidate::is_path) else { return true };
     if !candidate.has_version() {
         // The address of a repository of charts, or the chart's version stands elsewhere.

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::candidate::{Candidate, Position, without_transport};
@@ -69,6 +70,7 @@ const GROUPS_WITHOUT_IMAGES: &[&str] = &[
     "templates.gatekeeper.sh/",
     "policy.sigstore.dev/",
     "rbac.authorization.k8s.io/",
+    "aquasecurity.github.io/",
 ];
 
 /// The lists of containers of a pod spec.
@@ -168,6 +170,12 @@ pub(crate) struct Walk {
     pub(crate) level: usize,
     pub(crate) kyverno: bool,
     pub(crate) machines: bool,
+    /// The variables of the list at hand: their words, and their values.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Whether the mapping at hand stands under a key that is named for images.
+    under_image: bool,
+    /// Whether the version of an image without one may stand elsewhere.
+    pub(crate) versioned_elsewhere: bool,
     /// Whether the mapping at hand is one of settings, such as the data of a ConfigMap.
     settings: bool,
 }
@@ -194,6 +202,9 @@ impl Walk {
             level: 0,
             kyverno: false,
             machines: false,
+            variables: BTreeMap::new(),
+            under_image: false,
+            versioned_elsewhere: false,
             settings: false,
         }
     }
@@ -323,9 +334,11 @@ impl Walk {
         match &node.value {
             YamlValue::Mapping(_) => self.mapping(node, key, false),
             YamlValue::Sequence(items) => {
+                let variables = std::mem::replace(&mut self.variables, setting::variables(items));
                 for (place, item) in items.iter().enumerate() {
                     self.item(place, |walk| walk.node(item, key));
                 }
+                self.variables = variables;
             }
             YamlValue::String(text) => self.string(node, text, key),
             _ => {}
@@ -342,8 +355,16 @@ impl Walk {
             return;
         }
         let entries = node.entries();
-        let (hub, settings) = (self.hub.clone(), self.settings);
+        let hub = self.hub.clone();
+        let outer = (self.settings, self.under_image, self.versioned_elsewhere);
         self.settings = SETTINGS.contains(&key);
+        self.under_image = key.contains("mage") && {
+            let words = words(key);
+            key_hint(&words) == Hint::Image || words.last().is_some_and(|word| word == "images")
+        };
+        self.versioned_elsewhere = ["version", "tag", "imageTag", "imageVersion", "image_version"]
+            .iter()
+            .any(|key| node.get(key).is_some());
         if let (Some(hub), Some(tag)) = (node.get("hub").and_then(Yaml::as_str), node.get("tag"))
             && let Some(tag) = group::version_text(tag)
             && !hub.is_empty()
@@ -366,7 +387,8 @@ impl Walk {
             }
             self.field(&name, value);
         }
-        (self.hub, self.settings) = (hub, settings);
+        self.hub = hub;
+        (self.settings, self.under_image, self.versioned_elsewhere) = outer;
     }
 
     /// The image of a container.
@@ -418,7 +440,7 @@ impl Walk {
         }
         let position = match hint {
             Hint::Image => Position::Field,
-            _ if listed => Position::Named,
+            _ if listed || self.under_image => Position::Named,
             _ => Position::Neutral,
         };
         let Some(candidate) = Candidate::read(text) else {
@@ -427,20 +449,33 @@ impl Walk {
             }
             return;
         };
-        if self.machines && candidate.is_bare_word() {
+        if candidate.is_bare_word() && (self.machines || (hint != Hint::Image && !listed)) {
             return;
         }
         let Some(confidence) = candidate.judge(position) else { return };
+        let (confidence, incomplete) = self.complete(&candidate, confidence);
         let reason = match (position, candidate.is_full()) {
+            _ if incomplete => format!("a reference in the field `{key}` that another field may complete"),
             (Position::Field, true) => format!("a full reference in the field `{key}`"),
             (Position::Field, false) if candidate.is_bare_word() => {
                 format!("a single word in the field `{key}`, which may mean something else")
             }
             (Position::Field, false) => format!("a reference in the field `{key}`"),
-            (Position::Named, _) => format!("in the list `{key}`"),
+            (Position::Named, _) if listed => format!("in the list `{key}`"),
+            (Position::Named, _) => format!("a reference in `{key}`, under a field that is named for images"),
             _ => format!("a full reference, though the field `{key}` is not named for an image"),
         };
         self.record(Find { part: transport(text)..text.len(), candidate, node, confidence, reason });
+    }
+
+    /// Less sure of a reference without a tag where its version may stand elsewhere: whether that is so.
+    fn complete(&self, candidate: &Candidate, confidence: Confidence) -> (Confidence, bool) {
+        let loose = self.level > 0 || VALUES.iter().any(|key| self.path.contains(&format!(".{key}.")));
+        let incomplete = !candidate.has_version()
+            && !candidate.is_bare_word()
+            && (self.versioned_elsewhere || loose)
+            && confidence > Confidence::Possible;
+        (if incomplete { Confidence::Possible } else { confidence }, incomplete)
     }
 
     pub(crate) fn record(&mut self, find: Find<'_>) {
