@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// | epoch | tar | compression | JSON |
 /// |---|---|---|---|
-/// | 1 | ustar with its prefix, and PAX records `path`, `linkpath` and `size` for what does not fit it; sorted by path bytes; implied parents not written; ends with two blocks of zeros | zstd 1.5.7 level 3 with checksum and pledged size, independent frames of 4 MiB, one worker; or gzip (miniz_oxide level 6, time 0, system 255) | sorted keys, no spaces |
+/// | 1 | ustar with its prefix, and PAX records `path`, `linkpath` and `size` for what does not fit it; sorted by path bytes; implied parents not written; ends with two blocks of zeros | zstd 1.5.7 level 3 with checksum and pledged size, independent frames of 4 MiB, each in one call without zstd's own workers; or gzip (miniz_oxide level 6, time 0, system 255) | sorted keys, no spaces |
 ///
 /// It stands in the lock and in every derivation, and old epochs stay buildable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

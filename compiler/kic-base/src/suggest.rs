@@ -9,7 +9,7 @@ pub fn closest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         .map(|candidate| {
             (edits(&written, &candidate.to_lowercase().chars().take(64).collect::<Vec<_>>()), candidate)
         })
-        .filter(|(edits, candidate)| *edits <= limit && *edits < candidate.chars().count().max(2))
+        .filter(|(edits, candidate)| *edits <= limit && *edits < candidate.chars().count().max(written.len()))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }
@@ -44,5 +44,6 @@ mod tests {
         assert_eq!(closest("Registry", names), Some("registry"));
         assert_eq!(closest("launch", names), None);
         assert_eq!(closest("", names), None);
+        assert_eq!(closest("a", ["b"]), None);
     }
 }

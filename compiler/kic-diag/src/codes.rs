@@ -30,6 +30,7 @@ codes! {
     BODY_TRUNCATED "body-truncated" Error Environment "A download ended early, again and again.";
     CHANGED_WHILE_DOWNLOADING "changed-while-downloading" Error Environment "A file changed while it was downloaded.";
     CONFLICTING_FORMS "conflicting-forms" Error Input "A node says one thing in two ways.";
+    CONFLICTING_VALUES "conflicting-values" Error Input "Two modules give different values for one thing.";
     CONFUSABLE_CHARACTER "confusable-character" Error Input "A character only looks like one that KDL knows.";
     CREDENTIAL_HELPER "credential-helper" Error Environment "A credential helper gives no credentials.";
     DIGEST_MISMATCH "digest-mismatch" Error Environment "A download is not what its digest says.";
@@ -50,6 +51,7 @@ codes! {
     INTERRUPTED "interrupted" Error Environment "The work was interrupted.";
     INVALID_CHARACTER "invalid-character" Error Input "A text holds a character that may not stand in one.";
     INVALID_CHECKSUM "invalid-checksum" Error Input "A text is no SHA-256 checksum.";
+    INVALID_CONTROL "invalid-control" Error Input "A `use`, `let`, `when` or `for` is not well formed.";
     INVALID_DURATION "invalid-duration" Error Input "A text is no duration.";
     INVALID_ENVIRONMENT "invalid-environment" Error Environment "A variable of the environment has a value that kic cannot use.";
     INVALID_IMAGE "invalid-image" Error Input "A text is no image reference.";
@@ -62,6 +64,7 @@ codes! {
     INVALID_OBJECT "invalid-object" Error Input "A Kubernetes object in KDL is not well formed.";
     INVALID_PATH "invalid-path" Error Input "A text is no path that may stand there.";
     INVALID_PLATFORM "invalid-platform" Error Input "A text is no platform.";
+    INVALID_REFERENCE "invalid-reference" Error Input "A marked string holds something that is no reference.";
     INVALID_REGISTRY "invalid-registry" Error Input "A text is no registry host.";
     INVALID_RESOURCE "invalid-resource" Error Input "A text names no Kubernetes resource.";
     INVALID_STRING "invalid-string" Error Input "A string is not written as KDL wants it.";
@@ -76,15 +79,19 @@ codes! {
     MISSING_ARGUMENT "missing-argument" Error Input "A node lacks an argument that it must have.";
     MISSING_FORM "missing-form" Error Input "A node says its one thing in no way.";
     MISSING_NODE "missing-node" Error Input "A node lacks a child that it must have.";
+    MISSING_PARAMETER "missing-parameter" Error Input "A parameter without a default is not given.";
     MISSING_PROPERTY "missing-property" Error Input "A node lacks a property that it must have.";
+    MODULE_CYCLE "module-cycle" Error Input "A module uses itself, directly or through others.";
     NAME_COLLISION "name-collision" Error Input "Two images would answer to one name with different content.";
     NESTED_TOO_DEEP "nested-too-deep" Error Input "Blocks nest deeper than kic reads.";
+    NOT_A_MODULE "not-a-module" Error Input "A file that is used as a module is none.";
     NOT_A_SPEC "not-a-spec" Error Input "The file holds no cluster node.";
     NOT_AN_IMAGE "not-an-image" Error Input "A path on disk holds no image that kic reads.";
     NOT_REPRODUCIBLE "not-reproducible" Error Bug "Two builds of one spec differ.";
     OFFLINE "offline" Error Environment "Something is missing, and the network may not be used.";
     OUTPUT_NOT_EMPTY "output-not-empty" Error Input "The output path holds something that is no image.";
     OUTPUT_UNWRITABLE "output-unwritable" Error Environment "The output cannot be written.";
+    PLATFORM_DEPENDENT "platform-dependent" Error Input "Something that must be the same for all platforms depends on the platform.";
     PLATFORM_MISSING "platform-missing" Error Input "An image is not built for a platform that the spec asks for.";
     REGISTRY_BROKEN "registry-broken" Error Environment "A connection broke off, again and again.";
     REGISTRY_FORBIDDEN "registry-forbidden" Error Environment "A registry does not allow access.";
@@ -108,6 +115,7 @@ codes! {
     STORE_UNUSABLE "store-unusable" Error Environment "The store cannot be used.";
     SYNTAX_ERROR "syntax-error" Error Input "The text is not well-formed KDL 2.";
     TEXT_TOO_LARGE "text-too-large" Error Input "A text is longer than kic reads.";
+    TOO_LARGE "too-large" Error Input "A spec becomes larger than kic takes.";
     TOO_MANY_LAYERS "too-many-layers" Error Input "The image would have more layers than container runtimes take.";
     TOO_MANY_REDIRECTS "too-many-redirects" Error Environment "A server redirects without end.";
     UNBALANCED_BRACE "unbalanced-brace" Error Input "A block is never closed, or a brace closes nothing.";
@@ -117,9 +125,13 @@ codes! {
     UNKNOWN_CHOICE "unknown-choice" Error Input "A text is none of the choices that its place takes.";
     UNKNOWN_CODE "unknown-code" Error Input "A name is no error code.";
     UNKNOWN_LAYER "unknown-layer" Error Input "A name refers to a layer that does not exist.";
+    UNKNOWN_MODULE "unknown-module" Error Input "A name that no module has.";
     UNKNOWN_NODE "unknown-node" Error Input "A node has a name that means nothing where it stands.";
+    UNKNOWN_PARAMETER "unknown-parameter" Error Input "A value is given for a parameter that is not declared.";
     UNKNOWN_PIN "unknown-pin" Error Input "A name given to update is no image or URL of the spec.";
     UNKNOWN_PROPERTY "unknown-property" Error Input "A node has a property that means nothing on it.";
+    UNKNOWN_TYPE "unknown-type" Error Input "A parameter is declared with a type that does not exist.";
+    UNKNOWN_VARIABLE "unknown-variable" Error Input "A name that no value has.";
     UNPACK_REFUSED "unpack-refused" Error Input "A layer holds something that kic does not unpack.";
     UNREADABLE_FILE "unreadable-file" Error Environment "A file that the spec names cannot be read.";
     UNSUPPORTED_FILE "unsupported-file" Error Input "A folder holds something that cannot stand in an image.";

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use kic_base::{Digest, Platform};
 use kic_diag::Diagnostics;
 use kic_graph::{
-    BaseConfig, DERIVATION_ANNOTATION, Graph, ImageLayer, KIND_ANNOTATION, Kind, NAME_ANNOTATION, PlatformImage,
+    BaseConfig, DERIVATION_ANNOTATION, Graph, ImageLayer, KIND_ANNOTATION, Kind, NAME_ANNOTATION,
+    PlatformImage,
 };
-use kic_oci::model::{Descriptor, DescriptorPlatform, History, ImageConfig, Index, Manifest, canonical_json, media_types};
+use kic_oci::model::{
+    Descriptor, DescriptorPlatform, History, ImageConfig, Index, Manifest, canonical_json, media_types,
+};
 use kic_spec::ImageSource;
 use kic_store::Store;
 
@@ -43,7 +46,11 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
         Ok::<_, Diagnostics>(descriptor)
     };
     for (platform, own) in &image.platforms {
-        let layers = own.layers.iter().map(|layer| descriptor(graph, layer, realised)).collect::<Result<Vec<_>, _>>()?;
+        let layers = own
+            .layers
+            .iter()
+            .map(|layer| descriptor(graph, layer, realised))
+            .collect::<Result<Vec<_>, _>>()?;
         let config = config(graph, platform, own, realised)?;
         let config = put(media_types::OCI_CONFIG, &canonical_json(&config), &mut blobs)?;
         for layer in &layers {
@@ -88,7 +95,9 @@ fn descriptor(graph: &Graph, layer: &ImageLayer, realised: &Realised) -> Result<
     let mut descriptor = match (&layer.upstream, realised.layers.get(&layer.node)) {
         (Some((blob, _)), _) => Descriptor::new(&blob.media_type, blob.digest, blob.size),
         (None, Some(output)) => Descriptor::new(&output.media_type, output.digest, output.size),
-        (None, None) => return Err(fault::internal(format!("the layer `{}` was not built", layer.name)).into()),
+        (None, None) => {
+            return Err(fault::internal(format!("the layer `{}` was not built", layer.name)).into());
+        }
     };
     descriptor.annotations.clone_from(&layer.annotations);
     // A base that kic built says all this itself.
@@ -126,7 +135,9 @@ fn config(
         let diff_id = match (&layer.upstream, realised.layers.get(&layer.node)) {
             (Some((_, diff_id)), _) => *diff_id,
             (None, Some(output)) => output.diff_id,
-            (None, None) => return Err(fault::internal(format!("the layer `{}` was not built", layer.name)).into()),
+            (None, None) => {
+                return Err(fault::internal(format!("the layer `{}` was not built", layer.name)).into());
+            }
         };
         below.rootfs.diff_ids.push(diff_id);
         let kind = if layer.kind == Kind::Base { Kind::Base.name() } else { layer.kind.name() };

@@ -34,7 +34,10 @@ impl Context {
     /// The network, or why not.
     pub(crate) fn network(&self, wanted: &str, span: Option<&Span>) -> Result<&Registries, Diagnostic> {
         self.registries.as_ref().ok_or_else(|| {
-            let diagnostic = Diagnostic::new(&code::OFFLINE, format!("`{wanted}` is not in the store, and kic is offline"));
+            let diagnostic = Diagnostic::new(
+                &code::OFFLINE,
+                format!("`{wanted}` is not in the store, and kic is offline"),
+            );
             let diagnostic = match span {
                 Some(span) => diagnostic.at(span, "needed here"),
                 None => diagnostic,
@@ -62,5 +65,6 @@ impl Context {
 
 /// The diagnostic of work that was interrupted.
 pub(crate) fn interrupted() -> Diagnostic {
-    Diagnostic::new(&code::INTERRUPTED, "interrupted").help("nothing is half written; the next run goes on from what is in the store")
+    Diagnostic::new(&code::INTERRUPTED, "interrupted")
+        .help("nothing is half written; the next run goes on from what is in the store")
 }

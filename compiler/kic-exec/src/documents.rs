@@ -37,7 +37,10 @@ impl Documents<'_> {
         match self.document(digest, media_type).await? {
             Document::Manifest(manifest) => Ok(manifest),
             Document::Index(_) => Err(self
-                .diagnostic(&code::INVALID_MANIFEST, format!("{digest} of `{}` is an index inside an index", self.name()))
+                .diagnostic(
+                    &code::INVALID_MANIFEST,
+                    format!("{digest} of `{}` is an index inside an index", self.name()),
+                )
                 .help("kic reads one index a reference: name the inner one by its digest")
                 .into()),
         }
@@ -56,8 +59,11 @@ impl Documents<'_> {
         let bytes = self.blob(layer).await?;
         let damaged = |why: String| {
             Diagnostics::from(
-                self.diagnostic(&code::INVALID_MANIFEST, format!("the launch layer of `{}` is damaged: {why}", self.name()))
-                    .help("compile the base again"),
+                self.diagnostic(
+                    &code::INVALID_MANIFEST,
+                    format!("the launch layer of `{}` is damaged: {why}", self.name()),
+                )
+                .help("compile the base again"),
             )
         };
         let file = read_file(bytes.as_slice(), &layer.media_type, PLAN_PATH, LAUNCH_LIMIT)
@@ -71,7 +77,10 @@ impl Documents<'_> {
         let limit = if size.is_some() { LAUNCH_LIMIT } else { DOCUMENT_LIMIT as u64 };
         if let Some(size) = size.filter(|size| *size > limit) {
             return Err(self
-                .diagnostic(&code::INVALID_MANIFEST, format!("{digest} of `{}` has {size} bytes", self.name()))
+                .diagnostic(
+                    &code::INVALID_MANIFEST,
+                    format!("{digest} of `{}` has {size} bytes", self.name()),
+                )
                 .help("a configuration of that size is not one")
                 .into());
         }
@@ -104,7 +113,8 @@ impl Documents<'_> {
             Origin::Url(url) => return Err(fault::internal(format!("`{url}` is no image")).into()),
             Origin::Disk(source) => {
                 let image = self.context.disk_images.open(source, self.span)?;
-                let bytes = image.document(digest).map_err(|error| disk::unreadable(source, &error, self.span))?;
+                let bytes =
+                    image.document(digest).map_err(|error| disk::unreadable(source, &error, self.span))?;
                 return Ok(bytes);
             }
         };
@@ -136,7 +146,8 @@ impl Documents<'_> {
                 .filter(|platform| platform.os != "unknown")
                 .map(|platform| format!("`{}`", platform.platform()))
                 .collect();
-            let has = if there.is_empty() { "nothing that says its platform".to_owned() } else { there.join(", ") };
+            let has =
+                if there.is_empty() { "nothing that says its platform".to_owned() } else { there.join(", ") };
             self.diagnostic(&code::PLATFORM_MISSING, format!("`{}` is not built for `{wanted}`", self.name()))
                 .help(format!("it has {has}: choose another image, or leave the platform out of the spec"))
         })

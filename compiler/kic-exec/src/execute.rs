@@ -27,7 +27,8 @@ use crate::realised::{LayerOutput, Outcome, Realised};
 /// What went wrong with each node, in the order of the nodes; `interrupted` where the work was cancelled.
 pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Result<Realised, Diagnostics> {
     let mut run = Run::new(graph, plan);
-    let bytes = plan.states.values().map(|state| if let State::Fetch(size) = state { *size } else { 0 }).sum();
+    let bytes =
+        plan.states.values().map(|state| if let State::Fetch(size) = state { *size } else { 0 }).sum();
     context.watch.event(Event::Planned { nodes: run.waiting.len(), bytes });
     let mut workers: JoinSet<(NodeIndex, Instant, Result<Built, Diagnostics>)> = JoinSet::new();
     let mut failures: BTreeMap<NodeIndex, Diagnostics> = BTreeMap::new();
@@ -59,7 +60,13 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                 let node = &graph.nodes[index];
                 let elapsed = started.elapsed();
                 let bytes = built.bytes();
-                context.watch.event(Event::Finished { node: index, kind: node.kind, name: &node.name, bytes, elapsed });
+                context.watch.event(Event::Finished {
+                    node: index,
+                    kind: node.kind,
+                    name: &node.name,
+                    bytes,
+                    elapsed,
+                });
                 run.done(index, built, elapsed);
             }
             Err(diagnostics) => {
@@ -74,7 +81,11 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
         }
     }
     if failures.is_empty() {
-        return if run.waiting.is_empty() { Ok(run.realised) } else { Err(fault::internal("the graph has a circle").into()) };
+        return if run.waiting.is_empty() {
+            Ok(run.realised)
+        } else {
+            Err(fault::internal("the graph has a circle").into())
+        };
     }
     let mut all = Diagnostics::new();
     for diagnostics in failures.into_values() {
@@ -124,8 +135,9 @@ impl Run {
                         run.fetches.insert(*index);
                     }
                     let inputs = graph.nodes.neighbors_directed(*index, Direction::Incoming);
-                    let pending: BTreeSet<NodeIndex> =
-                        inputs.filter(|input| plan.states.get(input).is_some_and(State::is_pending)).collect();
+                    let pending: BTreeSet<NodeIndex> = inputs
+                        .filter(|input| plan.states.get(input).is_some_and(State::is_pending))
+                        .collect();
                     for input in &pending {
                         run.dependents.entry(*input).or_default().push(*index);
                     }
@@ -152,7 +164,11 @@ impl Run {
         self.ready.remove(&rank);
         let index = rank.1.0;
         self.waiting.remove(&index);
-        if self.fetches.contains(&index) { self.fetching.insert(index) } else { self.building.insert(index) };
+        if self.fetches.contains(&index) {
+            self.fetching.insert(index)
+        } else {
+            self.building.insert(index)
+        };
         Some(index)
     }
 

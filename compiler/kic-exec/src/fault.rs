@@ -73,10 +73,18 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
 /// What the store could not do.
 pub fn store(error: &StoreError) -> Diagnostic {
     let (code, help): (&'static Code, &str) = match error {
-        StoreError::StorageFull { .. } => (&code::STORE_FULL, "make room, or put the store on another disk with `KIC_STORE`"),
-        StoreError::Permission { .. } => (&code::STORE_PERMISSION, "check who owns it, or choose another store with `KIC_STORE`"),
-        StoreError::Foreign { .. } => (&code::STORE_PERMISSION, "choose a store of your own with `KIC_STORE`"),
-        StoreError::Corrupt { .. } | StoreError::Missing { .. } => (&code::STORE_CORRUPT, "run again: it is fetched or built anew"),
+        StoreError::StorageFull { .. } => {
+            (&code::STORE_FULL, "make room, or put the store on another disk with `KIC_STORE`")
+        }
+        StoreError::Permission { .. } => {
+            (&code::STORE_PERMISSION, "check who owns it, or choose another store with `KIC_STORE`")
+        }
+        StoreError::Foreign { .. } => {
+            (&code::STORE_PERMISSION, "choose a store of your own with `KIC_STORE`")
+        }
+        StoreError::Corrupt { .. } | StoreError::Missing { .. } => {
+            (&code::STORE_CORRUPT, "run again: it is fetched or built anew")
+        }
         _ => (&code::STORE_UNUSABLE, "choose another store with `KIC_STORE`"),
     };
     let mut message = error.to_string();
@@ -93,10 +101,17 @@ pub fn input_output(error: io::Error, doing: &str) -> Diagnostic {
         Err(error) if is_full(&error) => {
             Diagnostic::new(&code::STORE_FULL, format!("{doing}: {error}")).help("make room")
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
             Diagnostic::new(&code::STORE_PERMISSION, format!("{doing}: {error}")).help("check who owns it")
         }
-        Err(error) => Diagnostic::new(&code::STORE_UNUSABLE, format!("{doing}: {error}")).help("check the disk"),
+        Err(error) => {
+            Diagnostic::new(&code::STORE_UNUSABLE, format!("{doing}: {error}")).help("check the disk")
+        }
     }
 }
 

@@ -40,7 +40,8 @@ impl State {
 /// Those of the store.
 pub fn plan(graph: &Graph, store: &Store) -> Result<Plan, Diagnostics> {
     let mut plan = Plan::default();
-    let layers = graph.image.platforms.values().flat_map(|platform| platform.layers.iter().map(|layer| layer.node));
+    let layers =
+        graph.image.platforms.values().flat_map(|platform| platform.layers.iter().map(|layer| layer.node));
     let mut waiting: BTreeSet<NodeIndex> = layers.collect();
     while let Some(index) = waiting.pop_first() {
         if plan.states.contains_key(&index) {

@@ -51,17 +51,24 @@ pub(crate) fn prove(needs: &[Need], available: &Available, diagnostics: &mut Dia
             format!("`{}` would be missing in the cluster: no registry caches it", need.reference),
         )
         .at(&need.span, need.place.clone());
-        let others = needs.iter().filter(|other| other.reference == need.reference && other.span != need.span);
+        let others =
+            needs.iter().filter(|other| other.reference == need.reference && other.span != need.span);
         for other in others.take(3) {
             diagnostic = diagnostic.at(&other.span, other.place.clone());
         }
         let asked = format!("{}:{}", need.reference.repository(), need.reference.tag().unwrap_or("latest"));
-        let close = closest(&asked, available.names.iter().map(String::as_str).filter(|name| !name.contains('@')));
+        let close =
+            closest(&asked, available.names.iter().map(String::as_str).filter(|name| !name.contains('@')));
         let help = match close {
             _ if available.hosts.is_empty() => {
-                format!("add `registry \"HOST\" {{ discover; }}`, or `image \"{}\"` inside it", need.reference)
+                format!(
+                    "add `registry \"HOST\" {{ discover; }}`, or `image \"{}\"` inside it",
+                    need.reference
+                )
             }
-            Some(close) if !close.is_empty() => format!("the cache answers to `{close}`: is that the one that is meant?"),
+            Some(close) if !close.is_empty() => {
+                format!("the cache answers to `{close}`: is that the one that is meant?")
+            }
             _ if available.hosts.contains(need.reference.registry()) => format!(
                 "`{}` is the private registry itself: name the image in a `registry` node as upstream names it",
                 need.reference.registry()

@@ -169,7 +169,10 @@ pub struct PlanImage {
 
 impl LayerSettings {
     fn hash(&self, hasher: &mut StableHasher) {
-        hasher.number(self.epoch.number().into()).number(self.mtime).variant(compression_name(self.compression));
+        hasher
+            .number(self.epoch.number().into())
+            .number(self.mtime)
+            .variant(compression_name(self.compression));
     }
 }
 

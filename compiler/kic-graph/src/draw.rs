@@ -133,7 +133,8 @@ pub fn draw_svg(graph: &Graph) -> String {
             place[*index] = (MARGIN + column * (WIDTH + GAP_ACROSS), top + row * (HEIGHT + GAP_DOWN));
         }
     }
-    let width = 2 * MARGIN + columns.len() * (WIDTH + GAP_ACROSS) - GAP_ACROSS.min(columns.len() * GAP_ACROSS);
+    let width =
+        2 * MARGIN + columns.len() * (WIDTH + GAP_ACROSS) - GAP_ACROSS.min(columns.len() * GAP_ACROSS);
     let height = 2 * MARGIN + tallest * (HEIGHT + GAP_DOWN);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \

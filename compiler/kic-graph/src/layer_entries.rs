@@ -48,7 +48,12 @@ pub(crate) fn layer_entries(
         Content::Readiness(checks) => {
             let name = &layer.name.value;
             let checks: Vec<Check> = checks.iter().map(|check| check.value.clone()).collect();
-            entries.text(format!("readiness/{name}.json"), 0o644, &readiness_json(name, &checks), &layer.span);
+            entries.text(
+                format!("readiness/{name}.json"),
+                0o644,
+                &readiness_json(name, &checks),
+                &layer.span,
+            );
             let script = readiness_script(name, &checks);
             entries.text(format!("scripts/wait-{name}.sh"), 0o755, script.as_bytes(), &layer.span);
         }
@@ -65,7 +70,7 @@ pub(crate) fn manifest_order(spec: &Spec, layer: &Layer) -> BTreeMap<String, usi
     let name = |item: &ManifestItem| match item {
         ManifestItem::File { from, name } => match name {
             Some(name) => Some(name.value.clone()),
-            None => spec.locate(&from.value).file_name().and_then(|name| name.to_str()).map(str::to_owned),
+            None => spec.locate(from).file_name().and_then(|name| name.to_str()).map(str::to_owned),
         },
         ManifestItem::Fetch { fetch, name } => match name {
             Some(name) => Some(name.value.clone()),
@@ -85,9 +90,12 @@ impl Entries<'_> {
     fn insert(&mut self, path: String, entry: PendingEntry) {
         if let Some(reserved) = RESERVED.iter().find(|reserved| path.starts_with(**reserved)) {
             self.diagnostics.push(
-                Diagnostic::new(&code::RESERVED_PATH, format!("`/{path}` would stand where kic writes its own files"))
-                    .at(&entry.span, "")
-                    .help(format!("choose a path that is not below `/{reserved}`")),
+                Diagnostic::new(
+                    &code::RESERVED_PATH,
+                    format!("`/{path}` would stand where kic writes its own files"),
+                )
+                .at(&entry.span, "")
+                .help(format!("choose a path that is not below `/{reserved}`")),
             );
             return;
         }
@@ -114,7 +122,15 @@ impl Entries<'_> {
         self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder: false });
     }
 
-    fn local(&mut self, path: String, mode: u32, facts: FileFacts, bytes: Bytes, span: &Span, from_folder: bool) {
+    fn local(
+        &mut self,
+        path: String,
+        mode: u32,
+        facts: FileFacts,
+        bytes: Bytes,
+        span: &Span,
+        from_folder: bool,
+    ) {
         let kind = TreeEntryKind::File { mode, content: facts.content, bytes };
         self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder });
     }
@@ -131,9 +147,10 @@ impl Entries<'_> {
             FileItem::Text { to, text, mode } => self.text(to.clone(), *mode, text.as_bytes(), &item.span),
             FileItem::Fetch { fetch, to, mode } => self.fetch(to.clone(), *mode, fetch, inputs, &item.span),
             FileItem::Copy { from, to, mode, exclude } => {
-                let located = spec.locate(&from.value);
+                let located = spec.locate(from);
                 let globs = exclude.iter().map(|glob| glob.value.clone()).collect();
-                let mode_of = |facts: &FileFacts| mode.unwrap_or(if facts.executable { 0o755 } else { 0o644 });
+                let mode_of =
+                    |facts: &FileFacts| mode.unwrap_or(if facts.executable { 0o755 } else { 0o644 });
                 match inputs.paths.get(&(located.clone(), globs)) {
                     None => {}
                     Some(PathFacts::File(facts)) => {
@@ -147,8 +164,11 @@ impl Entries<'_> {
                     Some(PathFacts::Folder(below)) => {
                         let prefix = to.trim_end_matches('/');
                         for (relative, entry) in below {
-                            let path =
-                                if prefix.is_empty() { relative.clone() } else { format!("{prefix}/{relative}") };
+                            let path = if prefix.is_empty() {
+                                relative.clone()
+                            } else {
+                                format!("{prefix}/{relative}")
+                            };
                             match entry {
                                 EntryFacts::File(facts) => {
                                     let bytes = Bytes::Local(located.join(relative));
@@ -157,12 +177,18 @@ impl Entries<'_> {
                                 EntryFacts::Symlink(target) => {
                                     let kind = TreeEntryKind::Symlink(target.clone());
                                     let span = item.span.clone();
-                                    self.insert(path, PendingEntry { kind, fetch: None, span, from_folder: true });
+                                    self.insert(
+                                        path,
+                                        PendingEntry { kind, fetch: None, span, from_folder: true },
+                                    );
                                 }
                                 EntryFacts::EmptyFolder => {
                                     let kind = TreeEntryKind::Folder { mode: 0o755 };
                                     let span = item.span.clone();
-                                    self.insert(path, PendingEntry { kind, fetch: None, span, from_folder: true });
+                                    self.insert(
+                                        path,
+                                        PendingEntry { kind, fetch: None, span, from_folder: true },
+                                    );
                                 }
                             }
                         }
@@ -179,17 +205,19 @@ impl Entries<'_> {
                 self.text(format!("{folder}/{file_name}"), 0o644, text.as_bytes(), &item.span);
             }
             ManifestItem::Fetch { fetch, name } => {
-                let name = name.as_ref().map(|name| name.value.as_str()).or_else(|| url_file_name(&fetch.url.value));
+                let name =
+                    name.as_ref().map(|name| name.value.as_str()).or_else(|| url_file_name(&fetch.url.value));
                 let name = name.unwrap_or("fetched.yaml");
                 self.fetch(format!("{folder}/{name}"), 0o644, fetch, inputs, &item.span);
             }
             ManifestItem::File { from, name } => {
-                let located = spec.locate(&from.value);
+                let located = spec.locate(from);
                 match inputs.paths.get(&(located.clone(), Vec::new())) {
                     None => {}
                     Some(PathFacts::File(facts)) => {
                         let own = located.file_name().and_then(|name| name.to_str());
-                        let name = name.as_ref().map(|name| name.value.as_str()).or(own).unwrap_or("manifest.yaml");
+                        let name =
+                            name.as_ref().map(|name| name.value.as_str()).or(own).unwrap_or("manifest.yaml");
                         let path = format!("{folder}/{name}");
                         self.local(path, 0o644, *facts, Bytes::Local(located.clone()), &item.span, false);
                     }
@@ -199,7 +227,14 @@ impl Entries<'_> {
                         for (relative, entry) in manifests {
                             if let EntryFacts::File(facts) = entry {
                                 let bytes = Bytes::Local(located.join(relative));
-                                self.local(format!("{folder}/{relative}"), 0o644, *facts, bytes, &item.span, false);
+                                self.local(
+                                    format!("{folder}/{relative}"),
+                                    0o644,
+                                    *facts,
+                                    bytes,
+                                    &item.span,
+                                    false,
+                                );
                             }
                         }
                     }

@@ -14,13 +14,14 @@ mod readiness_script;
 mod registry_cache;
 
 pub use derivation::{
-    BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, PlanImage, TreeEntry, TreeEntryKind, compression_name,
+    BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, PlanImage, TreeEntry, TreeEntryKind,
+    compression_name,
 };
 pub use draw::{draw_dot, draw_mermaid, draw_svg};
 pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 pub use inputs::{
-    BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs, ManifestFacts,
-    Need, Origin, PathFacts, PathKey,
+    BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs,
+    ManifestFacts, Need, Origin, PathFacts, PathKey,
 };
 pub use lower::{LAYER_LIMIT, located, lower};
 pub use petgraph::graph::NodeIndex;

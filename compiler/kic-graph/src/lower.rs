@@ -1,13 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use kic_base::{Digest, ImageReference, Platform, Span};
+use kic_base::{Digest, ImageReference, Platform, Span, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_spec::{Compression, Content, ImageSource, Layer, LayerKind, Spec, Step};
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value as Json;
 
 use crate::closure::{Available, prove};
-use crate::derivation::{BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, TreeEntry, TreeEntryKind};
+use crate::derivation::{
+    BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, TreeEntry, TreeEntryKind,
+};
 use crate::graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 use crate::inputs::{BaseFacts, BaseImage, BlobFacts, ContentFacts, Inputs, Origin};
 use crate::launch_steps::default_steps;
@@ -51,7 +53,9 @@ impl Lowering {
         let digest = derivation.digest(&|node| self.nodes[node].digest);
         if let Some(node) = self.by_digest.get(&digest) {
             let origins = &mut self.nodes[*node].origins;
-            origins.extend(hints.origins.iter().filter(|origin| !origins.contains(origin)).cloned().collect::<Vec<_>>());
+            origins.extend(
+                hints.origins.iter().filter(|origin| !origins.contains(origin)).cloned().collect::<Vec<_>>(),
+            );
             return *node;
         }
         let inputs = derivation.inputs();
@@ -90,15 +94,24 @@ impl Lowering {
 
         let mut platforms = BTreeMap::new();
         for (platform, base) in base {
+            let is_for =
+                |index: usize| spec.layers[index].platform.as_ref().is_none_or(|only| *only == platform);
+            let own: BTreeMap<_, _> = own
+                .iter()
+                .filter(|((_, index), _)| is_for(*index))
+                .map(|(key, layer)| (*key, layer.clone()))
+                .collect();
             let launch = self.launch(spec, settings, &own, &cache.images, base.plan);
-            let present: BTreeSet<Digest> = base.layers.iter().filter_map(|layer| self.derivation_of(layer)).collect();
+            let present: BTreeSet<Digest> =
+                base.layers.iter().filter_map(|layer| self.derivation_of(layer)).collect();
             let mut layers = base.layers;
             layers.extend(own.values().cloned());
             let missing = |layer: &&ImageLayer| !present.contains(&self.nodes[layer.node].digest);
             layers.extend(cache.layers.iter().filter(missing).cloned());
             layers.push(self.layer(launch, Kind::Launch, "launch"));
             self.check_layer_count(&layers, spec);
-            let labels = spec.labels.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+            let labels =
+                spec.labels.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
             platforms.insert(platform, PlatformImage { layers, base: base.config, labels, launch });
         }
         let image = Image {
@@ -120,7 +133,9 @@ impl Lowering {
     fn derivation_of(&self, layer: &ImageLayer) -> Option<Digest> {
         match &layer.upstream {
             None => Some(self.nodes[layer.node].digest),
-            Some(_) => layer.annotations.get(crate::DERIVATION_ANNOTATION).and_then(|digest| digest.parse().ok()),
+            Some(_) => {
+                layer.annotations.get(crate::DERIVATION_ANNOTATION).and_then(|digest| digest.parse().ok())
+            }
         }
     }
 
@@ -139,7 +154,12 @@ impl Lowering {
 
     // --- the base ---
 
-    fn base(&mut self, spec: &Spec, inputs: &Inputs, available: &mut Available) -> BTreeMap<Platform, LoweredBase> {
+    fn base(
+        &mut self,
+        spec: &Spec,
+        inputs: &Inputs,
+        available: &mut Available,
+    ) -> BTreeMap<Platform, LoweredBase> {
         match (&inputs.base, &spec.base.value) {
             (BaseFacts::Spec(base_inputs), kic_spec::Base::Spec(base_spec)) => {
                 let (image, base_available) = self.image(base_spec, base_inputs);
@@ -149,7 +169,11 @@ impl Lowering {
                 let mut bases = BTreeMap::new();
                 for platform in &spec.platforms {
                     let Some(base) = image.platforms.get(&platform.value) else {
-                        self.diagnostics.push(missing_platform(&platform.value, &platform.span, &spec.base.span));
+                        self.diagnostics.push(missing_platform(
+                            &platform.value,
+                            &platform.span,
+                            &spec.base.span,
+                        ));
                         continue;
                     };
                     let lowered = LoweredBase {
@@ -169,16 +193,24 @@ impl Lowering {
                 let mut bases = BTreeMap::new();
                 for platform in &spec.platforms {
                     let Some(image) = images.get(&platform.value) else {
-                        self.diagnostics.push(missing_platform(&platform.value, &platform.span, &spec.base.span));
+                        self.diagnostics.push(missing_platform(
+                            &platform.value,
+                            &platform.span,
+                            &spec.base.span,
+                        ));
                         continue;
                     };
                     available_in_plan(image.plan.as_ref(), available);
-                    bases.insert(platform.value.clone(), self.base_image(image, source.clone(), &spec.base.span));
+                    bases.insert(
+                        platform.value.clone(),
+                        self.base_image(image, source.clone(), &spec.base.span),
+                    );
                 }
                 bases
             }
             _ => {
-                let scratch = || LoweredBase { layers: Vec::new(), plan: BasePlan::None, config: BaseConfig::Scratch };
+                let scratch =
+                    || LoweredBase { layers: Vec::new(), plan: BasePlan::None, config: BaseConfig::Scratch };
                 spec.platforms.iter().map(|platform| (platform.value.clone(), scratch())).collect()
             }
         }
@@ -191,7 +223,13 @@ impl Lowering {
             let kind = layer.annotations.get(crate::KIND_ANNOTATION).map(String::as_str);
             let name = layer.annotations.get(crate::NAME_ANNOTATION).cloned();
             let name = name.unwrap_or_else(|| format!("layer-{}", index + 1));
-            let hints = Hints { kind: Kind::Blob, name: &name, span: Some(span), origins: &origins, is_document: false };
+            let hints = Hints {
+                kind: Kind::Blob,
+                name: &name,
+                span: Some(span),
+                origins: &origins,
+                is_document: false,
+            };
             let node = self.blob(&layer.blob, &hints);
             layers.push(ImageLayer {
                 node,
@@ -261,11 +299,14 @@ impl Lowering {
     /// output is left out: it orders nothing that is built.
     fn after_edges(&mut self, spec: &Spec, own: &BTreeMap<(LayerKind, usize), ImageLayer>) {
         let node_of = |wanted: &Layer| {
-            own.iter().find(|((_, index), _)| spec.layers[*index].span == wanted.span).map(|(_, layer)| layer.node)
+            own.iter()
+                .find(|((_, index), _)| spec.layers[*index].span == wanted.span)
+                .map(|(_, layer)| layer.node)
         };
         for layer in &spec.layers {
             let Some(after) = &layer.after else { continue };
-            let before = spec.layers.iter().find(|other| other.span != layer.span && other.name.value == after.value);
+            let before =
+                spec.layers.iter().find(|other| other.span != layer.span && other.name.value == after.value);
             if let (Some(before), Some(node)) = (before.and_then(node_of), node_of(layer))
                 && before != node
                 && !petgraph::algo::has_path_connecting(&self.nodes, node, before, None)
@@ -300,8 +341,13 @@ impl Lowering {
             let settings = LayerSettings { compression: Compression::None, ..settings };
             let derivation = Derivation::CachedBlob { settings, path: blob.path(), content };
             let name = format!("{} {}", blob.image, blob.facts.digest.short());
-            let hints =
-                Hints { kind: Kind::RegistryCache, name: &name, span: None, origins: &blob.origins, is_document: false };
+            let hints = Hints {
+                kind: Kind::RegistryCache,
+                name: &name,
+                span: None,
+                origins: &blob.origins,
+                is_document: false,
+            };
             let node = self.node(derivation, &hints);
             // The name of such a layer must not depend on which image has the blob: the same blob is the same
             // layer in every cluster image.
@@ -324,7 +370,13 @@ impl Lowering {
         CacheLayers { layers, images: cache.images }
     }
 
-    fn tree_layer(&mut self, settings: LayerSettings, mut entries: Vec<TreeEntry>, kind: Kind, name: &str) -> ImageLayer {
+    fn tree_layer(
+        &mut self,
+        settings: LayerSettings,
+        mut entries: Vec<TreeEntry>,
+        kind: Kind,
+        name: &str,
+    ) -> ImageLayer {
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         let hints = Hints { kind, name, span: None, origins: &[], is_document: false };
         let node = self.node(Derivation::Tree { settings, entries }, &hints);
@@ -342,7 +394,10 @@ impl Lowering {
         };
         let node = self.blob(&blob.facts, &hints);
         let content = ContentFacts { digest: blob.facts.digest, size: blob.facts.size };
-        TreeEntry { path: blob.path(), kind: TreeEntryKind::File { mode: 0o644, content, bytes: Bytes::Node(node) } }
+        TreeEntry {
+            path: blob.path(),
+            kind: TreeEntryKind::File { mode: 0o644, content, bytes: Bytes::Node(node) },
+        }
     }
 
     // --- the launch plan ---
@@ -373,7 +428,13 @@ impl Lowering {
                 Step::Apply(kind, name) => {
                     let Some(((_, index), layer)) = find(kind, &name) else { continue };
                     let (namespace, files) = self.applied(&spec.layers[*index], spec, layer.node);
-                    lowered.push(LaunchStep::Apply { kind: kind.name(), name, layer: layer.node, files, namespace });
+                    lowered.push(LaunchStep::Apply {
+                        kind: kind.name(),
+                        name,
+                        layer: layer.node,
+                        files,
+                        namespace,
+                    });
                 }
             }
         }
@@ -386,7 +447,8 @@ impl Lowering {
             steps: lowered,
             images: images.to_vec(),
         });
-        let hints = Hints { kind: Kind::Launch, name: "launch", span: None, origins: &[], is_document: false };
+        let hints =
+            Hints { kind: Kind::Launch, name: "launch", span: None, origins: &[], is_document: false };
         self.node(derivation, &hints)
     }
 
@@ -396,7 +458,9 @@ impl Lowering {
             Content::Manifests { namespace, .. } | Content::Policies { namespace, .. } => namespace.clone(),
             _ => None,
         };
-        let Derivation::Tree { entries, .. } = &self.nodes[node].derivation else { return (namespace, Vec::new()) };
+        let Derivation::Tree { entries, .. } = &self.nodes[node].derivation else {
+            return (namespace, Vec::new());
+        };
         let mut paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
         let order = crate::layer_entries::manifest_order(spec, layer);
         paths.sort_by_key(|path| {
@@ -442,8 +506,13 @@ fn available_in_plan(plan: Option<&Json>, available: &mut Available) {
     available.hosts.extend(list(plan, "registries"));
     for image in plan.get("images").and_then(Json::as_array).into_iter().flatten() {
         let names = list(image, "names");
-        let reference = image.get("reference").and_then(Json::as_str).and_then(|text| text.parse::<ImageReference>().ok());
-        let Some((reference, digest)) = reference.zip(image.get("digest").and_then(Json::as_str)) else { continue };
+        let reference = image
+            .get("reference")
+            .and_then(Json::as_str)
+            .and_then(|text| text.parse::<ImageReference>().ok());
+        let Some((reference, digest)) = reference.zip(image.get("digest").and_then(Json::as_str)) else {
+            continue;
+        };
         let upstream = reference.name();
         available.upstream_names.extend(reference.tag().map(|tag| format!("{upstream}:{tag}")));
         available.upstream_names.insert(format!("{upstream}@{digest}"));
@@ -464,7 +533,7 @@ fn cached_images<'a>(spec: &'a Spec, inputs: &'a Inputs, available: &mut Availab
         available.hosts.insert(registry.host.value.clone());
         available.excluded.extend(registry.exclude.iter().map(|reference| reference.value.clone()));
         for image in &registry.images {
-            let source = located(spec, &image.from.value);
+            let source = located(spec, &image.from);
             let Some(facts) = inputs.images.get(&source) else { continue };
             let from_name = match &source {
                 ImageSource::Registry(reference) => Some(reference.clone()),
@@ -472,7 +541,12 @@ fn cached_images<'a>(spec: &'a Spec, inputs: &'a Inputs, available: &mut Availab
             };
             let reference = image.name.as_ref().map(|name| name.value.clone()).or(from_name);
             let Some(reference) = reference else { continue };
-            images.push(Cached { reference, facts, span: image.from.span.clone(), short_names: image.short_names });
+            images.push(Cached {
+                reference,
+                facts,
+                span: image.from.span.clone(),
+                short_names: image.short_names,
+            });
         }
     }
     if spec.registries.iter().any(|registry| registry.discover.is_some()) {
@@ -490,11 +564,13 @@ fn cached_images<'a>(spec: &'a Spec, inputs: &'a Inputs, available: &mut Availab
 }
 
 /// An image source with its path seen from where kic runs.
-pub fn located(spec: &Spec, source: &ImageSource) -> ImageSource {
-    match source {
-        ImageSource::Registry(_) => source.clone(),
-        ImageSource::Disk { format, path, reference } => {
-            ImageSource::Disk { format: *format, path: spec.locate(path), reference: reference.clone() }
-        }
+pub fn located(spec: &Spec, source: &Spanned<ImageSource>) -> ImageSource {
+    match &source.value {
+        ImageSource::Registry(_) => source.value.clone(),
+        ImageSource::Disk { format, path, reference } => ImageSource::Disk {
+            format: *format,
+            path: spec.locate_from(path, &source.span),
+            reference: reference.clone(),
+        },
     }
 }

@@ -100,15 +100,22 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
                 }
                 cache.names.insert(name.clone());
                 names.push(name);
-                cache.link(format!("{repository}/_manifests/tags/{tag}/current/link"), &image.facts.root.digest);
+                cache.link(
+                    format!("{repository}/_manifests/tags/{tag}/current/link"),
+                    &image.facts.root.digest,
+                );
             }
             for digest in manifest_digests(image.facts) {
                 cache.names.insert(format!("{repository}@{digest}"));
-                cache.link(format!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), &digest);
+                cache
+                    .link(format!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), &digest);
             }
             for manifest in image.facts.manifests.values() {
                 for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-                    cache.link(format!("{repository}/_layers/sha256/{}/link", blob.digest.hex()), &blob.digest);
+                    cache.link(
+                        format!("{repository}/_layers/sha256/{}/link", blob.digest.hex()),
+                        &blob.digest,
+                    );
                 }
             }
             if image.reference.tag().is_none() {
@@ -117,7 +124,9 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
         }
         let upstream = image.reference.name();
         cache.upstream_names.extend(image.reference.tag().map(|tag| format!("{upstream}:{tag}")));
-        cache.upstream_names.extend(manifest_digests(image.facts).iter().map(|digest| format!("{upstream}@{digest}")));
+        cache
+            .upstream_names
+            .extend(manifest_digests(image.facts).iter().map(|digest| format!("{upstream}@{digest}")));
         let mut size = 0;
         let mut counted = BTreeSet::new();
         let name = image.reference.to_string();

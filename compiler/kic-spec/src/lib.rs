@@ -4,22 +4,27 @@
 //! same texts give the same [`Spec`].
 
 mod decode;
+mod evaluate;
 mod image_source;
 mod lock;
 pub mod nodes;
 mod object;
+mod platforms;
 pub mod readiness;
 mod resolve;
 pub mod schema;
 mod spec;
+mod stdlib;
 mod value;
 mod world;
 
+pub use evaluate::{ModuleDocumentation, Settings, documentation};
 pub use image_source::{DiskFormat, ImageSource};
 pub use lock::{FetchPin, ImagePin, Lock};
-pub use resolve::{DEFAULT_PLATFORM, is_manifest_name, resolve, unreadable, url_file_name};
+pub use resolve::{DEFAULT_PLATFORM, is_manifest_name, resolve, resolve_with, unreadable, url_file_name};
 pub use spec::{
     Base, CachedImage, Compression, Content, Fetch, FileItem, Layer, LayerKind, ManifestItem, Registry, Spec,
     Step,
 };
+pub use stdlib::names as standard_modules;
 pub use world::World;

@@ -53,6 +53,15 @@ impl Lock {
     /// # Errors
     /// `invalid-lock` and `lock-newer`, and what the text has of KDL's own errors.
     pub fn parse(source: &Source) -> Result<Self, Diagnostics> {
+        if let Some(marker) = conflict_marker(source) {
+            return Err(Diagnostic::new(
+                &code::INVALID_LOCK,
+                format!("`{}` has an unresolved merge conflict", source.name()),
+            )
+            .at(&marker, "it begins here")
+            .help("keep either side whole, and run `kic lock`, which adds what that side lacks")
+            .into());
+        }
         let (file, mut diagnostics) = kic_syntax::parse(source);
         if diagnostics.has_errors() {
             return Err(diagnostics);
@@ -148,6 +157,18 @@ impl Lock {
             "// Written by kic: what every tag and URL stood for. Commit it; `kic lock --update` moves it.\n{lock}"
         )
     }
+}
+
+/// The line where git, or a program like it, began to write both sides of a conflict.
+fn conflict_marker(source: &Source) -> Option<Span> {
+    let mut start = 0;
+    for line in source.text().split_inclusive('\n') {
+        if line.starts_with("<<<<<<<") {
+            return Some(source.span(start..start + line.trim_end().len()));
+        }
+        start += line.len();
+    }
+    None
 }
 
 fn integer(node: &Node, name: &str) -> Option<i128> {

@@ -23,7 +23,7 @@ const fn required(name: &'static str, value: Type, doc: &'static str) -> Propert
 }
 
 const NAMESPACE: Property =
-    property("namespace", Type::Text, "The namespace to look in; the default one when left out.");
+    property("namespace", Type::Name, "The namespace to look in; the default one when left out.");
 const TIMEOUT: Property =
     property("timeout", Type::Duration, "How long to wait; the layer's timeout when left out.");
 const AFTER: Property =
@@ -53,6 +53,130 @@ pub static CLUSTER: NodeSchema = NodeSchema {
     ]),
     occurs: Occurs::Once,
     example: "cluster \"shop\" version=\"v1\" {\n    base scratch\n}",
+};
+
+/// Nodes that are gone when the spec is evaluated, for the reference and for messages.
+pub static CONTROL: &[&NodeSchema] = &[&MODULE, &DOC, &PARAM, &USE, &LET, &WHEN, &FOR];
+
+/// The root of a module.
+pub static MODULE: NodeSchema = NodeSchema {
+    name: "module",
+    doc: "Holds what a cluster holds, to be used by specs and other modules, with parameters.",
+    arguments: &[argument("NAME", Type::Name, "The module's name.")],
+    properties: &[],
+    children: Children::Data,
+    occurs: Occurs::Once,
+    example: "module \"redirect\" {\n    param \"to\" type=\"registry\"\n}",
+};
+
+static DOC: NodeSchema = NodeSchema {
+    name: "doc",
+    doc: "Says what a module or parameter is for.",
+    arguments: &[argument("TEXT", Type::Text, "The text.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Optional,
+    example: "doc \"Sends every image pull to one private registry.\"",
+};
+
+/// Declares a parameter.
+pub(crate) static PARAM: NodeSchema = NodeSchema {
+    name: "param",
+    doc: "Declares a parameter of a module or spec. One without a default must be given.",
+    arguments: &[argument("NAME", Type::Name, "The parameter's name.")],
+    properties: &[
+        required(
+            "type",
+            Type::Text,
+            "`string`, `int`, `bool`, `version`, `path`, `duration`, `quantity`, `registry`, `image`, `platform`, `enum`, `list<TYPE>` or `map<TYPE>`.",
+        ),
+        property(
+            "default",
+            Type::Any,
+            "Its value where a call gives none; a `default` node inside for lists and maps.",
+        ),
+    ],
+    children: Children::Nodes(&[&DOC, &DEFAULT, &ONE_OF]),
+    occurs: Occurs::Many,
+    example: "param \"engine\" type=\"enum\" default=\"kyverno\" { one-of \"kyverno\" \"containerd\"; }",
+};
+
+static DEFAULT: NodeSchema = NodeSchema {
+    name: "default",
+    doc: "The value of a list or map parameter where a call gives none.",
+    arguments: &[],
+    properties: &[],
+    children: Children::Data,
+    occurs: Occurs::Optional,
+    example: "default \"a\" \"b\"",
+};
+
+static ONE_OF: NodeSchema = NodeSchema {
+    name: "one-of",
+    doc: "The words that an enum parameter may be.",
+    arguments: &[some("WORD", Type::Text, "A word.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Optional,
+    example: "one-of \"kyverno\" \"containerd\"",
+};
+
+/// Uses a module.
+pub(crate) static USE: NodeSchema = NodeSchema {
+    name: "use",
+    doc: "Puts what a module holds here, with these values for its parameters: properties for single values, nodes inside for lists and maps.",
+    arguments: &[argument(
+        "MODULE",
+        Type::Text,
+        "`std:NAME`, or the path of a `.kdl` file, relative to the file that says it.",
+    )],
+    properties: &[],
+    children: Children::Data,
+    occurs: Occurs::Many,
+    example: "use \"std:namespace\" name=\"shop\"",
+};
+
+/// Names a value.
+pub(crate) static LET: NodeSchema = NodeSchema {
+    name: "let",
+    doc: "Names a value for the nodes that follow beside it, and inside them.",
+    arguments: &[
+        argument("NAME", Type::Name, "The name."),
+        optional("VALUE", Type::Any, "The value; several are a list."),
+    ],
+    properties: &[],
+    children: Children::Data,
+    occurs: Occurs::Many,
+    example: "let \"image\" ($)\"${registry}/shop:${version}\"",
+};
+
+/// Keeps nodes on a condition.
+pub(crate) static WHEN: NodeSchema = NodeSchema {
+    name: "when",
+    doc: "Keeps what is inside where a value is, is not, or is in a list of others.",
+    arguments: &[argument("NAME", Type::Text, "The name of a value, such as `engine` or `platform.arch`.")],
+    properties: &[
+        property("is", Type::Any, "The value that it must have."),
+        property("is-not", Type::Any, "The value that it must not have."),
+        property("in", Type::Any, "A list that must hold it."),
+    ],
+    children: Children::Data,
+    occurs: Occurs::Many,
+    example: "when \"engine\" is=\"kyverno\" {\n    …\n}",
+};
+
+/// Repeats nodes.
+pub(crate) static FOR: NodeSchema = NodeSchema {
+    name: "for",
+    doc: "Repeats what is inside for each value of a list, or each `key` and `value` of a map.",
+    arguments: &[
+        argument("NAME", Type::Name, "The name of the value inside."),
+        optional("VALUE", Type::Any, "The values, where no list is named."),
+    ],
+    properties: &[property("in", Type::Any, "A list or map.")],
+    children: Children::Data,
+    occurs: Occurs::Many,
+    example: "for \"team\" in=($)\"${teams}\" {\n    …\n}",
 };
 
 static PLATFORM: NodeSchema = NodeSchema {

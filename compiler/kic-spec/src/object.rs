@@ -50,11 +50,14 @@ pub(crate) fn object(
                 }
             }
         }
-        _ => diagnostics.push(
-            Diagnostic::new(&code::INVALID_OBJECT, "`metadata` must be an object")
-                .at(&node.span, "")
-                .help("write `metadata { labels { app \"shop\"; }; }`"),
-        ),
+        _ => {
+            let child = node.children().iter().find(|child| child.name.value == "metadata");
+            diagnostics.push(
+                Diagnostic::new(&code::INVALID_OBJECT, "`metadata` must be an object")
+                    .at(child.map_or(&node.span, |child| &child.span), "this is none")
+                    .help("write `metadata { labels { app \"shop\"; }; }`"),
+            );
+        }
     }
     Json::Object(fields)
 }

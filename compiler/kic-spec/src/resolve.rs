@@ -6,6 +6,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{File, Node};
 
 use crate::decode::{Decoded, decode, list};
+use crate::evaluate::{Settings, evaluate, normalised};
 use crate::image_source::{DiskFormat, ImageSource};
 use crate::readiness::{Check, CheckKind};
 use crate::spec::{
@@ -14,7 +15,7 @@ use crate::spec::{
 };
 use crate::value::invalid_image;
 use crate::world::World;
-use crate::{nodes, object};
+use crate::{nodes, object, platforms};
 
 /// The platform of a spec that names none.
 pub const DEFAULT_PLATFORM: &str = "linux/amd64";
@@ -28,23 +29,61 @@ const DEFAULT_TIMEOUT_SECONDS: u32 = 300;
 /// # Errors
 /// Every diagnostic of the text and of the texts that it names; warnings come with the value.
 pub fn resolve(file: &File, path: &Path, world: &dyn World) -> Result<(Spec, Diagnostics), Diagnostics> {
-    resolve_below(file, path, world, &mut Vec::new())
+    resolve_with(file, path, &Settings::default(), world)
+}
+
+/// As [`resolve`], with values for the parameters of the spec.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_with(
+    file: &File,
+    path: &Path,
+    settings: &Settings,
+    world: &dyn World,
+) -> Result<(Spec, Diagnostics), Diagnostics> {
+    resolve_below(file, path, settings, world, &mut Vec::new())
 }
 
 fn resolve_below(
     file: &File,
     path: &Path,
+    settings: &Settings,
     world: &dyn World,
     below: &mut Vec<(PathBuf, Span)>,
 ) -> Result<(Spec, Diagnostics), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let Some(node) = cluster_node(file, &mut diagnostics) else { return Err(diagnostics) };
-    let cluster = decode(node, &nodes::CLUSTER, &mut diagnostics);
-    let mut context = Context { path, world, below, diagnostics };
-    let spec = context.spec(file, &cluster);
-    match spec {
-        Some(spec) => context.diagnostics.or(spec),
-        None => Err(context.diagnostics),
+    let mut for_platform = |platform: &Platform, mut diagnostics: Diagnostics| {
+        let evaluated = evaluate(node, platform, settings, world, &mut diagnostics);
+        let cluster = decode(&evaluated.cluster, &nodes::CLUSTER, &mut diagnostics);
+        let mut context = Context { path, world, below, diagnostics };
+        let spec = context.spec(file, &cluster);
+        (spec, context.diagnostics, evaluated.uses_platform)
+    };
+    let default = Platform::new("linux", "amd64", None);
+    let (spec, found, uses_platform) = for_platform(&default, diagnostics.clone());
+    let Some(first) = spec.filter(|_| !found.has_errors()) else { return Err(found) };
+    let platforms: Vec<Platform> = first.platforms.iter().map(|platform| platform.value.clone()).collect();
+    if !uses_platform || platforms == [default] {
+        return found.or(first);
+    }
+    // Something depends on the platform: evaluate for each, and put together what comes out.
+    let mut variants = Vec::new();
+    let mut all = Diagnostics::new();
+    for platform in &platforms {
+        let (spec, found, _) = for_platform(platform, diagnostics.clone());
+        let new = found.into_iter().filter(|one| !all.iter().any(|known| known == one)).collect::<Vec<_>>();
+        all.extend(new);
+        variants.extend(spec.map(|spec| (platform.clone(), spec)));
+    }
+    if all.has_errors() {
+        return Err(all);
+    }
+    let combined = platforms::combine(variants, &mut all);
+    match combined {
+        Some(combined) => all.or(combined),
+        None => Err(all),
     }
 }
 
@@ -137,6 +176,13 @@ impl Context<'_> {
             registries,
             launch,
         })
+    }
+
+    /// A path, relative to the file that says it.
+    fn locate(&self, path: &Spanned<PathBuf>) -> PathBuf {
+        let name = path.span.source().name();
+        let file = if name == "--set" { self.path } else { Path::new(name) };
+        file.parent().map_or_else(|| path.value.clone(), |folder| folder.join(&path.value))
     }
 
     fn platforms(&mut self, cluster: &Decoded) -> Vec<Spanned<Platform>> {
@@ -243,8 +289,7 @@ impl Context<'_> {
 
     fn base_spec(&mut self, path: Spanned<PathBuf>) -> Option<Spanned<Base>> {
         let span = path.span.clone();
-        let mut located =
-            self.path.parent().map_or_else(|| path.value.clone(), |folder| folder.join(&path.value));
+        let mut located = self.locate(&path);
         if located.extension().is_none_or(|extension| extension != "kdl") {
             located.push("cluster.kdl");
         }
@@ -269,7 +314,7 @@ impl Context<'_> {
             return None;
         }
         self.below.push((here, span.clone()));
-        let resolved = resolve_below(&file, &located, self.world, self.below);
+        let resolved = resolve_below(&file, &located, &Settings::default(), self.world, self.below);
         self.below.pop();
         match resolved {
             Ok((spec, warnings)) => {
@@ -336,6 +381,7 @@ impl Context<'_> {
             name: node.text(0)?,
             after: node.text_property("after"),
             span: node.span().clone(),
+            platform: None,
             content,
         })
     }
@@ -555,8 +601,7 @@ impl Context<'_> {
 
     fn image_list(&mut self, node: &Decoded) -> Vec<CachedImage> {
         let Some(path) = node.path(0) else { return Vec::new() };
-        let located =
-            self.path.parent().map_or_else(|| path.value.clone(), |folder| folder.join(&path.value));
+        let located = self.locate(&path);
         let Some(source) = self.read(&path, &located) else { return Vec::new() };
         let mut images = Vec::new();
         let mut offset = 0;
@@ -709,20 +754,4 @@ pub fn url_file_name(url: &str) -> Option<&str> {
 pub fn is_manifest_name(name: &str) -> bool {
     let good_end = [".yaml", ".yml", ".json"].iter().any(|end| name.len() > end.len() && name.ends_with(end));
     good_end && !name.contains(['/', '\0'])
-}
-
-/// A path with `.` and inner `..` taken out, so that two spellings of one file compare equal.
-fn normalised(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut out = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
-                out.pop();
-            }
-            component => out.push(component),
-        }
-    }
-    out
 }

@@ -112,12 +112,14 @@ pub enum Type {
     Url,
     /// 64 hexadecimal digits, with `sha256:` before them or not.
     Checksum,
-    /// `KIND/NAME` as kubectl takes it, such as `deployment/shop`.
+    /// `KIND/NAME` as kubectl takes it, such as `deployment/shop`, or `KIND` for every object of the kind.
     Resource,
     /// `VERSION/KIND` or `GROUP/VERSION/KIND`, such as `v1/ConfigMap` or `apps/v1/Deployment`.
     Kind,
     /// A whole number from 100 to 599: the status of an HTTP answer.
     HttpStatus,
+    /// Any value of KDL.
+    Any,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -142,10 +144,14 @@ impl Type {
             Self::Resource => "a resource such as `deployment/shop`".into(),
             Self::Kind => "a kind such as `v1/ConfigMap`".into(),
             Self::HttpStatus => "an HTTP status from 100 to 599".into(),
-            Self::Choice(words) => {
-                let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-                format!("one of {}", words.join(", "))
-            }
+            Self::Any => "a value".into(),
+            Self::Choice(words) => Self::describe_words(words.iter().copied()),
         }
+    }
+
+    /// `` one of `a`, `b` ``
+    pub(crate) fn describe_words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+        let words: Vec<String> = words.map(|word| format!("`{word}`")).collect();
+        format!("one of {}", words.join(", "))
     }
 }

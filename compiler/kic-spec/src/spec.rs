@@ -36,12 +36,22 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// The path of a file that the spec names, seen from where kic runs.
-    pub fn locate(&self, path: &Path) -> PathBuf {
-        match self.path.parent() {
-            Some(folder) => folder.join(path),
-            None => path.to_owned(),
-        }
+    /// A path that the spec, or a module or list that it uses, names, seen from where kic runs: it is relative to
+    /// the file that says it.
+    pub fn locate(&self, path: &Spanned<PathBuf>) -> PathBuf {
+        self.locate_from(&path.value, &path.span)
+    }
+
+    /// The same for a path that was written at `span`.
+    pub fn locate_from(&self, path: &Path, span: &Span) -> PathBuf {
+        // The path of the spec itself may not be text, and what comes from `--set` is relative to the spec.
+        let name = span.source().name();
+        let file = if *span.source() == self.source || name == "--set" {
+            self.path.as_path()
+        } else {
+            Path::new(name)
+        };
+        file.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
     /// The path of the lock that stands beside the spec.
@@ -55,11 +65,6 @@ impl Spec {
             Some(version) => version.value.replace('+', "-"),
             None => "latest".to_owned(),
         }
-    }
-
-    /// The layer of that name whose content is of that kind.
-    pub fn layer(&self, kind: LayerKind, name: &str) -> Option<&Layer> {
-        self.layers.iter().find(|layer| layer.kind() == kind && layer.name.value == name)
     }
 }
 
@@ -111,7 +116,7 @@ impl LayerKind {
 }
 
 /// One layer that a spec names.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
     /// Its name, unique among the layers of its kind.
     pub name: Spanned<String>,
@@ -119,6 +124,8 @@ pub struct Layer {
     pub after: Option<Spanned<String>>,
     /// The whole node.
     pub span: Span,
+    /// The one platform that it is for; `None` where it is the same for all.
+    pub platform: Option<Platform>,
     /// What it holds.
     pub content: Content,
 }
@@ -136,7 +143,7 @@ impl Layer {
 }
 
 /// What a layer holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// Files, in order: a later one replaces an earlier one of the same path.
     Files(Vec<Spanned<FileItem>>),
@@ -160,7 +167,7 @@ pub enum Content {
 
 /// A part of a `files` layer. Paths in the image are relative to its root; a `/` at the end means a folder,
 /// and the empty path is the root.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum FileItem {
     /// A file or folder of this machine.
     Copy {
@@ -194,7 +201,7 @@ pub enum FileItem {
 }
 
 /// Something to download.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fetch {
     /// Where it is.
     pub url: Spanned<String>,
@@ -203,7 +210,7 @@ pub struct Fetch {
 }
 
 /// A part of a `manifests` or `policies` layer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ManifestItem {
     /// A file of objects, or a folder of them.
     File {
@@ -229,7 +236,7 @@ pub enum ManifestItem {
 }
 
 /// A registry that the cluster will ask.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Registry {
     /// `HOST` or `HOST:PORT`.
     pub host: Spanned<String>,
@@ -242,7 +249,7 @@ pub struct Registry {
 }
 
 /// An image that a registry caches.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CachedImage {
     /// Where it comes from, and where the spec says so.
     pub from: Spanned<ImageSource>,

@@ -34,11 +34,14 @@ pub enum Typed {
     Platform(Platform),
     /// Of [`Type::Checksum`].
     Checksum(Digest),
+    /// Of [`Type::Any`]: whoever asked reads the node itself.
+    Any,
 }
 
 /// Reads `value`, written at `span`, as a `wanted`.
 pub(crate) fn read(value: &Value, wanted: Type, span: &Span) -> Result<Typed, Diagnostic> {
     match (wanted, value) {
+        (Type::Any, _) => return Ok(Typed::Any),
         (Type::Bool, Value::Bool(bool)) => return Ok(Typed::Bool(*bool)),
         (Type::HttpStatus, Value::Integer(number @ 100..=599)) => return Ok(Typed::Number(*number as u32)),
         (Type::HttpStatus, Value::Integer(_)) | (Type::Bool, _) | (Type::HttpStatus, _) => {}
@@ -52,18 +55,20 @@ pub(crate) fn read(value: &Value, wanted: Type, span: &Span) -> Result<Typed, Di
     };
     let help = match (wanted, value) {
         (Type::Bool, Value::String(text)) if text == "true" || text == "false" => {
-            Some(format!("write `#{text}`: KDL's keywords begin with `#`"))
+            format!("write `#{text}`: KDL's keywords begin with `#`")
         }
-        (Type::Bool | Type::HttpStatus, _) => None,
-        (Type::Mode, Value::Integer(_)) => {
-            Some("a mode is octal: put it in quotes, such as `\"0644\"`".to_owned())
+        (Type::Bool, _) => "write `#true` or `#false`".to_owned(),
+        (Type::HttpStatus, Value::String(text)) if text.parse::<u16>().is_ok() => {
+            format!("write it without quotes: `{text}`")
         }
-        (_, Value::Integer(_) | Value::Float(_)) => Some(format!("put it in quotes: `\"{}\"`", span.text())),
-        _ => None,
+        (Type::HttpStatus, _) => "write a number such as `200`".to_owned(),
+        (Type::Mode, Value::Integer(_)) => "a mode is octal: put it in quotes, such as `\"0644\"`".to_owned(),
+        (_, Value::Null) => "give it a value, or leave it out".to_owned(),
+        _ => format!("put it in quotes: `\"{}\"`", span.text().trim_start_matches('#')),
     };
     Err(Diagnostic::new(&code::WRONG_TYPE, format!("expected {}, found {found}", wanted.describe()))
         .at(span, format!("this is {found}"))
-        .help_if(help))
+        .help(help))
 }
 
 fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic> {
@@ -127,8 +132,8 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
             .parse::<ImageReference>()
             .map(Typed::Reference)
             .map_err(|reason| invalid_image(text, &reason.to_string(), span)),
-        Type::Platform => text.parse::<Platform>().map(Typed::Platform).map_err(|reason| {
-            wrong(&code::INVALID_PLATFORM, format!("`{}` is no platform", shown(text)), &reason.to_string())
+        Type::Platform => platform(text).map(Typed::Platform).map_err(|reason| {
+            wrong(&code::INVALID_PLATFORM, format!("`{}` is no platform", shown(text)), &reason)
         }),
         Type::Url => {
             let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -159,7 +164,7 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
             wrong(
                 &code::INVALID_RESOURCE,
                 format!("`{}` names no resource", shown(text)),
-                "write `KIND/NAME`, such as `deployment/shop` or `clusterpolicy.kyverno.io/redirect`",
+                "write `KIND/NAME`, such as `deployment/shop`, or `KIND` for every object of the kind, such as `clusterpolicies`",
             )
         }),
         Type::Kind => {
@@ -183,12 +188,54 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
             };
             wrong(&code::UNKNOWN_CHOICE, format!("`{}` is not {}", shown(text), wanted.describe()), &help)
         }),
+        Type::Any => Ok(Typed::Any),
         Type::Bool | Type::HttpStatus => Err(wrong(
             &code::WRONG_TYPE,
             format!("expected {}, found a text", wanted.describe()),
             "write it without quotes",
         )),
     }
+}
+
+/// The operating systems and processors that Go, and so the world of container images, has names for.
+const SYSTEMS: [&str; 15] = [
+    "linux",
+    "windows",
+    "darwin",
+    "freebsd",
+    "netbsd",
+    "openbsd",
+    "dragonfly",
+    "solaris",
+    "illumos",
+    "aix",
+    "android",
+    "ios",
+    "plan9",
+    "js",
+    "wasip1",
+];
+const PROCESSORS: [&str; 14] = [
+    "amd64", "arm64", "arm", "386", "ppc64le", "ppc64", "s390x", "riscv64", "loong64", "mips64le", "mips64",
+    "mipsle", "mips", "wasm",
+];
+
+/// A platform whose parts are known: a misspelt one would be built without complaint, and run nowhere.
+fn platform(text: &str) -> Result<Platform, String> {
+    let platform: Platform = text.parse().map_err(|error: kic_base::PlatformError| error.to_string())?;
+    let parts = [
+        ("operating system", platform.os.as_str(), &SYSTEMS[..]),
+        ("processor", &platform.architecture, &PROCESSORS),
+    ];
+    for (what, part, known) in parts {
+        if !known.contains(&part) {
+            return Err(match closest(part, known.iter().copied()) {
+                Some(close) => format!("there is no {what} `{part}`: did you mean `{close}`?"),
+                None => format!("there is no {what} `{part}`: {error}", error = kic_base::PlatformError),
+            });
+        }
+    }
+    Ok(platform)
 }
 
 /// The diagnostic for a text that is no image.
@@ -233,7 +280,8 @@ fn is_resource(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:".contains(&b))
     };
-    text.split_once('/').is_some_and(|(kind, name)| part(kind) && part(name) && !kind.starts_with('-'))
+    let (kind, name) = text.split_once('/').map_or((text, None), |(kind, name)| (kind, Some(name)));
+    part(kind) && name.is_none_or(part) && !kind.starts_with('-')
 }
 
 /// Three or four octal digits.

@@ -51,7 +51,9 @@ pub(crate) async fn realise(
     };
     context.watch.event(Event::Started { node: index, kind: node.kind, name: &node.name, bytes });
     let output = match &node.derivation {
-        Derivation::Blob(content) => return blob::fetch(node, index, content, context).await.map(Built::Blob),
+        Derivation::Blob(content) => {
+            return blob::fetch(node, index, content, context).await.map(Built::Blob);
+        }
         Derivation::CachedBlob { settings, path, content } => {
             cached_blob::build(node, index, *settings, path, content, context).await?
         }
@@ -60,6 +62,8 @@ pub(crate) async fn realise(
     };
     let record = serde_json::to_value(&output).map_err(|error| fault::internal(error.to_string()))?;
     let (store, digest) = (context.store.clone(), node.digest);
-    context.blocking(move || store.record(&digest, &record).map_err(|error| fault::store(&error).into())).await?;
+    context
+        .blocking(move || store.record(&digest, &record).map_err(|error| fault::store(&error).into()))
+        .await?;
     Ok(Built::Layer(output))
 }

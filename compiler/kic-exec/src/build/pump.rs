@@ -35,10 +35,10 @@ pub(crate) async fn pump<S: Sink>(
 ) -> Result<(), Diagnostics> {
     for store in [Some(&context.store), context.substituter.as_ref()].into_iter().flatten() {
         if store.contains(digest) {
-            let (store, digest, open, context) = (store.clone(), *digest, open.clone(), context.clone());
-            let copied = context.clone().blocking(move || {
+            let (store, digest, open, inner) = (store.clone(), *digest, open.clone(), context.clone());
+            let copied = context.blocking(move || {
                 let reader = store.blob(&digest).map_err(|error| fault::store(&error))?;
-                copy(reader, open, index, &context)
+                copy(reader, open, index, &inner)
             });
             match copied.await {
                 Ok(()) => return Ok(()),
@@ -90,7 +90,9 @@ async fn from_origin<S: Sink>(
                 .clone()
                 .blocking(move || {
                     let image = context.disk_images.open(&source, span.as_ref())?;
-                    let reader = image.open(&digest).map_err(|error| disk::unreadable(&source, &error, span.as_ref()))?;
+                    let reader = image
+                        .open(&digest)
+                        .map_err(|error| disk::unreadable(&source, &error, span.as_ref()))?;
                     copy(reader, open, index, &context)
                 })
                 .await;
@@ -99,7 +101,10 @@ async fn from_origin<S: Sink>(
     let network = context.network(&wanted, span)?;
     match origin {
         Origin::Registry(reference) if node.is_document => {
-            let document = network.resolve(&reference.at(*digest)).await.map_err(|error| fault::registry(&error, span))?;
+            let document = network
+                .resolve(&reference.at(*digest))
+                .await
+                .map_err(|error| fault::registry(&error, span))?;
             let bytes = document.bytes;
             let context = context.clone();
             context.clone().blocking(move || copy(bytes.as_slice(), open, index, &context)).await
@@ -172,7 +177,9 @@ async fn from_stream<S: Sink>(
     }
     let Some(sink) = written? else { return Err(fault::internal("a download ended without an end").into()) };
     let (span, wanted) = (node.span.clone(), wanted.to_owned());
-    context.blocking(move || sink.commit().map_err(|error| mismatch(&error, &wanted, span.as_ref()).into())).await
+    context
+        .blocking(move || sink.commit().map_err(|error| mismatch(&error, &wanted, span.as_ref()).into()))
+        .await
 }
 
 fn copy<S: Sink>(
@@ -185,11 +192,13 @@ fn copy<S: Sink>(
     let mut buffer = vec![0; 256 * 1024];
     loop {
         context.go_on()?;
-        let count = reader.read(&mut buffer).map_err(|error| fault::input_output(error, "reading an image"))?;
+        let count =
+            reader.read(&mut buffer).map_err(|error| fault::input_output(error, "reading an image"))?;
         if count == 0 {
             break;
         }
-        sink.write_all(&buffer[..count]).map_err(|error| fault::input_output(error, "writing to the store"))?;
+        sink.write_all(&buffer[..count])
+            .map_err(|error| fault::input_output(error, "writing to the store"))?;
         context.watch.event(Event::Progress { node: index, bytes: count as u64 });
     }
     sink.commit().map_err(|error| mismatch(&error, "an image on disk", None).into())

@@ -16,7 +16,11 @@ use crate::realised::LayerOutput;
 
 /// Writes the entries in their order. A file of this machine that is no longer what it was when it was hashed
 /// is an error.
-pub(crate) async fn build(graph: &Arc<Graph>, index: NodeIndex, context: &Context) -> Result<LayerOutput, Diagnostics> {
+pub(crate) async fn build(
+    graph: &Arc<Graph>,
+    index: NodeIndex,
+    context: &Context,
+) -> Result<LayerOutput, Diagnostics> {
     let (graph, context) = (Arc::clone(graph), context.clone());
     context.clone().blocking(move || write(&graph, index, &context)).await
 }
@@ -36,7 +40,8 @@ fn write(graph: &Graph, index: NodeIndex, context: &Context) -> Result<LayerOutp
                 let mut body: Box<dyn Read> = match bytes {
                     Bytes::Inline(bytes) => Box::new(&bytes[..]),
                     Bytes::Local(path) => {
-                        let file = File::open(path).map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
+                        let file = File::open(path)
+                            .map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
                         Box::new(Unchanged::new(file, content))
                     }
                     Bytes::Node(input) => {
@@ -66,7 +71,11 @@ fn write(graph: &Graph, index: NodeIndex, context: &Context) -> Result<LayerOutp
 }
 
 /// A layer that goes into the store.
-pub(crate) fn begin(store: &Store, settings: LayerSettings, threads: usize) -> Result<LayerWriter<BlobWriter>, Diagnostics> {
+pub(crate) fn begin(
+    store: &Store,
+    settings: LayerSettings,
+    threads: usize,
+) -> Result<LayerWriter<BlobWriter>, Diagnostics> {
     let writer = store.writer().map_err(|error| fault::store(&error))?;
     let compression = compression(settings.compression);
     LayerWriter::with_threads(writer, settings.epoch, compression, settings.mtime, threads.clamp(1, 4))
@@ -96,7 +105,10 @@ pub(crate) fn layer_error(error: LayerError, span: Option<&kic_base::Span>) -> D
     match error {
         LayerError::Output(error) => fault::input_output(error, "writing a layer to the store"),
         LayerError::Body { error, path } => fault::input_output(error, &format!("reading `{path}`")),
-        LayerError::Path { .. } | LayerError::Target { .. } | LayerError::Parent { .. } | LayerError::Size { .. } => {
+        LayerError::Path { .. }
+        | LayerError::Target { .. }
+        | LayerError::Parent { .. }
+        | LayerError::Size { .. } => {
             let diagnostic = Diagnostic::new(&code::UNSUPPORTED_FILE, error.to_string());
             let diagnostic = match span {
                 Some(span) => diagnostic.at(span, "in this layer"),
@@ -110,8 +122,10 @@ pub(crate) fn layer_error(error: LayerError, span: Option<&kic_base::Span>) -> D
 
 fn changed(path: &std::path::Path, error: Option<&io::Error>, span: Option<&kic_base::Span>) -> Diagnostic {
     let why = error.map(|error| format!(": {error}")).unwrap_or_default();
-    let diagnostic =
-        Diagnostic::new(&code::SOURCE_CHANGED, format!("`{}` changed while it was compiled{why}", path.display()));
+    let diagnostic = Diagnostic::new(
+        &code::SOURCE_CHANGED,
+        format!("`{}` changed while it was compiled{why}", path.display()),
+    );
     let diagnostic = match span {
         Some(span) => diagnostic.at(span, "copied by this layer"),
         None => diagnostic,

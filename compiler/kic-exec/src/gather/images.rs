@@ -57,30 +57,44 @@ pub(super) async fn cached(
             let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
             diagnostics.push(
                 documents
-                    .diagnostic(&code::IMAGE_WITHOUT_NAME, format!("`{}` bears no name to answer to", source.value))
+                    .diagnostic(
+                        &code::IMAGE_WITHOUT_NAME,
+                        format!("`{}` bears no name to answer to", source.value),
+                    )
                     .help("say it: `image \"…\" as=\"docker.io/library/nginx:1.27\"`"),
             );
         }
         let mut manifests = BTreeMap::new();
         for (platform, (blob, manifest)) in &resolved.manifests {
-            if let Some(foreign) = manifest.layers.iter().find(|layer| media_types::is_foreign_layer(&layer.media_type)) {
+            if let Some(foreign) =
+                manifest.layers.iter().find(|layer| media_types::is_foreign_layer(&layer.media_type))
+            {
                 diagnostics.push(foreign_layer(&source, foreign, context));
             }
             let layers = manifest.layers.iter().map(blob_facts).collect();
-            let facts = ManifestFacts { manifest: blob.clone(), config: blob_facts(&manifest.config), layers };
+            let facts =
+                ManifestFacts { manifest: blob.clone(), config: blob_facts(&manifest.config), layers };
             manifests.insert(platform.clone(), facts);
         }
         let origin = origin(&source.value);
-        facts.insert(source.value, ImageFacts { root: resolved.root, manifests, origin, name: resolved.name });
+        facts
+            .insert(source.value, ImageFacts { root: resolved.root, manifests, origin, name: resolved.name });
     }
     diagnostics.or(facts).map(|(facts, _)| facts)
 }
 
 fn has_name(spec: &Spec, span: &Span) -> bool {
-    spec.registries.iter().flat_map(|registry| &registry.images).any(|image| image.from.span == *span && image.name.is_some())
+    spec.registries
+        .iter()
+        .flat_map(|registry| &registry.images)
+        .any(|image| image.from.span == *span && image.name.is_some())
 }
 
-fn foreign_layer(source: &Spanned<ImageSource>, layer: &Descriptor, context: &Context) -> kic_diag::Diagnostic {
+fn foreign_layer(
+    source: &Spanned<ImageSource>,
+    layer: &Descriptor,
+    context: &Context,
+) -> kic_diag::Diagnostic {
     Documents { context, origin: origin(&source.value), span: Some(&source.span) }
         .diagnostic(
             &code::FOREIGN_LAYER,
@@ -116,7 +130,8 @@ async fn base_image(
 ) -> Result<BaseImage, Diagnostics> {
     let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
     let bytes = documents.blob(&manifest.config).await?;
-    let config = ImageConfig::parse(&bytes).map_err(|error| documents.invalid(&manifest.config.digest, &error))?;
+    let config =
+        ImageConfig::parse(&bytes).map_err(|error| documents.invalid(&manifest.config.digest, &error))?;
     if config.rootfs.diff_ids.len() != manifest.layers.len() {
         return Err(documents
             .diagnostic(
@@ -167,7 +182,11 @@ fn pin(resolved: &Resolved) -> ImagePin {
         digest: resolved.root.digest,
         media_type: resolved.root.media_type.clone(),
         size: resolved.root.size,
-        platforms: resolved.manifests.iter().map(|(platform, (blob, _))| (platform.clone(), blob.digest)).collect(),
+        platforms: resolved
+            .manifests
+            .iter()
+            .map(|(platform, (blob, _))| (platform.clone(), blob.digest))
+            .collect(),
     }
 }
 
@@ -180,7 +199,9 @@ async fn resolve(
 ) -> Result<Resolved, Diagnostics> {
     let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
     let (root, name) = match &source.value {
-        ImageSource::Registry(reference) => (registry_root(source, reference, platforms, pins, context).await?, None),
+        ImageSource::Registry(reference) => {
+            (registry_root(source, reference, platforms, pins, context).await?, None)
+        }
         ImageSource::Disk { .. } => {
             let image = context.disk_images.open(&source.value, Some(&source.span))?;
             let root = blob_facts(image.root());
@@ -232,7 +253,10 @@ async fn resolve(
 
 /// The platform of an image without index, as its configuration says; `None` where that is no configuration of a
 /// container image.
-async fn own_platform(documents: &Documents<'_>, manifest: &Manifest) -> Result<Option<Platform>, Diagnostics> {
+async fn own_platform(
+    documents: &Documents<'_>,
+    manifest: &Manifest,
+) -> Result<Option<Platform>, Diagnostics> {
     if !media_types::is_config(&manifest.config.media_type) {
         return Ok(None);
     }
@@ -260,7 +284,9 @@ async fn registry_root(
         if reference.digest().is_some_and(|digest| *digest != pin.digest) {
             pins.may_change(&wanted, "the spec names another digest")?;
         } else {
-            if let Some(platform) = platforms.iter().find(|platform| !pin.platforms.contains_key(&platform.value)) {
+            if let Some(platform) =
+                platforms.iter().find(|platform| !pin.platforms.contains_key(&platform.value))
+            {
                 pins.may_change(&wanted, &format!("it has no digest for `{}`", platform.value))?;
             }
             return Ok(BlobFacts { media_type: pin.media_type.clone(), digest: pin.digest, size: pin.size });
@@ -299,5 +325,9 @@ fn stored_root(digest: Option<&Digest>, context: &Context) -> Result<Option<Blob
         .read(digest, kic_oci::model::DOCUMENT_LIMIT as u64)
         .map_err(|error| Diagnostics::from(fault::store(&error)))?;
     let Ok(document) = Document::parse("", &bytes) else { return Ok(None) };
-    Ok(Some(BlobFacts { media_type: document.media_type().to_owned(), digest: *digest, size: bytes.len() as u64 }))
+    Ok(Some(BlobFacts {
+        media_type: document.media_type().to_owned(),
+        digest: *digest,
+        size: bytes.len() as u64,
+    }))
 }

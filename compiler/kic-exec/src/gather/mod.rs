@@ -87,17 +87,22 @@ pub async fn gather(
         let known: BTreeSet<String> = gathered
             .locks
             .iter()
-            .flat_map(|file| file.lock.images.keys().map(ToString::to_string).chain(file.lock.fetches.keys().cloned()))
+            .flat_map(|file| {
+                file.lock.images.keys().map(ToString::to_string).chain(file.lock.fetches.keys().cloned())
+            })
             .collect();
         for name in names {
-            let full = name.parse::<ImageReference>().map(|reference| reference.to_string()).unwrap_or_default();
+            let full =
+                name.parse::<ImageReference>().map(|reference| reference.to_string()).unwrap_or_default();
             if !known.contains(name) && !known.contains(&full) {
                 let close = kic_base::closest(name, known.iter().map(String::as_str));
                 gathered.warnings.push(
-                    Diagnostic::new(&code::UNKNOWN_PIN, format!("the lock has no pin for `{name}`")).help(match close {
-                        Some(close) => format!("did you mean `{close}`?"),
-                        None => "name an image reference or URL as it stands in kic.lock".to_owned(),
-                    }),
+                    Diagnostic::new(&code::UNKNOWN_PIN, format!("the lock has no pin for `{name}`")).help(
+                        match close {
+                            Some(close) => format!("did you mean `{close}`?"),
+                            None => "name an image reference or URL as it stands in kic.lock".to_owned(),
+                        },
+                    ),
                 );
             }
         }
@@ -137,7 +142,8 @@ async fn gather_spec(
     let base = match (base, &spec.base.value) {
         (Some(base), _) => base,
         (None, Base::Image(source)) => {
-            let source = Spanned::new(located(spec, source), spec.base.span.clone());
+            let source = Spanned::new(source.clone(), spec.base.span.clone());
+            let source = Spanned::new(located(spec, &source), source.span);
             let base = images::base(&source, spec, &mut pins, context).await;
             BaseFacts::Image(keep(base, &mut diagnostics).unwrap_or_default())
         }
@@ -192,13 +198,18 @@ fn read_lock(path: &std::path::Path, spec: &Spec, world: &dyn World) -> Result<O
 fn wanted_images(spec: &Spec, needs: &[kic_graph::Need], base: &BaseFacts) -> Vec<Spanned<ImageSource>> {
     let mut wanted: BTreeMap<ImageSource, Spanned<ImageSource>> = BTreeMap::new();
     for image in spec.registries.iter().flat_map(|registry| &registry.images) {
-        let source = located(spec, &image.from.value);
+        let source = located(spec, &image.from);
         wanted.entry(source.clone()).or_insert_with(|| Spanned::new(source, image.from.span.clone()));
     }
     if spec.registries.iter().any(|registry| registry.discover.is_some()) {
-        let hosts: BTreeSet<&str> = spec.registries.iter().map(|registry| registry.host.value.as_str()).collect();
-        let excluded: BTreeSet<&ImageReference> =
-            spec.registries.iter().flat_map(|registry| &registry.exclude).map(|reference| &reference.value).collect();
+        let hosts: BTreeSet<&str> =
+            spec.registries.iter().map(|registry| registry.host.value.as_str()).collect();
+        let excluded: BTreeSet<&ImageReference> = spec
+            .registries
+            .iter()
+            .flat_map(|registry| &registry.exclude)
+            .map(|reference| &reference.value)
+            .collect();
         let in_base = references_in(base);
         // An image on disk that stands for a reference makes the reference itself unneeded.
         let named: BTreeSet<&ImageReference> = spec

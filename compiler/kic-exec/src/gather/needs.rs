@@ -59,7 +59,9 @@ fn texts(
 ) -> Vec<Text> {
     let mut texts = Vec::new();
     for layer in &spec.layers {
-        let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else { continue };
+        let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else {
+            continue;
+        };
         for item in items {
             let span = &item.span;
             match &item.value {
@@ -71,25 +73,33 @@ fn texts(
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
                     match stored(&content.digest, context) {
-                        Ok(bytes) => texts.push(Text { name: fetch.url.value.clone(), bytes, span: span.clone() }),
+                        Ok(bytes) => {
+                            texts.push(Text { name: fetch.url.value.clone(), bytes, span: span.clone() })
+                        }
                         Err(error) => diagnostics.push(error),
                     }
                 }
                 ManifestItem::File { from, .. } => {
-                    let path = spec.locate(&from.value);
+                    let path = spec.locate(from);
                     let paths = match files.get(&(path.clone(), Vec::new())) {
                         None => Vec::new(),
                         Some(PathFacts::File(_)) => vec![path],
                         Some(PathFacts::Folder(below)) => below
                             .iter()
-                            .filter(|(name, entry)| is_manifest_name(name) && matches!(entry, EntryFacts::File(_)))
+                            .filter(|(name, entry)| {
+                                is_manifest_name(name) && matches!(entry, EntryFacts::File(_))
+                            })
                             .map(|(name, _)| path.join(name))
                             .collect(),
                     };
                     for path in paths {
                         match std::fs::read(&path) {
                             Ok(bytes) => {
-                                texts.push(Text { name: path.display().to_string(), bytes, span: from.span.clone() });
+                                texts.push(Text {
+                                    name: path.display().to_string(),
+                                    bytes,
+                                    span: from.span.clone(),
+                                });
                             }
                             Err(error) => diagnostics.push(unreadable(&path, &from.span, &error)),
                         }
@@ -126,7 +136,8 @@ fn in_text(text: Text) -> Result<Vec<Need>, Diagnostics> {
         diagnostics.extend(errors.into_iter().map(diagnostic));
         return Err(diagnostics);
     }
-    let needs = kic_manifest::images(&objects).into_iter().filter(|found| found.confidence != Confidence::Possible);
+    let needs =
+        kic_manifest::images(&objects).into_iter().filter(|found| found.confidence != Confidence::Possible);
     Ok(needs
         .map(|found| Need {
             reference: found.reference,

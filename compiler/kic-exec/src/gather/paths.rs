@@ -15,7 +15,10 @@ use kic_spec::{Content, FileItem, ManifestItem, Spec, unreadable};
 use crate::context::Context;
 
 /// Walks and hashes every path that the spec names, files in parallel.
-pub(super) async fn gather(spec: &Spec, context: &Context) -> Result<BTreeMap<PathKey, PathFacts>, Diagnostics> {
+pub(super) async fn gather(
+    spec: &Spec,
+    context: &Context,
+) -> Result<BTreeMap<PathKey, PathFacts>, Diagnostics> {
     let wanted = wanted(spec);
     let context = context.clone();
     context.clone().blocking(move || hash_all(wanted, &context)).await
@@ -36,14 +39,18 @@ fn wanted(spec: &Spec) -> Vec<Wanted> {
                 for item in items {
                     if let FileItem::Copy { from, exclude, .. } = &item.value {
                         let globs = exclude.iter().map(|glob| glob.value.clone()).collect();
-                        wanted.push(Wanted { key: (spec.locate(&from.value), globs), span: from.span.clone(), deep: true });
+                        wanted.push(Wanted {
+                            key: (spec.locate(from), globs),
+                            span: from.span.clone(),
+                            deep: true,
+                        });
                     }
                 }
             }
             Content::Manifests { items, .. } | Content::Policies { items, .. } => {
                 for item in items {
                     if let ManifestItem::File { from, .. } = &item.value {
-                        let key = (spec.locate(&from.value), Vec::new());
+                        let key = (spec.locate(from), Vec::new());
                         wanted.push(Wanted { key, span: from.span.clone(), deep: false });
                     }
                 }
@@ -77,7 +84,8 @@ fn hash_all(wanted: Vec<Wanted>, context: &Context) -> Result<BTreeMap<PathKey, 
                             Found::Symlink(target) => Some((relative, EntryFacts::Symlink(target))),
                             Found::EmptyFolder => Some((relative, EntryFacts::EmptyFolder)),
                         };
-                        facts[index] = Some(PathFacts::Folder(walk.found.into_iter().filter_map(other).collect()));
+                        facts[index] =
+                            Some(PathFacts::Folder(walk.found.into_iter().filter_map(other).collect()));
                     }
                     Err(error) => diagnostics.push(error),
                 }
@@ -207,15 +215,24 @@ impl Walk<'_> {
                     self.found.insert(below, Found::EmptyFolder);
                 }
             } else if kind.is_symlink() && self.deep {
-                let target = fs::read_link(entry.path()).map_err(|error| unreadable(&entry.path(), self.span, &error))?;
+                let target = fs::read_link(entry.path())
+                    .map_err(|error| unreadable(&entry.path(), self.span, &error))?;
                 let Some(target) = target.to_str() else {
-                    return Err(unsupported(&entry.path(), self.span, "it leads to a name that is not UTF-8"));
+                    return Err(unsupported(
+                        &entry.path(),
+                        self.span,
+                        "it leads to a name that is not UTF-8",
+                    ));
                 };
                 self.found.insert(below, Found::Symlink(target.to_owned()));
             } else if kind.is_file() || (kind.is_symlink() && entry.path().is_file()) {
                 self.found.insert(below, Found::File);
             } else if self.deep {
-                return Err(unsupported(&entry.path(), self.span, "it is neither a file, a folder nor a symbolic link"));
+                return Err(unsupported(
+                    &entry.path(),
+                    self.span,
+                    "it is neither a file, a folder nor a symbolic link",
+                ));
             }
             any = true;
         }
@@ -226,7 +243,8 @@ impl Walk<'_> {
     fn is_excluded(&self, relative: &str, name: &str) -> bool {
         self.globs.iter().any(|glob| {
             let glob = glob.trim_start_matches("./").trim_start_matches('/');
-            let (glob, subject) = if glob.trim_end_matches('/').contains('/') { (glob, relative) } else { (glob, name) };
+            let (glob, subject) =
+                if glob.trim_end_matches('/').contains('/') { (glob, relative) } else { (glob, name) };
             let glob = glob.trim_end_matches('/');
             glob_match::glob_match(glob, subject) || glob.strip_suffix("/**") == Some(subject)
         })

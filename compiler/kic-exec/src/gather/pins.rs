@@ -54,7 +54,8 @@ impl Pins {
     fn is_updated(&self, names: &[&str], reference: &ImageReference) -> bool {
         let LockMode::Update(updated) = &self.mode else { return false };
         let same = |name: &String| {
-            names.contains(&name.as_str()) || name.parse::<ImageReference>().is_ok_and(|named| named == *reference)
+            names.contains(&name.as_str())
+                || name.parse::<ImageReference>().is_ok_and(|named| named == *reference)
         };
         updated.is_empty() || updated.iter().any(same)
     }
@@ -87,9 +88,12 @@ impl Pins {
         if self.mode != LockMode::Locked {
             return Ok(());
         }
-        Err(Diagnostic::new(&code::LOCK_STALE, format!("the pin of `{}` in `{}` is stale: {why}", wanted.value, self.path))
-            .at(&wanted.span, "the spec says otherwise")
-            .help("run `kic lock`, look at what it wrote, and commit it"))
+        Err(Diagnostic::new(
+            &code::LOCK_STALE,
+            format!("the pin of `{}` in `{}` is stale: {why}", wanted.value, self.path),
+        )
+        .at(&wanted.span, "the spec says otherwise")
+        .help("run `kic lock`, look at what it wrote, and commit it"))
     }
 }
 
@@ -106,10 +110,13 @@ pub(super) async fn fetches(
             Ok(task) => match tasks.get_mut(&fetch.url.value) {
                 Some(earlier) if earlier.expected == task.expected => earlier.needed |= needed,
                 Some(earlier) => diagnostics.push(
-                    Diagnostic::new(&code::CONFLICTING_FORMS, format!("`{}` has two checksums", fetch.url.value))
-                        .at(&task.url.span, "here again")
-                        .at(&earlier.url.span, "first here")
-                        .help("keep the right one of the two"),
+                    Diagnostic::new(
+                        &code::CONFLICTING_FORMS,
+                        format!("`{}` has two checksums", fetch.url.value),
+                    )
+                    .at(&task.url.span, "here again")
+                    .at(&earlier.url.span, "first here")
+                    .help("keep the right one of the two"),
                 ),
                 None => {
                     tasks.insert(fetch.url.value.clone(), task);
@@ -133,7 +140,9 @@ pub(super) async fn fetches(
     for (url, result) in results {
         match result {
             Ok(content) => {
-                pins.used.fetches.insert(url.clone(), FetchPin { sha256: content.digest, size: content.size });
+                pins.used
+                    .fetches
+                    .insert(url.clone(), FetchPin { sha256: content.digest, size: content.size });
                 facts.insert(url, content);
             }
             Err(errors) => diagnostics.append(errors),
@@ -188,7 +197,8 @@ async fn run(task: Task, context: &Context) -> Result<ContentFacts, Diagnostics>
     let network = context.network(&task.url.value, Some(&task.url.span))?;
     context.watch.event(Event::Resolving(&task.url.value));
     let store = context.store.clone();
-    let mut writer = context.blocking(move || store.writer().map_err(|error| fault::store(&error).into())).await?;
+    let mut writer =
+        context.blocking(move || store.writer().map_err(|error| fault::store(&error).into())).await?;
     let mut stream = std::pin::pin!(network.fetch(&task.url.value, task.size));
     loop {
         let next = tokio::select! {
@@ -202,7 +212,9 @@ async fn run(task: Task, context: &Context) -> Result<ContentFacts, Diagnostics>
                 writer = context
                     .blocking(move || {
                         use std::io::Write;
-                        writer.write_all(&bytes).map_err(|error| fault::input_output(error, "writing to the store"))?;
+                        writer
+                            .write_all(&bytes)
+                            .map_err(|error| fault::input_output(error, "writing to the store"))?;
                         Ok(writer)
                     })
                     .await?;
@@ -240,10 +252,10 @@ pub(super) async fn take_over(
         .blocking(move || {
             let mut reader = from.blob(&digest).map_err(|error| fault::store(&error))?;
             let mut writer = to.writer().map_err(|error| fault::store(&error))?;
-            std::io::copy(&mut reader, &mut writer).map_err(|error| fault::input_output(error, "copying a blob"))?;
+            std::io::copy(&mut reader, &mut writer)
+                .map_err(|error| fault::input_output(error, "copying a blob"))?;
             writer.commit(Some(&digest)).map_err(|error| fault::store(&error))?;
             Ok(())
         })
         .await
 }
-

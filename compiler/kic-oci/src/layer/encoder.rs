@@ -80,7 +80,7 @@ impl Settings {
     fn of(epoch: Epoch) -> Self {
         // Epoch 1 is the only one so far; the next one makes this a `match` on its number.
         debug_assert_eq!(epoch.number(), 1);
-        Self { frames: FrameSettings { level: 3, workers: 1, content: 4 << 20 }, gzip_level: 6 }
+        Self { frames: FrameSettings { level: 3, content: 4 << 20 }, gzip_level: 6 }
     }
 }
 

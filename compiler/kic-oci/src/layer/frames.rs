@@ -16,8 +16,6 @@ const VERSION: u32 = 10_507;
 pub(super) struct FrameSettings {
     /// zstd's level.
     pub level: i32,
-    /// zstd's own worker threads for one frame: without any zstd takes another path, with other bytes.
-    pub workers: u32,
     /// How many bytes a frame holds; the last one holds the rest.
     pub content: usize,
 }
@@ -138,7 +136,6 @@ fn compress(settings: FrameSettings, content: &[u8]) -> Result<Vec<u8>, LayerErr
     let mut context = CCtx::try_create().ok_or(LayerError::Compression("no memory is left"))?;
     for parameter in [
         CParameter::CompressionLevel(settings.level),
-        CParameter::NbWorkers(settings.workers),
         CParameter::ChecksumFlag(true),
         CParameter::ContentSizeFlag(true),
         CParameter::DictIdFlag(false),
@@ -157,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_frame_says_its_size_and_has_a_checksum_and_no_dictionary() {
-        let settings = FrameSettings { level: 3, workers: 1, content: 4 << 20 };
+        let settings = FrameSettings { level: 3, content: 4 << 20 };
         for length in [1, 1024, 600_000, 4 << 20] {
             let frame = compress(settings, &vec![7; length]).unwrap();
             let size = zstd::zstd_safe::get_frame_content_size(&frame).unwrap();
