@@ -11,4 +11,7 @@
 #![allow(missing_docs, reason = "tests are read, not called")]
 
 mod architecture;
+mod examples;
+mod reproducible;
+mod language;
 mod support;

@@ -1,7 +1,11 @@
 //! What the tests share: the program, folders, peers.
 
+pub mod image_layout;
 pub mod kic;
+pub mod contents;
 pub mod peers;
+pub mod random;
+pub mod rich_spec;
 
 use std::path::{Path, PathBuf};
 
@@ -23,4 +27,21 @@ pub fn shared_data() -> Option<PathBuf> {
 /// Whether expectations are rewritten instead of compared.
 pub fn updates_expectations() -> bool {
     std::env::var_os("UPDATE_EXPECT").is_some()
+}
+
+/// Copies a folder, its entries in reverse order of their names, and gives each file these permission bits.
+pub fn copy_tree(from: &Path, to: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(to).unwrap();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths.iter().rev() {
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_tree(path, &target, mode);
+        } else {
+            std::fs::copy(path, &target).unwrap();
+            std::fs::set_permissions(&target, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
 }

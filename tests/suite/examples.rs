@@ -1,0 +1,111 @@
+//! Every example that stands for itself compiles to the digest that stands in it, however it is compiled.
+//!
+//! An example is a folder of `examples/` with a `cluster.kdl` and a file `expected-digest`, which has one line for
+//! each encoder epoch: its number, and the digest of the image. `examples/NAME/PART-image` is what
+//! `examples/NAME/PART/cluster.kdl` compiles to, kept because it is so small. The other examples need a registry:
+//! see `seed.rs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kic_base::Epoch;
+use serde_json::Value;
+
+use crate::support::image_layout::{assert_valid, root_digest};
+use crate::support::kic::{program, stdout};
+use crate::support::{copy_tree, root, updates_expectations};
+
+/// The folders in `folder`, sorted.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// `kic compile SPEC -o OUTPUT --quiet` from `folder` with another umask, time zone, locale, clock format and job
+/// count for each `variant`; its store is new. The digest that it prints.
+fn compile(folder: &Path, spec: &Path, output: &Path, variant: usize) -> String {
+    let (jobs, umask, time_zone, locale) = [
+        ("1", "022", "UTC", "C"),
+        ("16", "077", "Pacific/Kiritimati", "tr_TR.UTF-8"),
+        ("3", "000", "America/St_Johns", "C.UTF-8"),
+    ][variant];
+    let store = tempfile::tempdir().unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask \"$1\"; shift; exec \"$@\"", "sh", umask]).arg(program());
+    shell.args(["compile", "--quiet", "--offline", "--jobs", jobs]).arg(spec).arg("-o").arg(output);
+    shell.current_dir(folder).env("TZ", time_zone).env("LC_ALL", locale).env("KIC_STORE", store.path());
+    shell.env_remove("SOURCE_DATE_EPOCH");
+    stdout(&mut shell).trim().to_owned()
+}
+
+/// The digest of this epoch in a file of digests; written there when expectations are updated.
+fn expected(file: &Path, actual: &str) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let epoch = Epoch::CURRENT.number().to_string();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let position = lines.iter().position(|line| line.split(' ').next() == Some(&epoch));
+    if updates_expectations() {
+        let line = format!("{epoch} {actual}");
+        match position {
+            Some(position) => lines[position] = line,
+            None => lines.push(line),
+        }
+        fs::write(file, lines.join("\n") + "\n").unwrap();
+        return actual.to_owned();
+    }
+    let position = position.unwrap_or_else(|| panic!("{} has no line for epoch {epoch}", file.display()));
+    lines[position].split(' ').nth(1).expect("a digest").to_owned()
+}
+
+#[test]
+fn examples_compile_to_their_golden_digests() {
+    let examples = folders(&root().join("examples"));
+    let examples: Vec<_> = examples.iter().filter(|folder| folder.join("expected-digest").exists()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let scratch = tempfile::tempdir().unwrap();
+        let out = scratch.path();
+        // As the README has it: from the root.
+        let spec = example.strip_prefix(root()).unwrap().join("cluster.kdl");
+        let first = compile(&root(), &spec, &out.join("first"), 0);
+        assert_eq!(first, expected(&example.join("expected-digest"), &first), "{}", example.display());
+        assert_eq!(root_digest(&out.join("first")), first);
+        assert_valid(&out.join("first"));
+        // A copy, its files written in another order and with other modes, from within it.
+        let copy = out.join("elsewhere/copy");
+        copy_tree(example, &copy, 0o600);
+        assert_eq!(compile(&copy, Path::new("cluster.kdl"), &out.join("second"), 1), first);
+        assert_valid(&out.join("second"));
+        assert_eq!(compile(&copy, Path::new("cluster.kdl"), &out.join("third.tar"), 2), first);
+        assert_eq!(root_digest(&out.join("third.tar")), first);
+        assert!(!example.join("kic.lock").exists(), "it needs no pins");
+    }
+}
+
+#[test]
+fn images_kept_in_examples_are_what_their_specs_compile_to() {
+    let mut kept = 0;
+    for example in folders(&root().join("examples")) {
+        for folder in folders(&example) {
+            let image = PathBuf::from(format!("{}-image", folder.display()));
+            if !image.is_dir() {
+                continue;
+            }
+            kept += 1;
+            let scratch = tempfile::tempdir().unwrap();
+            let digest = compile(&root(), &folder.join("cluster.kdl"), &scratch.path().join("image"), 1);
+            if updates_expectations() {
+                fs::remove_dir_all(&image).unwrap();
+                copy_tree(&scratch.path().join("image"), &image, 0o644);
+            }
+            assert_eq!(root_digest(&image), digest, "{}", image.display());
+            assert_valid(&image);
+            let index: Value = serde_json::from_slice(&fs::read(image.join("index.json")).unwrap()).unwrap();
+            assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+        }
+    }
+    assert_eq!(kept, 1);
+}
