@@ -102,7 +102,11 @@ fn pair_by_indentation(tokens: &[Token]) -> Pairing {
 
 fn report(pairing: &Pairing, tokens: &[Token], errors: &mut Errors<'_>) {
     for (opening, before) in &pairing.unclosed {
-        let (label, help) = if tokens[*before].kind == Kind::End {
+        let at_the_end = tokens[*before].kind == Kind::End;
+        if at_the_end && errors.has_lost_the_end {
+            continue;
+        }
+        let (label, help) = if at_the_end {
             ("expected its `}` before the text ends here", "close the block with `}`")
         } else {
             (

@@ -26,11 +26,19 @@ pub(crate) struct Errors<'a> {
     legacy: Vec<(Range<usize>, Legacy)>,
     /// Whether a spelling that only KDL 2 has was seen.
     pub(crate) has_new_spelling: bool,
+    /// Whether a comment that is never closed took the rest of the text with it, closing braces among it.
+    pub(crate) has_lost_the_end: bool,
 }
 
 impl<'a> Errors<'a> {
     pub(crate) fn new(source: &'a Source) -> Self {
-        Self { source, found: Vec::new(), legacy: Vec::new(), has_new_spelling: false }
+        Self {
+            source,
+            found: Vec::new(),
+            legacy: Vec::new(),
+            has_new_spelling: false,
+            has_lost_the_end: false,
+        }
     }
 
     pub(crate) fn span(&self, range: Range<usize>) -> Span {

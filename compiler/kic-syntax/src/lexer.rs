@@ -204,6 +204,7 @@ impl Lexer<'_, '_, '_> {
             error = error.at(&self.errors.span(inner..inner + 2), label);
         }
         self.errors.push(error.help("close it with `*/`"));
+        self.errors.has_lost_the_end = true;
         Kind::BlockComment
     }
 

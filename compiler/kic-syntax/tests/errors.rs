@@ -232,6 +232,8 @@ fn parts_that_are_missing_are_named() {
     one("a; ; b", "syntax-error", ";", "delete");
     one("a \\ /* c */ b", "syntax-error", "\\", "end of its line");
     one("a /* x /* y */ b", "unterminated-comment", "/*", "`*/`");
+    // The comment took the brace with it: one mistake, one error.
+    one("a { /* x\n}\n", "unterminated-comment", "/*", "`*/`");
 }
 
 #[test]
