@@ -4,11 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use kic::{GatherOptions, Request, Settings};
+
 use crate::commands;
 
 /// A compiler for cluster images: a Kubernetes cluster described in KDL becomes one OCI image.
 #[derive(Debug, Parser)]
-#[command(name = "kic", version, max_term_width = 100, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    name = "kic",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
 pub struct Arguments {
     #[command(flatten)]
     pub global: Global,
@@ -96,8 +104,27 @@ pub struct Building {
     /// Layers to build at a time; as many as there are cores when left out
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    /// A value for a parameter that the spec declares
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    pub set: Vec<(String, String)>,
     #[command(flatten)]
     pub network: Network,
+}
+
+impl Building {
+    /// What to compile, with no output.
+    pub fn request(&self, gather: GatherOptions) -> Request {
+        let settings = Settings { set: self.set.iter().cloned().collect() };
+        Request { spec: self.spec.clone(), output: None, gather, settings }
+    }
+}
+
+/// Reads `NAME=VALUE`.
+pub fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
 }
 
 /// The commands.
@@ -115,6 +142,14 @@ pub enum Command {
     Inspect(commands::inspect::Inspect),
     /// Unpack the root file system of an image
     Unpack(commands::unpack::Unpack),
-    /// Explain an error code
+    /// Tell whether a spec is well formed, without looking at anything else
+    Check(commands::check::Check),
+    /// Print a spec with nothing left to evaluate
+    Eval(commands::eval::Eval),
+    /// Format specs and modules
+    Fmt(commands::fmt::Fmt),
+    /// List the modules of the standard library, or show one
+    Std(commands::standard::Standard),
+    /// Explain an error code or a node of the language
     Explain(commands::explain::Explain),
 }

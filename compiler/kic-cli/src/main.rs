@@ -19,7 +19,11 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors, and go to standard output.
             let printed = error.print();
-            return if error.use_stderr() || printed.is_err() { ExitCode::from(1) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() || printed.is_err() {
+                ExitCode::from(1)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let terminal = terminal::Terminal::new(&arguments.global);

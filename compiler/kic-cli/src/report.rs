@@ -16,7 +16,11 @@ pub fn size(bytes: u64) -> String {
 
 /// A time, as `12 ms` or `1.2 s`.
 pub fn time(time: Duration) -> String {
-    if time < Duration::from_secs(1) { format!("{} ms", time.as_millis()) } else { format!("{:.1} s", time.as_secs_f64()) }
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
 }
 
 /// A table with a head: columns aligned with two spaces between them, the columns in `right` to the right.
@@ -62,14 +66,25 @@ mod tests {
 
     #[test]
     fn sizes_have_the_unit_that_reads_best() {
-        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"), (12_345_678, "12.3 MB")] {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (12_345_678, "12.3 MB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }
 
     #[test]
     fn tables_align_their_columns() {
-        let rows = vec![vec!["a".into(), "10".into(), "x".into()], vec!["bcd".into(), "5".into(), "y".into()]];
-        assert_eq!(table(&["N", "SIZE", "Z"], &rows, &[1], false), "N    SIZE  Z\na      10  x\nbcd     5  y\n");
+        let rows =
+            vec![vec!["a".into(), "10".into(), "x".into()], vec!["bcd".into(), "5".into(), "y".into()]];
+        assert_eq!(
+            table(&["N", "SIZE", "Z"], &rows, &[1], false),
+            "N    SIZE  Z\na      10  x\nbcd     5  y\n"
+        );
     }
 }

@@ -30,7 +30,8 @@ impl Terminal {
             Color::Always => true,
             Color::Never => false,
             Color::Auto => {
-                let plain = variable("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb");
+                let plain =
+                    variable("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb");
                 let forced = variable("CLICOLOR_FORCE").is_some_and(|force| force != "0");
                 !plain && (is_terminal || forced)
             }
@@ -38,11 +39,20 @@ impl Terminal {
         let error_is_terminal = io::stderr().is_terminal();
         if global.verbose > 0 {
             let level = if global.verbose > 1 { "trace" } else { "debug" };
-            let filter = tracing_subscriber::EnvFilter::new(format!("kic_registry={level},kic_exec={level},kic_oci={level}"));
+            let filter = tracing_subscriber::EnvFilter::new(format!(
+                "kic_registry={level},kic_exec={level},kic_oci={level}"
+            ));
             // A subscriber that is set already stays.
-            drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(color(error_is_terminal)).try_init());
+            drop(
+                tracing_subscriber::fmt()
+                    .with_env_filter(filter)
+                    .with_writer(io::stderr)
+                    .with_ansi(color(error_is_terminal))
+                    .try_init(),
+            );
         }
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
+        let locale =
+            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
         let columns = variable("COLUMNS").and_then(|columns| columns.parse().ok());
         Self {
             format: global.format,
@@ -65,11 +75,14 @@ impl Terminal {
             Format::Human => {
                 let theme = match (self.color_error, self.unicode) {
                     (true, true) => GraphicalTheme::unicode(),
-                    (true, false) => GraphicalTheme { styles: miette::ThemeStyles::ansi(), ..GraphicalTheme::ascii() },
+                    (true, false) => {
+                        GraphicalTheme { styles: miette::ThemeStyles::ansi(), ..GraphicalTheme::ascii() }
+                    }
                     (false, true) => GraphicalTheme::unicode_nocolor(),
                     (false, false) => GraphicalTheme::none(),
                 };
-                let handler = GraphicalReportHandler::new_themed(theme).with_width(self.width).with_links(false);
+                let handler =
+                    GraphicalReportHandler::new_themed(theme).with_width(self.width).with_links(false);
                 kic_diag::draw(diagnostics, &handler)
             }
         };

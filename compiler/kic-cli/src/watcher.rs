@@ -51,14 +51,19 @@ struct BarState {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸ ")
 }
 
 impl Bars {
     fn new() -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let total = all.add(ProgressBar::hidden());
-        Self { all, state: Mutex::new(BarState { total, nodes: BTreeMap::new(), resolving: BTreeMap::new() }) }
+        Self {
+            all,
+            state: Mutex::new(BarState { total, nodes: BTreeMap::new(), resolving: BTreeMap::new() }),
+        }
     }
 
     fn spinner(&self, state: &BarState, text: String) -> ProgressBar {

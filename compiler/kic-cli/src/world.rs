@@ -37,11 +37,13 @@ pub fn source_date_epoch() -> Result<u64, Diagnostics> {
     match variable("SOURCE_DATE_EPOCH") {
         None => Ok(0),
         // The last second that a tar header holds without an extension.
-        Some(text) => text.trim().parse().ok().filter(|seconds| *seconds <= 0o77_777_777_777).ok_or_else(|| {
-            Diagnostic::new(&code::INVALID_ENVIRONMENT, format!("SOURCE_DATE_EPOCH is `{text}`"))
-                .help("set it to whole seconds since 1970, or not at all")
-                .into()
-        }),
+        Some(text) => {
+            text.trim().parse().ok().filter(|seconds| *seconds <= 0o77_777_777_777).ok_or_else(|| {
+                Diagnostic::new(&code::INVALID_ENVIRONMENT, format!("SOURCE_DATE_EPOCH is `{text}`"))
+                    .help("set it to whole seconds since 1970, or not at all")
+                    .into()
+            })
+        }
     }
 }
 
@@ -67,14 +69,23 @@ pub fn store_path(global: &Global) -> Result<PathBuf, Diagnostics> {
 }
 
 /// The context of a command that builds.
-pub fn building_context(global: &Global, building: &Building, watch: Arc<dyn Watch>) -> Result<Context, Diagnostics> {
+pub fn building_context(
+    global: &Global,
+    building: &Building,
+    watch: Arc<dyn Watch>,
+) -> Result<Context, Diagnostics> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = building.jobs.map_or(cores, usize::from);
     context(global, &building.network, jobs, watch)
 }
 
 /// The context of a command that may talk to registries.
-pub fn context(global: &Global, network: &Network, jobs: usize, watch: Arc<dyn Watch>) -> Result<Context, Diagnostics> {
+pub fn context(
+    global: &Global,
+    network: &Network,
+    jobs: usize,
+    watch: Arc<dyn Watch>,
+) -> Result<Context, Diagnostics> {
     let store = Store::open(&store_path(global)?).map_err(|error| fault::store(&error))?;
     let registries = if network.offline { None } else { Some(registries(network)?) };
     Ok(Context {
@@ -134,7 +145,9 @@ pub fn block_on<T>(
     {
         let cancel = context.cancel.clone();
         runtime.spawn(async move {
-            if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            if let Ok(mut terminated) =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            {
                 terminated.recv().await;
                 cancel.cancel();
             }

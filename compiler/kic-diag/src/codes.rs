@@ -87,6 +87,7 @@ codes! {
     NOT_A_MODULE "not-a-module" Error Input "A file that is used as a module is none.";
     NOT_A_SPEC "not-a-spec" Error Input "The file holds no cluster node.";
     NOT_AN_IMAGE "not-an-image" Error Input "A path on disk holds no image that kic reads.";
+    NOT_FORMATTED "not-formatted" Error Input "A file is not formatted.";
     NOT_REPRODUCIBLE "not-reproducible" Error Bug "Two builds of one spec differ.";
     OFFLINE "offline" Error Environment "Something is missing, and the network may not be used.";
     OUTPUT_NOT_EMPTY "output-not-empty" Error Input "The output path holds something that is no image.";

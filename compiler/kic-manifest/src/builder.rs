@@ -323,8 +323,8 @@ fn exact(text: &str, range: Range<usize>, style: Style, properties: bool, empty:
             // `key:` and `-` have nothing after them.
             let at = if properties {
                 start
-            } else if matches!(text.get(start..end), Some(":" | "-")) {
-                end
+            } else if bytes.get(start) == Some(&b':') {
+                start + 1
             } else {
                 let before = bytes[..start].iter().rposition(|byte| !byte.is_ascii_whitespace());
                 before.map_or(start, |at| at + 1)

@@ -45,6 +45,22 @@ pub fn resolve_with(
     resolve_below(file, path, settings, world, &mut Vec::new())
 }
 
+/// The `cluster` node of a spec with nothing left to evaluate, for one platform.
+///
+/// # Errors
+/// Every diagnostic of the evaluation.
+pub fn evaluate_cluster(
+    file: &File,
+    platform: &Platform,
+    settings: &Settings,
+    world: &dyn World,
+) -> Result<(Node, Diagnostics), Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    let Some(node) = cluster_node(file, &mut diagnostics) else { return Err(diagnostics) };
+    let evaluated = evaluate(node, platform, settings, world, &mut diagnostics);
+    diagnostics.or(evaluated.cluster)
+}
+
 fn resolve_below(
     file: &File,
     path: &Path,

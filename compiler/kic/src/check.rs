@@ -34,7 +34,14 @@ impl fmt::Display for Difference {
             Some(layer) => layer.digest.to_string(),
             None => "nothing".to_owned(),
         };
-        write!(f, "{} of {}: {} and {}", self.layer, self.platform, digest(&self.first), digest(&self.second))?;
+        write!(
+            f,
+            "{} of {}: {} and {}",
+            self.layer,
+            self.platform,
+            digest(&self.first),
+            digest(&self.second)
+        )?;
         self.entries.iter().try_for_each(|entry| write!(f, "\n  {entry}"))
     }
 }

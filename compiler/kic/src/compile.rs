@@ -7,7 +7,7 @@ use kic_base::Source;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Assembled, Context, GatherOptions, Gathered, LockFile, Plan, Realised, fault};
 use kic_graph::Graph;
-use kic_spec::{Spec, World};
+use kic_spec::{Settings, Spec, World};
 
 use crate::write::{Output, write};
 
@@ -20,6 +20,8 @@ pub struct Request {
     pub output: Option<Output>,
     /// The lock, and the time of every file.
     pub gather: GatherOptions,
+    /// Values for the parameters of the spec.
+    pub settings: Settings,
 }
 
 /// What came out.
@@ -56,7 +58,11 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Every diagnostic of the phase that failed, warnings of the earlier ones among them. The output is untouched then.
-pub async fn compile(request: &Request, world: &dyn World, context: &Context) -> Result<Compiled, Diagnostics> {
+pub async fn compile(
+    request: &Request,
+    world: &dyn World,
+    context: &Context,
+) -> Result<Compiled, Diagnostics> {
     let prepared = prepare(request, world, context).await?;
     write_locks(&prepared.locks)?;
     let realised = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
@@ -73,9 +79,14 @@ pub async fn compile(request: &Request, world: &dyn World, context: &Context) ->
 ///
 /// # Errors
 /// As [`compile`].
-pub async fn prepare(request: &Request, world: &dyn World, context: &Context) -> Result<Prepared, Diagnostics> {
+pub async fn prepare(
+    request: &Request,
+    world: &dyn World,
+    context: &Context,
+) -> Result<Prepared, Diagnostics> {
     let (spec, mut warnings) = resolve(request, world)?;
-    let Gathered { inputs, locks, warnings: more } = kic_exec::gather(&spec, &request.gather, world, context).await?;
+    let Gathered { inputs, locks, warnings: more } =
+        kic_exec::gather(&spec, &request.gather, world, context).await?;
     warnings.append(more);
     let (graph, more) = kic_graph::lower(&spec, &inputs)?;
     warnings.append(more);
@@ -99,32 +110,56 @@ pub async fn lock(
     Ok((gathered.locks, warnings))
 }
 
-fn resolve(request: &Request, world: &dyn World) -> Result<(Spec, Diagnostics), Diagnostics> {
+/// The tree of the spec, and what is worth a look in it.
+fn parse(request: &Request, world: &dyn World) -> Result<(kic_syntax::File, Diagnostics), Diagnostics> {
     let name = request.spec.display().to_string();
     let bytes = world.read(&request.spec).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
-            Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist")).help("give the path of a spec")
+            Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
+                .help("give the path of a spec")
         } else {
             Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
                 .help("check that it is a file, and that you may read it")
         }
     })?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` is not UTF-8 text")).help("save it as UTF-8")
+        Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` is not UTF-8 text"))
+            .help("save it as UTF-8")
     })?;
     let (file, syntax) = kic_syntax::parse(&Source::new(name, text));
-    let ((), mut warnings) = syntax.or(())?;
-    let (spec, more) = kic_spec::resolve(&file, &request.spec, world)?;
+    syntax.or(file)
+}
+
+/// The closed value of a spec: everything that can be known without looking at other files than modules and
+/// lists of images.
+///
+/// # Errors
+/// Every diagnostic of the texts.
+pub fn resolve(request: &Request, world: &dyn World) -> Result<(Spec, Diagnostics), Diagnostics> {
+    let file = parse(request, world)?;
+    let (spec, more) = kic_spec::resolve_with(&file.0, &request.spec, &request.settings, world)?;
+    let mut warnings = file.1;
     warnings.append(more);
     Ok((spec, warnings))
 }
 
-/// The name of the cluster image that a spec describes.
+/// The spec as a closed tree, with nothing left to evaluate, for one platform; `None` for the first of the spec.
 ///
 /// # Errors
-/// Every diagnostic of the spec.
-pub fn cluster_name(request: &Request, world: &dyn World) -> Result<String, Diagnostics> {
-    resolve(request, world).map(|(spec, _)| spec.name.value)
+/// Every diagnostic of the texts.
+pub fn evaluate(
+    request: &Request,
+    platform: Option<&kic_base::Platform>,
+    world: &dyn World,
+) -> Result<(kic_syntax::Node, Diagnostics), Diagnostics> {
+    let (file, mut warnings) = parse(request, world)?;
+    let (spec, more) = kic_spec::resolve_with(&file, &request.spec, &request.settings, world)?;
+    warnings.append(more);
+    let platform = platform.or_else(|| spec.platforms.first().map(|platform| &platform.value));
+    let Some(platform) = platform else { return Err(fault::internal("a spec without a platform").into()) };
+    let (node, more) = kic_spec::evaluate_cluster(&file, platform, &request.settings, world)?;
+    warnings.append(more);
+    Ok((node, warnings))
 }
 
 /// Writes the locks that changed, each in one step.

@@ -46,7 +46,10 @@ pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagno
             let image = context.disk_images.open(&source, None)?;
             let root = image.root();
             let document = documents.document(&root.digest, &root.media_type).await?;
-            (BlobFacts { media_type: root.media_type.clone(), digest: root.digest, size: root.size }, document)
+            (
+                BlobFacts { media_type: root.media_type.clone(), digest: root.digest, size: root.size },
+                document,
+            )
         }
     };
     let mut manifests = Vec::new();
@@ -71,14 +74,20 @@ pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagno
 
 fn source(text: &str) -> Result<ImageSource, Diagnostics> {
     if Path::new(text).exists() {
-        return Ok(ImageSource::Disk { format: DiskFormat::LayoutOrArchive, path: text.into(), reference: None });
+        return Ok(ImageSource::Disk {
+            format: DiskFormat::LayoutOrArchive,
+            path: text.into(),
+            reference: None,
+        });
     }
     let looks_like_path = text.starts_with(['.', '/']) || text.ends_with(".tar") || text.ends_with(".oci");
     match ImageSource::parse(text) {
         Ok(source) if !looks_like_path => Ok(source),
-        _ if looks_like_path => Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{text}` does not exist"))
-            .help("give an OCI layout, an archive, or a reference of an image in a registry")
-            .into()),
+        _ if looks_like_path => {
+            Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{text}` does not exist"))
+                .help("give an OCI layout, an archive, or a reference of an image in a registry")
+                .into())
+        }
         Ok(_) => Err(fault::internal("a path that is none").into()),
         Err(reason) => Err(Diagnostic::new(&code::INVALID_IMAGE, format!("`{text}` is no image: {reason}"))
             .help("give an OCI layout, an archive, or a reference of an image in a registry")
@@ -86,11 +95,17 @@ fn source(text: &str) -> Result<ImageSource, Diagnostics> {
     }
 }
 
-async fn registry(reference: &ImageReference, context: &Context) -> Result<(BlobFacts, Document), Diagnostics> {
+async fn registry(
+    reference: &ImageReference,
+    context: &Context,
+) -> Result<(BlobFacts, Document), Diagnostics> {
     let Some(network) = &context.registries else {
-        return Err(Diagnostic::new(&code::OFFLINE, format!("`{reference}` is in a registry, and kic is offline"))
-            .help("name an image on disk, or leave `--offline` out")
-            .into());
+        return Err(Diagnostic::new(
+            &code::OFFLINE,
+            format!("`{reference}` is in a registry, and kic is offline"),
+        )
+        .help("name an image on disk, or leave `--offline` out")
+        .into());
     };
     let found = network.resolve(reference).await.map_err(|error| fault::registry(&error, None))?;
     let document = Document::parse(&found.media_type, &found.bytes).map_err(|error| {

@@ -18,10 +18,12 @@ mod unpack;
 mod write;
 
 pub use check::{Difference, check};
-pub use compile::{Compiled, Prepared, Request, cluster_name, compile, lock, prepare, write_locks};
+pub use compile::{Compiled, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks};
 pub use image::{ImageAt, open_image};
-pub use inspect::{Inspection, InspectedImage, InspectedLayer, inspect};
-pub use kic_exec::{Context, DiskImages, Event, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched, Watch};
-pub use kic_spec::World;
+pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};
+pub use kic_exec::{
+    Context, DiskImages, Event, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched, Watch,
+};
+pub use kic_spec::{Settings, World};
 pub use unpack::{Unpacked, unpack};
 pub use write::Output;

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use kic_base::Platform;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, obtain};
+use kic_exec::{Context, fault, obtain};
 use kic_graph::{BlobFacts, NAME_ANNOTATION};
 use kic_oci::unpack::{UnpackError, UnpackLayer, UnpackOptions};
 
@@ -37,22 +37,30 @@ pub async fn unpack(
     let chosen = match (platform, opened.manifests.as_slice()) {
         (None, [only]) => Some(only),
         (None, _) => {
-            return Err(Diagnostic::new(&code::PLATFORM_MISSING, format!("`{image}` is there for several platforms"))
-                .help(format!("choose one with `--platform`: {}", there()))
-                .into());
+            return Err(Diagnostic::new(
+                &code::PLATFORM_MISSING,
+                format!("`{image}` is there for several platforms"),
+            )
+            .help(format!("choose one with `--platform`: {}", there()))
+            .into());
         }
         (Some(wanted), all) => all.iter().find(|(own, ..)| own.as_ref().is_none_or(|own| own == wanted)),
     };
     let Some((_, _, manifest)) = chosen else {
-        return Err(Diagnostic::new(&code::PLATFORM_MISSING, format!("`{image}` is not there for that platform"))
-            .help(format!("it is there for {}", there()))
-            .into());
+        return Err(Diagnostic::new(
+            &code::PLATFORM_MISSING,
+            format!("`{image}` is not there for that platform"),
+        )
+        .help(format!("it is there for {}", there()))
+        .into());
     };
     let mut layers = Vec::new();
     for (index, layer) in manifest.layers.iter().enumerate() {
-        let facts = BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
+        let facts =
+            BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
         let reader = obtain(&facts, &opened.origin(), context).await?;
-        let name = layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| format!("layer {}", index + 1));
+        let name =
+            layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| format!("layer {}", index + 1));
         layers.push(UnpackLayer { media_type: layer.media_type.clone(), reader, name });
     }
     let count = layers.len();
@@ -65,12 +73,20 @@ fn refused(error: UnpackError) -> Diagnostic {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    if error.is_refusal() {
-        Diagnostic::new(&code::UNPACK_REFUSED, message).help("the image is hostile or damaged: nothing was unpacked")
-    } else if error.is_full() {
-        Diagnostic::new(&code::STORE_FULL, message).help("make room")
-    } else {
-        Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help("choose a new or empty folder, which you may write to")
+    let full = |source: &std::io::Error| fault::is_full(source);
+    match &error {
+        UnpackError::Refused { .. }
+        | UnpackError::Limit { .. }
+        | UnpackError::MediaType { .. }
+        | UnpackError::Read { .. } => Diagnostic::new(&code::UNPACK_REFUSED, message)
+            .help("the image is hostile or damaged: nothing was unpacked"),
+        UnpackError::NotEmpty { .. } => {
+            Diagnostic::new(&code::OUTPUT_NOT_EMPTY, message).help("choose a new or empty folder")
+        }
+        UnpackError::Destination { source, .. } | UnpackError::Write { source, .. } if full(source) => {
+            Diagnostic::new(&code::STORE_FULL, message).help("make room")
+        }
+        _ => Diagnostic::new(&code::OUTPUT_UNWRITABLE, message)
+            .help("choose a new or empty folder, which you may write to"),
     }
 }
-

@@ -17,7 +17,11 @@ pub enum Output {
 impl Output {
     /// A path that ends with `.tar` is an archive, any other one a layout.
     pub fn at(path: PathBuf) -> Self {
-        if path.extension().is_some_and(|extension| extension == "tar") { Self::Archive(path) } else { Self::Layout(path) }
+        if path.extension().is_some_and(|extension| extension == "tar") {
+            Self::Archive(path)
+        } else {
+            Self::Layout(path)
+        }
     }
 }
 
@@ -25,9 +29,16 @@ impl Output {
 ///
 /// # Errors
 /// `output-not-empty` and `output-unwritable`, and those of a full disk.
-pub(crate) fn write(output: &Output, reference: &str, image: &Assembled, store: &Store) -> Result<(), Diagnostics> {
+pub(crate) fn write(
+    output: &Output,
+    reference: &str,
+    image: &Assembled,
+    store: &Store,
+) -> Result<(), Diagnostics> {
     let written = match output {
-        Output::Layout(path) => write_layout(path, &image.root, reference, &image.blobs, store, LayoutOptions::default()),
+        Output::Layout(path) => {
+            write_layout(path, &image.root, reference, &image.blobs, store, LayoutOptions::default())
+        }
         Output::Archive(path) => write_archive(path, &image.root, reference, &image.blobs, store),
     };
     written.map(drop).map_err(|error| unwritten(error).into())
@@ -42,7 +53,8 @@ fn unwritten(error: LayoutError) -> Diagnostic {
         LayoutError::Occupied { .. } => Diagnostic::new(&code::OUTPUT_NOT_EMPTY, message)
             .help("choose another path with `-o`, or remove what is there"),
         LayoutError::StorageFull { .. } => Diagnostic::new(&code::STORE_FULL, message).help("make room"),
-        _ => Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help("check the path, and who owns the folder"),
+        _ => {
+            Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help("check the path, and who owns the folder")
+        }
     }
 }
-

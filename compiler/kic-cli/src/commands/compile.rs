@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kic::{Compiled, GatherOptions, LockMode, Outcome, Output, Request};
+use kic::{Compiled, GatherOptions, LockMode, Outcome, Output};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::Context;
 use kic_graph::Kind;
@@ -51,12 +51,12 @@ impl Compile {
     async fn compile(&self, context: &Context) -> Result<(Compiled, Option<PathBuf>), Diagnostics> {
         let lock = if self.locked { LockMode::Locked } else { LockMode::Add };
         let gather = GatherOptions { lock, source_date_epoch: source_date_epoch()? };
-        let mut request = Request { spec: self.building.spec.clone(), output: None, gather };
+        let mut request = self.building.request(gather);
         let output = match (&self.output, self.no_output) {
             (Some(path), _) => Some(path.clone()),
             (None, true) => None,
             // The name of the image is known once the spec is read.
-            (None, false) => Some(default_output(&kic::cluster_name(&request, &Disk)?)),
+            (None, false) => Some(default_output(&kic::resolve(&request, &Disk)?.0.name.value)),
         };
         request.output = output.clone().map(Output::at);
         if let Some(path) = &output {
@@ -90,7 +90,9 @@ fn check_parent(path: &Path) -> Result<(), Diagnostics> {
 /// What was done for a layer, in one word, and how long it took.
 fn outcome(compiled: &Compiled, node: kic_graph::NodeIndex, kind: Kind) -> (&'static str, String) {
     match compiled.realised.outcomes.get(&node) {
-        Some(Outcome::Built(elapsed)) => (if kind == Kind::Base { "fetched" } else { "built" }, time(*elapsed)),
+        Some(Outcome::Built(elapsed)) => {
+            (if kind == Kind::Base { "fetched" } else { "built" }, time(*elapsed))
+        }
         _ => ("reused", "-".to_owned()),
     }
 }
@@ -111,12 +113,24 @@ fn as_text(compiled: &Compiled, output: Option<&Path>, terminal: &Terminal) -> S
             .iter()
             .zip(layers)
             .map(|(layer, descriptor)| {
-                let name = if layer.kind == Kind::RegistryCache { short(&layer.name) } else { layer.name.clone() };
+                let name =
+                    if layer.kind == Kind::RegistryCache { short(&layer.name) } else { layer.name.clone() };
                 let (_, time) = outcome(compiled, layer.node, layer.kind);
-                vec![layer.kind.name().to_owned(), name, size(descriptor.size), descriptor.digest.short(), time]
+                vec![
+                    layer.kind.name().to_owned(),
+                    name,
+                    size(descriptor.size),
+                    descriptor.digest.short(),
+                    time,
+                ]
             })
             .collect();
-        text.push_str(&table(&["KIND", "NAME", "SIZE", "DIGEST", "TIME"], &rows, &[2, 4], terminal.color_out));
+        text.push_str(&table(
+            &["KIND", "NAME", "SIZE", "DIGEST", "TIME"],
+            &rows,
+            &[2, 4],
+            terminal.color_out,
+        ));
     }
     if let Some(output) = output {
         text.push_str(&format!("\n{} as {}\n", output.display(), compiled.graph.image.tag));

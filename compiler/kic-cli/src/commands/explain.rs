@@ -33,7 +33,10 @@ impl Explain {
         };
         match terminal.format {
             Format::Json => {
-                print(&format!("{}\n", json!({ "code": found.name, "summary": found.summary, "page": found.page })));
+                print(&format!(
+                    "{}\n",
+                    json!({ "code": found.name, "summary": found.summary, "page": found.page })
+                ));
             }
             Format::Human => print(found.page),
         }

@@ -1,5 +1,5 @@
 use clap::{Args, ValueEnum};
-use kic::{GatherOptions, LockMode, Request};
+use kic::{GatherOptions, LockMode};
 use kic_diag::Diagnostics;
 
 use crate::arguments::{Building, Global};
@@ -34,7 +34,7 @@ impl Graph {
         let watch = watcher(terminal);
         let context = building_context(global, &self.building, watch.clone())?;
         let gather = GatherOptions { lock: LockMode::Add, source_date_epoch: source_date_epoch()? };
-        let request = Request { spec: self.building.spec.clone(), output: None, gather };
+        let request = self.building.request(gather);
         let prepared = block_on(&context, kic::prepare(&request, &Disk, &context));
         drop(watch);
         let prepared = prepared?;

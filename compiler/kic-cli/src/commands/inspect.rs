@@ -63,7 +63,10 @@ fn layers(image: &InspectedImage, terminal: &Terminal) -> String {
         .layers
         .iter()
         .map(|layer| {
-            let name = layer.name.strip_prefix("sha256:").map_or(layer.name.as_str(), |hex| &hex[..hex.len().min(12)]);
+            let name = layer
+                .name
+                .strip_prefix("sha256:")
+                .map_or(layer.name.as_str(), |hex| &hex[..hex.len().min(12)]);
             vec![layer.kind.clone(), size(layer.size), layer.digest.short(), name.to_owned()]
         })
         .collect();

@@ -1,5 +1,5 @@
 use clap::Args;
-use kic::{GatherOptions, LockFile, LockMode, Request};
+use kic::{GatherOptions, LockFile, LockMode};
 use kic_diag::Diagnostics;
 use serde_json::json;
 
@@ -32,7 +32,7 @@ impl Lock {
             (None, false) => LockMode::Tidy,
         };
         let gather = GatherOptions { lock, source_date_epoch: source_date_epoch()? };
-        let request = Request { spec: self.building.spec.clone(), output: None, gather };
+        let request = self.building.request(gather);
         let locked = block_on(&context, kic::lock(&request, &Disk, &context));
         drop(watch);
         let (locks, warnings) = locked?;

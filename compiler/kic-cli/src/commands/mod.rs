@@ -1,11 +1,15 @@
 //! One file a command.
 
+pub mod check;
 pub mod compile;
+pub mod eval;
 pub mod explain;
+pub mod fmt;
 pub mod graph;
 pub mod inspect;
 pub mod lock;
 pub mod plan;
+pub mod standard;
 pub mod unpack;
 
 use crate::arguments::{Arguments, Command};
@@ -21,6 +25,10 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Graph(command) => command.run(global, terminal),
         Command::Inspect(command) => command.run(global, terminal),
         Command::Unpack(command) => command.run(global, terminal),
+        Command::Check(command) => command.run(global, terminal),
+        Command::Eval(command) => command.run(global, terminal),
+        Command::Fmt(command) => command.run(global, terminal),
+        Command::Std(command) => command.run(global, terminal),
         Command::Explain(command) => command.run(global, terminal),
     };
     match result {
@@ -31,7 +39,11 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Err(diagnostics) => {
             terminal.diagnostics(&diagnostics);
             // An interrupted run ends as the shell expects of one that SIGINT ended.
-            if diagnostics.iter().any(|one| one.code == &kic_diag::declared::INTERRUPTED) { 130 } else { diagnostics.exit_status() }
+            if diagnostics.iter().any(|one| one.code == &kic_diag::declared::INTERRUPTED) {
+                130
+            } else {
+                diagnostics.exit_status()
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use kic::{GatherOptions, LockMode, Prepared, Request, State};
+use kic::{GatherOptions, LockMode, Prepared, State};
 use kic_diag::Diagnostics;
 use kic_graph::Kind;
 use serde_json::json;
@@ -30,7 +30,7 @@ impl Plan {
         let context = building_context(global, &self.building, watch.clone())?;
         let lock = if self.locked { LockMode::Locked } else { LockMode::Add };
         let gather = GatherOptions { lock, source_date_epoch: source_date_epoch()? };
-        let request = Request { spec: self.building.spec.clone(), output: None, gather };
+        let request = self.building.request(gather);
         let prepared = block_on(&context, kic::prepare(&request, &Disk, &context));
         drop(watch);
         let prepared = prepared?;
@@ -67,7 +67,9 @@ fn steps(prepared: &Prepared) -> Vec<Step> {
         };
         steps.push(Step { action, kind: node.kind, name: node.name.clone(), bytes, derivation: node.digest });
     }
-    steps.sort_by(|left, right| (left.action, left.kind, &left.name).cmp(&(right.action, right.kind, &right.name)));
+    steps.sort_by(|left, right| {
+        (left.action, left.kind, &left.name).cmp(&(right.action, right.kind, &right.name))
+    });
     steps
 }
 
@@ -76,7 +78,13 @@ fn as_text(steps: &[Step], terminal: &Terminal) -> String {
         .iter()
         .map(|step| {
             let bytes = step.bytes.map_or_else(|| "-".to_owned(), size);
-            vec![step.action.to_owned(), step.kind.name().to_owned(), bytes, step.derivation.short(), step.name.clone()]
+            vec![
+                step.action.to_owned(),
+                step.kind.name().to_owned(),
+                bytes,
+                step.derivation.short(),
+                step.name.clone(),
+            ]
         })
         .collect();
     let mut totals: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
@@ -87,7 +95,12 @@ fn as_text(steps: &[Step], terminal: &Terminal) -> String {
     }
     let mut text = String::new();
     if !terminal.quiet {
-        text.push_str(&table(&["ACTION", "KIND", "SIZE", "DERIVATION", "NAME"], &rows, &[2], terminal.color_out));
+        text.push_str(&table(
+            &["ACTION", "KIND", "SIZE", "DERIVATION", "NAME"],
+            &rows,
+            &[2],
+            terminal.color_out,
+        ));
         text.push('\n');
     }
     let total = |action: &str| totals.get(action).copied().unwrap_or_default();

@@ -32,11 +32,19 @@ impl Unpack {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
-        let work = kic::unpack(&self.image, self.platform.as_ref(), &self.directory, UnpackOptions::default(), &context);
+        let work = kic::unpack(
+            &self.image,
+            self.platform.as_ref(),
+            &self.directory,
+            UnpackOptions::default(),
+            &context,
+        );
         let unpacked = block_on(&context, work)?;
         let path = self.directory.display();
         match terminal.format {
-            Format::Json => print(&format!("{}\n", json!({ "directory": self.directory, "layers": unpacked.layers }))),
+            Format::Json => {
+                print(&format!("{}\n", json!({ "directory": self.directory, "layers": unpacked.layers })))
+            }
             Format::Human if terminal.quiet => {}
             Format::Human => print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
         }

@@ -1,0 +1,50 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use kic::{GatherOptions, LockMode, Request, Settings};
+use kic_diag::Diagnostics;
+use serde_json::json;
+
+use crate::arguments::{Format, Global, setting};
+use crate::terminal::{Terminal, print};
+use crate::world::Disk;
+
+/// Tell whether specs are well formed: everything but looking at files, fetching and building. Made for editors and
+/// hooks.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The specs
+    #[arg(value_name = "SPEC", default_value = "cluster.kdl")]
+    specs: Vec<PathBuf>,
+    /// A value for a parameter that the specs declare
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+impl Check {
+    /// Runs the command.
+    pub fn run(&self, _: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let mut all = Diagnostics::new();
+        for spec in &self.specs {
+            let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
+            let settings = Settings { set: self.set.iter().cloned().collect() };
+            let request = Request { spec: spec.clone(), output: None, gather, settings };
+            match kic::resolve(&request, &Disk) {
+                Ok((_, warnings)) => all.append(warnings),
+                Err(errors) => all.append(errors),
+            }
+        }
+        let ((), warnings) = all.or(())?;
+        if !terminal.quiet {
+            match terminal.format {
+                Format::Json => print(&format!("{}\n", json!({ "checked": self.specs }))),
+                Format::Human => {
+                    let count = self.specs.len();
+                    let specs = if count == 1 { "1 spec is".to_owned() } else { format!("{count} specs are") };
+                    print(&format!("{specs} well formed\n"));
+                }
+            }
+        }
+        Ok(warnings)
+    }
+}
