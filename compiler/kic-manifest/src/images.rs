@@ -15,6 +15,7 @@
 mod candidate;
 mod embedded;
 mod group;
+mod kinds;
 mod locate;
 mod schema;
 mod settings;

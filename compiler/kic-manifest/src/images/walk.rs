@@ -2,135 +2,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::candidate::{Candidate, Position, without_transport};
+use super::kinds::{
+    CONTAINER_LISTS, FIELDS_OF_CONTAINERS, FOREIGN_WITHOUT_IMAGES, GROUPS_WITHOUT_IMAGES, OUTPUTS, PATTERNS,
+    SETTINGS, SKIPPED, VALUES, WITHOUT_IMAGES,
+};
 use super::locate::locate;
 use super::words::{Hint, key_hint, words};
 use super::{Confidence, Found, Parts, embedded, group, schema, settings as setting, sources};
 use crate::{Object, Style, Yaml, YamlValue};
-
-/// Kinds of Kubernetes itself in which no field is an image, whatever it looks like.
-const WITHOUT_IMAGES: &[&str] = &[
-    "Role",
-    "ClusterRole",
-    "RoleBinding",
-    "ClusterRoleBinding",
-    "ServiceAccount",
-    "Service",
-    "Namespace",
-    "NetworkPolicy",
-    "Endpoints",
-    "EndpointSlice",
-    "Ingress",
-    "IngressClass",
-    "StorageClass",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-    "PodDisruptionBudget",
-    "PriorityClass",
-    "HorizontalPodAutoscaler",
-    "Lease",
-    "Event",
-    "APIService",
-    "ResourceQuota",
-    "LimitRange",
-    "CSIDriver",
-    "RuntimeClass",
-    "ValidatingWebhookConfiguration",
-    "MutatingWebhookConfiguration",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "MutatingAdmissionPolicy",
-    "MutatingAdmissionPolicyBinding",
-    "Node",
-];
-
-/// The same of other projects' kinds, whose names leave no doubt.
-const FOREIGN_WITHOUT_IMAGES: &[&str] = &[
-    "PrometheusRule",
-    "ServiceMonitor",
-    "PodMonitor",
-    "HelmRepository",
-    "GitRepository",
-    "Certificate",
-    "Issuer",
-    "ClusterIssuer",
-    "PolicyReport",
-    "ClusterPolicyReport",
-    "PolicyException",
-    "ImagePolicy",
-    "ImageUpdateAutomation",
-    "ClusterImagePolicy",
-    "ImageContentSourcePolicy",
-    "ImageDigestMirrorSet",
-    "ImageTagMirrorSet",
-];
-
-/// Groups of kinds that speak of images without running any.
-const GROUPS_WITHOUT_IMAGES: &[&str] = &[
-    "constraints.gatekeeper.sh/",
-    "templates.gatekeeper.sh/",
-    "policy.sigstore.dev/",
-    "rbac.authorization.k8s.io/",
-    "aquasecurity.github.io/",
-];
-
-/// The lists of containers of a pod spec.
-const CONTAINER_LISTS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
-
-/// Fields that only a container has beside its `image`.
-const FIELDS_OF_CONTAINERS: &[&str] = &[
-    "command",
-    "args",
-    "env",
-    "envFrom",
-    "imagePullPolicy",
-    "volumeMounts",
-    "workingDir",
-    "script",
-    "livenessProbe",
-    "readinessProbe",
-];
-
-/// Subtrees in which nothing is an image.
-const SKIPPED: &[&str] = &[
-    "labels",
-    "matchLabels",
-    "matchExpressions",
-    "nodeSelector",
-    "selector",
-    "managedFields",
-    "resourceNames",
-    "apiGroups",
-    "ownerReferences",
-    "x-kubernetes-validations",
-    "validations",
-];
-
-/// What Kyverno matches against or checks, in contrast to what it puts in.
-const PATTERNS: &[&str] = &[
-    "pattern",
-    "anyPattern",
-    "imageReferences",
-    "skipImageReferences",
-    "verifyImages",
-    "match",
-    "exclude",
-    "preconditions",
-    "deny",
-    "conditions",
-    "context",
-    "celPreconditions",
-    "imageExtractors",
-    "podSecurity",
-];
-
-/// Mappings of names to settings.
-const SETTINGS: &[&str] = &["data", "stringData", "env", "variables", "extraEnv", "parameters"];
-
-/// Fields for what is built and pushed.
-const OUTPUTS: &[&str] = &["output", "outputs", "destination", "push", "pushTo"];
-
-/// Fields that hold the values of a chart.
-const VALUES: &[&str] = &["values", "valuesObject", "helmValues", "valuesTemplate", "valuesInline"];
 
 /// The images of one object.
 pub(crate) fn object(object: &Object) -> Vec<Found> {
