@@ -1,8 +1,8 @@
 //! What the tests share: the program, folders, peers.
 
+pub mod contents;
 pub mod image_layout;
 pub mod kic;
-pub mod contents;
 pub mod peers;
 pub mod random;
 pub mod rich_spec;
@@ -42,6 +42,22 @@ pub fn copy_tree(from: &Path, to: &Path, mode: u32) {
         } else {
             std::fs::copy(path, &target).unwrap();
             std::fs::set_permissions(&target, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+}
+
+/// Copies a folder with the permission bits and symbolic links that it has.
+pub fn copy_tree_as_it_is(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.as_ref().unwrap().file_name()));
+        let kind = entry.unwrap().file_type().unwrap();
+        if kind.is_dir() {
+            copy_tree_as_it_is(&path, &target);
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(&path).unwrap(), &target).unwrap();
+        } else {
+            std::fs::copy(&path, &target).unwrap();
         }
     }
 }
