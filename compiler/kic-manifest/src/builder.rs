@@ -99,7 +99,12 @@ impl<'s> Builder<'s> {
         {
             text.pop();
         }
-        let range = exact(whole, range, style, properties, text.is_empty());
+        let key = matches!(self.stack.last(), Some(Frame { children: Children::Entries(_, None), .. }));
+        let range = if key && range.is_empty() && !properties {
+            range
+        } else {
+            exact(whole, range, style, properties, text.is_empty())
+        };
         let span = self.source.span(range);
         let value = match tag {
             None if style == Style::Plain => scalar::resolve(&text),
@@ -210,6 +215,13 @@ impl<'s> Builder<'s> {
                             message: "a key of a mapping is one word or string, not a collection".to_owned(),
                             span: node.span.clone(),
                             help: template.then(|| TEMPLATE_HELP.to_owned()),
+                        });
+                    }
+                    if node.value == YamlValue::Null {
+                        self.errors.push(YamlError {
+                            message: "a key of a mapping is missing, or `null`".to_owned(),
+                            span: node.span.clone(),
+                            help: Some("write a name before the colon".to_owned()),
                         });
                     }
                     *waiting = Some(node);

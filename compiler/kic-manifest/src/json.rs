@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use kic_base::Source;
 
-use crate::{Style, Yaml, YamlError, YamlValue};
+use crate::{Style, Yaml, YamlError, YamlValue, scalar};
 
 /// How deep collections may nest.
 const MAXIMUM_DEPTH: usize = 256;
@@ -138,7 +138,7 @@ impl Reader<'_> {
                 {
                     return None;
                 }
-                word.parse().map(YamlValue::Integer).or_else(|_| word.parse().map(YamlValue::Float)).ok()
+                scalar::number(word)
             }
         }
     }

@@ -49,7 +49,12 @@ pub(crate) fn number(text: &str) -> Option<YamlValue> {
     } else {
         text
     };
-    integer(text).map(YamlValue::Integer).or_else(|| float(text).map(YamlValue::Float))
+    let integer = integer(text);
+    // What 64 bits do not hold is read as a float where it can be one.
+    match integer.filter(|number| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(number)) {
+        Some(number) => Some(YamlValue::Integer(number)),
+        None => float(text).map(YamlValue::Float).or_else(|| integer.map(YamlValue::Integer)),
+    }
 }
 
 fn integer(text: &str) -> Option<i128> {

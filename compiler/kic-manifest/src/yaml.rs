@@ -23,7 +23,7 @@ pub enum YamlValue {
     Null,
     /// `true`, `yes`, `on` and their kin.
     Bool(bool),
-    /// A whole number; one that 128 bits do not hold is a float.
+    /// A whole number; in decimals, one that 64 bits do not hold is a float.
     Integer(i128),
     /// Any other number.
     Float(f64),
@@ -102,8 +102,7 @@ impl Yaml {
         }
     }
 
-    /// The same value as JSON: numbers that JSON does not know (infinities, more than 64 bits) become
-    /// strings, and of duplicate keys the last one counts.
+    /// The same value as JSON: numbers that JSON does not know, such as infinities, become strings, and of duplicate keys the last one counts.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::{Number, Value};
         match &self.value {

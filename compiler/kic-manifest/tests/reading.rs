@@ -123,6 +123,8 @@ fn errors_point_at_their_place_and_say_what_to_do() {
         (format!("{OBJECT}x: !!int abc\n"), "3:10", "`!!int`", "tag"),
         (format!("{OBJECT}x: {{<<: 1}}\n"), "3:5", "merge", ""),
         (format!("{OBJECT}? [a]\n: b\n"), "3:3", "key", ""),
+        (format!("{OBJECT}~: b\n"), "3:1", "key", "name"),
+        (format!("{OBJECT}a: {{: b}}\n"), "3:5", "key", "name"),
         ("a: 1\n".into(), "1:1", "no Kubernetes object", "objects only"),
         ("apiVersion: v1\n".into(), "1:1", "`kind`", "objects only"),
         ("- a\n".into(), "1:1", "no Kubernetes object", "objects only"),
