@@ -15,7 +15,8 @@ pub fn draw(diagnostics: &Diagnostics, handler: &dyn ReportHandler) -> String {
             self.0.debug(&self.1, f)
         }
     }
-    diagnostics.iter().map(|diagnostic| With(handler, Part::whole(diagnostic)).to_string()).collect()
+    let parts = diagnostics.iter().flat_map(Part::all);
+    parts.map(|part| With(handler, part).to_string()).collect()
 }
 
 /// The diagnostics as JSON: an array of `{code, severity, message, help, notes, url, labels}`, each label
@@ -66,7 +67,7 @@ impl SourceCode for Text {
 }
 
 /// What miette draws at one time: the labels of one diagnostic that lie in one source. Labels in other
-/// sources follow as related parts, each drawn with its own text.
+/// sources follow as parts of their own, each drawn with its own text.
 struct Part {
     code: Option<&'static str>,
     severity: miette::Severity,
@@ -74,11 +75,10 @@ struct Part {
     help: Option<String>,
     source: Option<NamedSource<Text>>,
     labels: Vec<LabeledSpan>,
-    related: Vec<Part>,
 }
 
 impl Part {
-    fn whole(diagnostic: &Diagnostic) -> Self {
+    fn all(diagnostic: &Diagnostic) -> Vec<Self> {
         let severity = match diagnostic.code.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
@@ -103,7 +103,6 @@ impl Part {
             help: None,
             source: Some(NamedSource::new(source.name(), Text(source.clone()))),
             labels: labels_in(source),
-            related: Vec::new(),
         };
         let mut help: Vec<String> = diagnostic.notes.iter().map(|note| format!("note: {note}")).collect();
         help.splice(0..0, diagnostic.help.clone());
@@ -116,15 +115,13 @@ impl Part {
                 help: None,
                 source: None,
                 labels: Vec::new(),
-                related: Vec::new(),
             },
         };
         whole.code = Some(diagnostic.code.name);
         whole.severity = severity;
         whole.help = (!help.is_empty()).then(|| help.join("\n"));
-        whole.related =
-            sources.iter().skip(1).map(|source| part(source, format!("in {}", source.name()))).collect();
-        whole
+        let others = sources.iter().skip(1).map(|source| part(source, format!("in {}", source.name())));
+        std::iter::once(whole).chain(others).collect()
     }
 }
 
@@ -170,12 +167,5 @@ impl miette::Diagnostic for Part {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         (!self.labels.is_empty())
             .then(|| Box::new(self.labels.iter().cloned()) as Box<dyn Iterator<Item = _>>)
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        (!self.related.is_empty()).then(|| {
-            Box::new(self.related.iter().map(|part| part as &dyn miette::Diagnostic))
-                as Box<dyn Iterator<Item = _>>
-        })
     }
 }

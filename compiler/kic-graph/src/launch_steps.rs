@@ -1,14 +1,15 @@
 //! The steps of a start, where the spec leaves them out.
 
+use kic_base::Platform;
 use kic_spec::{Layer, LayerKind, Spec, Step};
 
 /// Manifests, the readiness checks that belong to them, policies, and theirs. A readiness layer belongs to the
 /// layer that its `after` names, or that has its name; one that belongs to none comes after the manifests,
 /// or, where the spec has none, at the end. `after` between two layers of one kind decides their order.
-pub(crate) fn default_steps(spec: &Spec) -> Vec<Step> {
-    let manifests = ordered(spec, LayerKind::Manifests);
-    let policies = ordered(spec, LayerKind::Policies);
-    let readiness = ordered(spec, LayerKind::Readiness);
+pub(crate) fn default_steps(spec: &Spec, platform: &Platform) -> Vec<Step> {
+    let manifests = ordered(spec, platform, LayerKind::Manifests);
+    let policies = ordered(spec, platform, LayerKind::Policies);
+    let readiness = ordered(spec, platform, LayerKind::Readiness);
     let owner = |layer: &Layer| {
         let named = |name: &str, group: &[&Layer]| group.iter().any(|owner| owner.name.value == name);
         let after = layer.after.as_ref().map(|after| after.value.as_str());
@@ -31,9 +32,11 @@ pub(crate) fn default_steps(spec: &Spec) -> Vec<Step> {
     steps
 }
 
-/// The layers of one kind, each after the one that its `after` names, else in the order of the spec.
-fn ordered(spec: &Spec, kind: LayerKind) -> Vec<&Layer> {
-    let mut waiting: Vec<&Layer> = spec.layers.iter().filter(|layer| layer.kind() == kind).collect();
+/// The layers of one kind for a platform, each after the one that its `after` names, else in the order of the spec.
+fn ordered<'a>(spec: &'a Spec, platform: &Platform, kind: LayerKind) -> Vec<&'a Layer> {
+    let is_here =
+        |layer: &&Layer| layer.kind() == kind && layer.platform.as_ref().is_none_or(|only| only == platform);
+    let mut waiting: Vec<&Layer> = spec.layers.iter().filter(is_here).collect();
     let mut placed: Vec<&Layer> = Vec::new();
     while !waiting.is_empty() {
         let free = waiting.iter().position(|layer| {

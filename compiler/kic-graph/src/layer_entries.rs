@@ -105,12 +105,21 @@ impl Entries<'_> {
             if entry.from_folder {
                 return;
             }
-            self.diagnostics.push(
-                Diagnostic::new(&code::DUPLICATE_PATH, format!("two parts of the layer write `/{path}`"))
+            let diagnostic =
+                Diagnostic::new(&code::DUPLICATE_PATH, format!("two parts of the layer write `/{path}`"));
+            self.diagnostics.push(if first.span == entry.span {
+                diagnostic
+                    .at(
+                        &entry.span,
+                        "this writes it more than once: its module is used again, or `for` repeats it",
+                    )
+                    .help("make the path or name depend on a parameter, or on the value of the `for`")
+            } else {
+                diagnostic
                     .at(&entry.span, "here again")
                     .at(&first.span, "first here")
-                    .help("leave one out, or give it another path or name"),
-            );
+                    .help("leave one out, or give it another path or name")
+            });
             return;
         }
         self.entries.insert(path, entry);

@@ -101,7 +101,7 @@ impl Lowering {
                 .filter(|((_, index), _)| is_for(*index))
                 .map(|(key, layer)| (*key, layer.clone()))
                 .collect();
-            let launch = self.launch(spec, settings, &own, &cache.images, base.plan);
+            let launch = self.launch(spec, &platform, settings, &own, &cache.images, base.plan);
             let present: BTreeSet<Digest> =
                 base.layers.iter().filter_map(|layer| self.derivation_of(layer)).collect();
             let mut layers = base.layers;
@@ -405,6 +405,7 @@ impl Lowering {
     fn launch(
         &mut self,
         spec: &Spec,
+        platform: &Platform,
         settings: LayerSettings,
         own: &BTreeMap<(LayerKind, usize), ImageLayer>,
         images: &[crate::derivation::PlanImage],
@@ -412,7 +413,7 @@ impl Lowering {
     ) -> NodeIndex {
         let steps = match &spec.launch {
             Some(steps) => steps.iter().map(|step| step.value.clone()).collect(),
-            None => default_steps(spec),
+            None => default_steps(spec, platform),
         };
         let find = |kind: LayerKind, name: &str| {
             own.iter().find(|((own_kind, _), layer)| *own_kind == kind && layer.name == name)

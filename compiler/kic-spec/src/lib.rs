@@ -21,7 +21,9 @@ mod world;
 pub use evaluate::{ModuleDocumentation, Settings, documentation};
 pub use image_source::{DiskFormat, ImageSource};
 pub use lock::{FetchPin, ImagePin, Lock};
-pub use resolve::{DEFAULT_PLATFORM, evaluate_cluster, is_manifest_name, resolve, resolve_with, unreadable, url_file_name};
+pub use resolve::{
+    DEFAULT_PLATFORM, evaluate_cluster, is_manifest_name, resolve, resolve_with, unreadable, url_file_name,
+};
 pub use spec::{
     Base, CachedImage, Compression, Content, Fetch, FileItem, Layer, LayerKind, ManifestItem, Registry, Spec,
     Step,

@@ -72,7 +72,11 @@ fn resolve_below(
     let Some(node) = cluster_node(file, &mut diagnostics) else { return Err(diagnostics) };
     let mut for_platform = |platform: &Platform, mut diagnostics: Diagnostics| {
         let evaluated = evaluate(node, platform, settings, world, &mut diagnostics);
-        let cluster = decode(&evaluated.cluster, &nodes::CLUSTER, &mut diagnostics);
+        let broken = diagnostics.has_errors();
+        let mut decoding = Diagnostics::new();
+        let cluster = decode(&evaluated.cluster, &nodes::CLUSTER, &mut decoding);
+        // What is missing may be in the module that could not be used.
+        diagnostics.extend(decoding.into_iter().filter(|one| !(broken && one.code == &code::MISSING_NODE)));
         let mut context = Context { path, world, below, diagnostics };
         let spec = context.spec(file, &cluster);
         (spec, context.diagnostics, evaluated.uses_platform)

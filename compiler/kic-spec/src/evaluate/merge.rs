@@ -104,6 +104,7 @@ impl Merging<'_> {
             let heaviest = group.iter().map(of).max();
             group.retain(|one| Some(of(one)) == heaviest);
         }
+        keep_heaviest(&mut group);
         let mut group = group.into_iter();
         let Some(Closed { node: mut merged, instance }) = group.next() else { return Vec::new() };
         let mut instances = vec![instance];
@@ -125,8 +126,6 @@ impl Merging<'_> {
     /// Adds what `other` says to `merged`.
     fn add(&mut self, merged: &mut Node, other: Closed) {
         let caller = self.callers.get(other.instance).cloned().flatten();
-        let node_weight = |node: &Node| weight(node.annotation.as_ref()).unwrap_or(Weight::Plain);
-        let (merged_weight, other_weight) = (node_weight(merged), node_weight(&other.node));
         let what = merged.name.value.clone();
         if what == "platform" {
             for entry in other.node.entries {
@@ -143,19 +142,13 @@ impl Merging<'_> {
         }
         for entry in other.node.entries.into_iter().filter(|entry| entry.name.is_some()) {
             let name = entry.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
-            let of = |entry: &Entry, node: Weight| weight(entry.annotation.as_ref()).unwrap_or(node);
-            match merged.entries.iter_mut().find(|own| own.name.as_ref().is_some_and(|own| own.value == name))
-            {
+            match merged.entries.iter().find(|own| own.name.as_ref().is_some_and(|own| own.value == name)) {
                 None => merged.entries.push(entry),
-                Some(own) => match of(own, merged_weight).cmp(&of(&entry, other_weight)) {
-                    std::cmp::Ordering::Less => *own = entry,
-                    std::cmp::Ordering::Greater => {}
-                    std::cmp::Ordering::Equal if own.value == entry.value => {}
-                    std::cmp::Ordering::Equal => {
-                        let (first, second) = (own.span.clone(), entry.span.clone());
-                        self.conflict(&format!("`{name}` of `{what}`"), &first, &second, caller.as_ref());
-                    }
-                },
+                Some(own) if own.value == entry.value => {}
+                Some(own) => {
+                    let (first, second) = (own.span.clone(), entry.span.clone());
+                    self.conflict(&format!("`{name}` of `{what}`"), &first, &second, caller.as_ref());
+                }
             }
         }
         // Under `base`, one form says it; two that differ have been told apart by their arguments and properties.
@@ -174,6 +167,35 @@ impl Merging<'_> {
         }
         self.diagnostics
             .push(diagnostic.help("mark the one that wins with `(force)`, or the other with `(default)`"));
+    }
+}
+
+/// Takes away the properties that weigh less than the same one of another node.
+fn keep_heaviest(group: &mut [Closed]) {
+    let of = |node: &Node, entry: &Entry| {
+        weight(entry.annotation.as_ref()).or(weight(node.annotation.as_ref())).unwrap_or(Weight::Plain)
+    };
+    let name = |entry: &Entry| entry.name.as_ref().map(|name| name.value.clone());
+    let mut heaviest: BTreeMap<String, Weight> = BTreeMap::new();
+    for Closed { node, .. } in group.iter() {
+        for entry in &node.entries {
+            let Some(name) = name(entry) else { continue };
+            let known = heaviest.entry(name).or_insert(Weight::Default);
+            *known = (*known).max(of(node, entry));
+        }
+    }
+    for Closed { node, .. } in group {
+        let lighter: Vec<bool> = node
+            .entries
+            .iter()
+            .map(|entry| {
+                name(entry)
+                    .and_then(|name| heaviest.get(&name).copied())
+                    .is_some_and(|most| of(node, entry) < most)
+            })
+            .collect();
+        let mut lighter = lighter.into_iter();
+        node.entries.retain(|_| !lighter.next().unwrap_or(false));
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn evaluate(
         count: 0,
         uses_platform: false,
     };
+    let before = evaluator.diagnostics.iter().count();
     let parameters = declared(cluster.children(), evaluator.diagnostics);
     let mut given = Vec::new();
     for (name, text) in &settings.set {
@@ -80,6 +81,10 @@ pub(crate) fn evaluate(
     let scope = bind("the spec", &parameters, given, &cluster.head(), evaluator.diagnostics);
     let scope = evaluator.with_built_in(&scope);
     let mut closed = Vec::new();
+    if evaluator.diagnostics.iter().count() > before {
+        // Everything that uses a parameter would only fail in turn.
+        return Evaluated { cluster: Node { children: None, ..cluster.clone() }, uses_platform: false };
+    }
     evaluator.body(cluster.children(), &scope, 0, Some(&nodes::CLUSTER), &mut closed);
     let mut node = evaluator.closed_head(cluster, &scope);
     let uses_platform = evaluator.uses_platform;
@@ -519,6 +524,7 @@ impl Evaluator<'_> {
             }
         };
         let Some(module) = file.as_ref().and_then(|file| file.nodes.first()) else { return };
+        let before = self.diagnostics.iter().count();
         let mut given = Vec::new();
         for entry in node.properties() {
             let (Some(name), Some(value)) = (&entry.name, self.value(entry, scope)) else { continue };
@@ -528,7 +534,9 @@ impl Evaluator<'_> {
             let value = self.shape(child, scope);
             given.push(Given { name: child.name.value.clone(), value, span: child.name.span.clone() });
         }
-        let before = self.diagnostics.iter().count();
+        if self.diagnostics.iter().count() > before {
+            return;
+        }
         let parameters = declared(module.children(), self.diagnostics);
         let inner = bind(&format!("the module `{name}`"), &parameters, given, &node.head(), self.diagnostics);
         if self.diagnostics.iter().count() > before {

@@ -144,7 +144,10 @@ pub fn documentation(name: &str) -> Option<ModuleDocumentation> {
     let doc = doc.map(|entry| entry.value.clone());
     let mut diagnostics = Diagnostics::new();
     let parameters = declared(module.children(), &mut diagnostics).into_values().map(|parameter| {
-        let default = parameter.default.map(|default| default.span().text().to_owned());
+        let default = parameter.default.map(|default| {
+            let text = default.span().text();
+            text.strip_prefix("default").unwrap_or(text).trim().to_owned()
+        });
         (parameter.name, parameter.kind.name(), default, parameter.doc)
     });
     Some(ModuleDocumentation {
