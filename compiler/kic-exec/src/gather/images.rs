@@ -47,7 +47,18 @@ pub(super) async fn cached(
         let resolved = match result {
             Ok(resolved) => resolved,
             Err(errors) => {
-                diagnostics.append(errors);
+                let named = spec
+                    .registries
+                    .iter()
+                    .flat_map(|registry| &registry.images)
+                    .any(|image| image.from.span == source.span);
+                let note = format!(
+                    "it was discovered: `exclude \"{}\"` in the registry leaves it out",
+                    source.value
+                );
+                diagnostics.extend(
+                    errors.into_iter().map(|error| if named { error } else { error.note(note.clone()) }),
+                );
                 continue;
             }
         };
