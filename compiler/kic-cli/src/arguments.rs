@@ -1,6 +1,6 @@
 //! What the command line takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -27,7 +27,7 @@ pub struct Arguments {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Print for people, or as JSON for machines
+    /// Print for people, or as JSON for machines; `kic graph` also draws
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub format: Format,
     /// Print no progress, and of a result only what a script needs
@@ -51,6 +51,12 @@ pub enum Format {
     Human,
     /// JSON for machines.
     Json,
+    /// A graph for Graphviz.
+    Dot,
+    /// A graph for Mermaid, which many Markdown readers draw.
+    Mermaid,
+    /// A graph as a picture.
+    Svg,
 }
 
 /// When there are colours.
@@ -98,7 +104,7 @@ fn mirror(text: &str) -> Result<(String, String), String> {
 /// What commands take that build.
 #[derive(Debug, Clone, Args)]
 pub struct Building {
-    /// The spec
+    /// The spec, or a folder that holds a `cluster.kdl`
     #[arg(value_name = "SPEC", default_value = "cluster.kdl")]
     pub spec: PathBuf,
     /// Layers to build at a time; as many as there are cores when left out
@@ -115,8 +121,13 @@ impl Building {
     /// What to compile, with no output.
     pub fn request(&self, gather: GatherOptions) -> Request {
         let settings = Settings { set: self.set.iter().cloned().collect() };
-        Request { spec: self.spec.clone(), output: None, gather, settings }
+        Request { spec: spec_in(&self.spec), output: None, gather, settings }
     }
+}
+
+/// The spec at `path`: a file, or the `cluster.kdl` in a folder.
+pub fn spec_in(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("cluster.kdl") } else { path.to_owned() }
 }
 
 /// Reads `NAME=VALUE`.
@@ -142,6 +153,8 @@ pub enum Command {
     Inspect(commands::inspect::Inspect),
     /// Unpack the root file system of an image
     Unpack(commands::unpack::Unpack),
+    /// Send an image to a registry
+    Push(commands::push::Push),
     /// Tell whether a spec is well formed, without looking at anything else
     Check(commands::check::Check),
     /// Print a spec with nothing left to evaluate

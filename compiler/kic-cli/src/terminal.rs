@@ -72,7 +72,7 @@ impl Terminal {
         }
         let text = match self.format {
             Format::Json => format!("{}\n", kic_diag::json(diagnostics)),
-            Format::Human => {
+            _ => {
                 let theme = match (self.color_error, self.unicode) {
                     (true, true) => GraphicalTheme::unicode(),
                     (true, false) => {
@@ -83,11 +83,22 @@ impl Terminal {
                 };
                 let handler =
                     GraphicalReportHandler::new_themed(theme).with_width(self.width).with_links(false);
-                kic_diag::draw(diagnostics, &handler)
+                format!("{}\n{}", kic_diag::draw(diagnostics, &handler), where_to_learn_more(diagnostics))
             }
         };
         // Nobody is left to tell that standard error is closed.
         drop(io::stderr().write_all(text.as_bytes()));
+    }
+}
+
+/// Names the command that tells more, with each code once.
+fn where_to_learn_more(diagnostics: &Diagnostics) -> String {
+    let mut names: Vec<&str> = diagnostics.iter().map(|one| one.code.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        [name] => format!("To learn more: kic explain {name}\n"),
+        names => format!("To learn more: kic explain CODE, with CODE one of {}\n", names.join(", ")),
     }
 }
 

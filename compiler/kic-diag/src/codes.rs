@@ -49,6 +49,7 @@ codes! {
     INSECURE_REDIRECT "insecure-redirect" Error Environment "A server redirects from https to plain http.";
     INTERNAL "internal" Error Bug "Something that cannot happen did: a bug in kic.";
     INTERRUPTED "interrupted" Error Environment "The work was interrupted.";
+    INVALID_ARGUMENT "invalid-argument" Error Input "An option does not go with the command.";
     INVALID_CHARACTER "invalid-character" Error Input "A text holds a character that may not stand in one.";
     INVALID_CHECKSUM "invalid-checksum" Error Input "A text is no SHA-256 checksum.";
     INVALID_CONTROL "invalid-control" Error Input "A `use`, `let`, `when` or `for` is not well formed.";

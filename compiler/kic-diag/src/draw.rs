@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{Diagnostic, Diagnostics, Severity};
 
-/// Draws each diagnostic with `handler`, one after the other.
+/// Draws each diagnostic with `handler`, one after the other, with an empty line between them.
 pub fn draw(diagnostics: &Diagnostics, handler: &dyn ReportHandler) -> String {
     struct With<'a>(&'a dyn ReportHandler, Part);
     impl fmt::Display for With<'_> {
@@ -15,8 +15,10 @@ pub fn draw(diagnostics: &Diagnostics, handler: &dyn ReportHandler) -> String {
             self.0.debug(&self.1, f)
         }
     }
-    let parts = diagnostics.iter().flat_map(Part::all);
-    parts.map(|part| With(handler, part).to_string()).collect()
+    let one = |diagnostic| {
+        Part::all(diagnostic).into_iter().map(|part| With(handler, part).to_string()).collect::<String>()
+    };
+    diagnostics.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 /// The diagnostics as JSON: an array of `{code, severity, message, help, notes, url, labels}`, each label

@@ -48,8 +48,14 @@ fn not_an_image(path: &Path, error: &DiskImageError, span: Option<&Span>) -> Dia
         Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{}` does not exist", path.display()))
             .help("paths are relative to the file that says them")
     } else {
-        Diagnostic::new(&code::NOT_AN_IMAGE, format!("`{}` holds no image that kic can use: {error}", path.display()))
-            .help("give an OCI layout with `oci:DIR`, one in a tar file with `oci-archive:FILE`, or what `docker save` wrote with `docker-archive:FILE`")
+        let help = match error {
+            DiskImageError::Several { .. } | DiskImageError::Unknown { .. } => {
+                "put the name behind the path, as in `oci:DIR:NAME`".to_owned()
+            }
+            DiskImageError::Compressed { command, .. } => format!("unpack it first: `{command}`"),
+            _ => "give an OCI layout with `oci:DIR`, one in a tar file with `oci-archive:FILE`, or what `docker save` wrote with `docker-archive:FILE`".to_owned(),
+        };
+        Diagnostic::new(&code::NOT_AN_IMAGE, with_cause(error)).help(help)
     };
     match span {
         Some(span) => diagnostic.at(span, "named here"),
@@ -57,9 +63,16 @@ fn not_an_image(path: &Path, error: &DiskImageError, span: Option<&Span>) -> Dia
     }
 }
 
+fn with_cause(error: &DiskImageError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
 /// The diagnostic for a part of an image on disk that cannot be read.
 pub(crate) fn unreadable(source: &ImageSource, error: &DiskImageError, span: Option<&Span>) -> Diagnostic {
-    let diagnostic = Diagnostic::new(&code::NOT_AN_IMAGE, format!("`{source}`: {error}"));
+    let diagnostic = Diagnostic::new(&code::NOT_AN_IMAGE, format!("`{source}`: {}", with_cause(error)));
     let diagnostic = match span {
         Some(span) => diagnostic.at(span, "named here"),
         None => diagnostic,

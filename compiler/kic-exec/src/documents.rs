@@ -32,6 +32,11 @@ impl Documents<'_> {
         Document::parse(media_type, &bytes).map_err(|error| self.invalid(digest, &error).into())
     }
 
+    /// The bytes of a manifest or index, by digest.
+    pub async fn raw(&self, digest: &Digest) -> Result<Vec<u8>, Diagnostics> {
+        self.bytes(digest, None).await
+    }
+
     /// An image's manifest; an index in an index is an error.
     pub async fn manifest(&self, digest: &Digest, media_type: &str) -> Result<Manifest, Diagnostics> {
         match self.document(digest, media_type).await? {

@@ -9,7 +9,7 @@ use kic_exec::{Assembled, Context, GatherOptions, Gathered, LockFile, Plan, Real
 use kic_graph::Graph;
 use kic_spec::{Settings, Spec, World};
 
-use crate::write::{Output, write};
+use crate::write::{Output, check_room, write};
 
 /// What to compile, and how.
 #[derive(Debug, Clone)]
@@ -64,6 +64,9 @@ pub async fn compile(
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
     let prepared = prepare(request, world, context).await?;
+    if let Some(output) = &request.output {
+        check_room(output)?;
+    }
     write_locks(&prepared.locks)?;
     let realised = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     let image = kic_exec::assemble(&prepared.graph, &realised, &context.store)?;

@@ -82,6 +82,8 @@ fn source(text: &str) -> Result<ImageSource, Diagnostics> {
     }
     let looks_like_path = text.starts_with(['.', '/']) || text.ends_with(".tar") || text.ends_with(".oci");
     match ImageSource::parse(text) {
+        // `oci-archive:x.tar` says itself what it is; that it is missing is said where it is opened.
+        Ok(source @ ImageSource::Disk { .. }) => Ok(source),
         Ok(source) if !looks_like_path => Ok(source),
         _ if looks_like_path => {
             Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{text}` does not exist"))

@@ -14,6 +14,7 @@ mod check;
 mod compile;
 mod image;
 mod inspect;
+mod push;
 mod unpack;
 mod write;
 
@@ -25,5 +26,6 @@ pub use kic_exec::{
     Context, DiskImages, Event, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched, Watch,
 };
 pub use kic_spec::{Settings, World};
+pub use push::{PushedImage, push};
 pub use unpack::{Unpacked, unpack};
 pub use write::Output;

@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::PathBuf;
 
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -22,6 +23,27 @@ impl Output {
         } else {
             Self::Layout(path)
         }
+    }
+}
+
+/// Finds out whether something stands where the image goes, before anything is built for it. What is written
+/// later looks again.
+///
+/// # Errors
+/// `output-not-empty`.
+pub(crate) fn check_room(output: &Output) -> Result<(), Diagnostics> {
+    let (path, found) = match output {
+        Output::Layout(path) if path.is_dir() => {
+            let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+            let is_free = is_empty || path.join("oci-layout").exists();
+            (path, (!is_free).then_some("a directory that is neither empty nor an OCI layout"))
+        }
+        Output::Layout(path) => (path, path.exists().then_some("no directory")),
+        Output::Archive(path) => (path, path.is_dir().then_some("a directory")),
+    };
+    match found {
+        Some(found) => Err(unwritten(LayoutError::Occupied { path: path.clone(), found }).into()),
+        None => Ok(()),
     }
 }
 

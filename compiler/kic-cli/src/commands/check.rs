@@ -5,7 +5,7 @@ use kic::{GatherOptions, LockMode, Request, Settings};
 use kic_diag::Diagnostics;
 use serde_json::json;
 
-use crate::arguments::{Format, Global, setting};
+use crate::arguments::{Format, Global, setting, spec_in};
 use crate::terminal::{Terminal, print};
 use crate::world::Disk;
 
@@ -28,7 +28,7 @@ impl Check {
         for spec in &self.specs {
             let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
             let settings = Settings { set: self.set.iter().cloned().collect() };
-            let request = Request { spec: spec.clone(), output: None, gather, settings };
+            let request = Request { spec: spec_in(spec), output: None, gather, settings };
             match kic::resolve(&request, &Disk) {
                 Ok((_, warnings)) => all.append(warnings),
                 Err(errors) => all.append(errors),
@@ -38,9 +38,10 @@ impl Check {
         if !terminal.quiet {
             match terminal.format {
                 Format::Json => print(&format!("{}\n", json!({ "checked": self.specs }))),
-                Format::Human => {
+                _ => {
                     let count = self.specs.len();
-                    let specs = if count == 1 { "1 spec is".to_owned() } else { format!("{count} specs are") };
+                    let specs =
+                        if count == 1 { "1 spec is".to_owned() } else { format!("{count} specs are") };
                     print(&format!("{specs} well formed\n"));
                 }
             }

@@ -16,8 +16,6 @@ use crate::world::{Disk, block_on, building_context, source_date_epoch};
 /// Compile a spec to an OCI image, and print its layers and, last, its digest.
 #[derive(Debug, Args)]
 pub struct Compile {
-    #[command(flatten)]
-    building: Building,
     /// Where the image goes: an OCI layout, or an archive where it ends with `.tar`; NAME.oci when left out
     #[arg(short, long, value_name = "PATH", conflicts_with = "no_output")]
     output: Option<PathBuf>,
@@ -30,6 +28,8 @@ pub struct Compile {
     /// Build twice, the second time from an empty store, and show what differs
     #[arg(long)]
     check: bool,
+    #[command(flatten)]
+    building: Building,
 }
 
 impl Compile {
@@ -42,8 +42,8 @@ impl Compile {
         let (compiled, output) = compiled?;
         match terminal.format {
             Format::Json => print(&format!("{}\n", as_json(&compiled, output.as_deref()))),
-            Format::Human if terminal.quiet => print(&format!("{}\n", compiled.image.root.digest)),
-            Format::Human => print(&as_text(&compiled, output.as_deref(), terminal)),
+            _ if terminal.quiet => print(&format!("{}\n", compiled.image.root.digest)),
+            _ => print(&as_text(&compiled, output.as_deref(), terminal)),
         }
         Ok(compiled.warnings)
     }

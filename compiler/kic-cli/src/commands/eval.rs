@@ -7,7 +7,7 @@ use kic_diag::Diagnostics;
 use kic_syntax::{Node, Plain, Value};
 use serde_json::{Map, Value as Json, json};
 
-use crate::arguments::{Format, Global, setting};
+use crate::arguments::{Format, Global, setting, spec_in};
 use crate::terminal::{Terminal, print};
 use crate::world::Disk;
 
@@ -33,12 +33,12 @@ impl Eval {
     pub fn run(&self, _: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
         let settings = Settings { set: self.set.iter().cloned().collect() };
-        let request = Request { spec: self.spec.clone(), output: None, gather, settings };
+        let request = Request { spec: spec_in(&self.spec), output: None, gather, settings };
         let (node, warnings) = kic::evaluate(&request, self.platform.as_ref(), &Disk)?;
         match (terminal.format, self.origins) {
             (Format::Json, origins) => print(&format!("{:#}\n", as_json(&node, origins))),
-            (Format::Human, false) => print(&plain(&node).to_string()),
-            (Format::Human, true) => {
+            (_, false) => print(&plain(&node).to_string()),
+            (_, true) => {
                 let mut text = String::new();
                 with_origins(&node, 0, &mut text);
                 print(&text);
@@ -86,7 +86,9 @@ fn with_origins(node: &Node, depth: usize, out: &mut String) {
 fn as_json(node: &Node, origins: bool) -> Json {
     let value = |value: &Value| match value {
         Value::String(text) => json!(text),
-        Value::Integer(number) => i64::try_from(*number).map_or_else(|_| json!(number.to_string()), |number| json!(number)),
+        Value::Integer(number) => {
+            i64::try_from(*number).map_or_else(|_| json!(number.to_string()), |number| json!(number))
+        }
         Value::Float(number) => json!(number),
         Value::Bool(bool) => json!(bool),
         Value::Null => Json::Null,
@@ -97,8 +99,10 @@ fn as_json(node: &Node, origins: bool) -> Json {
     if !arguments.is_empty() {
         object.insert("arguments".to_owned(), Json::Array(arguments));
     }
-    let properties: Map<String, Json> =
-        node.properties().filter_map(|entry| Some((entry.name.as_ref()?.value.clone(), value(&entry.value)))).collect();
+    let properties: Map<String, Json> = node
+        .properties()
+        .filter_map(|entry| Some((entry.name.as_ref()?.value.clone(), value(&entry.value))))
+        .collect();
     if !properties.is_empty() {
         object.insert("properties".to_owned(), Json::Object(properties));
     }

@@ -38,7 +38,7 @@ impl Explain {
                     json!({ "code": found.name, "summary": found.summary, "page": found.page })
                 ));
             }
-            Format::Human => print(found.page),
+            _ => print(found.page),
         }
         Ok(Diagnostics::new())
     }

@@ -27,7 +27,9 @@ impl Fmt {
         for path in &self.paths {
             if path == Path::new("-") {
                 let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map_err(|error| unreadable("standard input", &error))?;
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|error| unreadable("standard input", &error))?;
                 let formatted = kic_syntax::format(&Source::new("standard input", text.clone()))?;
                 if !self.check {
                     print(&formatted);
@@ -104,7 +106,8 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<(), Dia
 
 fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
     if error.kind() == std::io::ErrorKind::NotFound {
-        Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist")).help("give the path of a file or folder")
+        Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
+            .help("give the path of a file or folder")
     } else {
         Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
             .help("check that it is a text in UTF-8, and that you may read it")

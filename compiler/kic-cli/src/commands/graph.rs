@@ -1,31 +1,19 @@
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kic::{GatherOptions, LockMode};
 use kic_diag::Diagnostics;
+use kic_graph::NodeIndex;
+use serde_json::json;
 
-use crate::arguments::{Building, Global};
+use crate::arguments::{Building, Format, Global};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context, source_date_epoch};
 
-/// Draw the graph of layers on standard output.
+/// Draw the graph of layers on standard output: `--format dot` (for Graphviz, the default), `mermaid`, `svg` or `json`.
 #[derive(Debug, Args)]
 pub struct Graph {
     #[command(flatten)]
     building: Building,
-    /// The form of the drawing
-    #[arg(short, long, value_enum, default_value_t = As::Dot, value_name = "FORM")]
-    r#as: As,
-}
-
-/// The form of a drawing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum As {
-    /// Graphviz.
-    Dot,
-    /// Mermaid, which many Markdown readers draw.
-    Mermaid,
-    /// A picture.
-    Svg,
 }
 
 impl Graph {
@@ -38,12 +26,25 @@ impl Graph {
         let prepared = block_on(&context, kic::prepare(&request, &Disk, &context));
         drop(watch);
         let prepared = prepared?;
-        let drawing = match self.r#as {
-            As::Dot => kic_graph::draw_dot(&prepared.graph),
-            As::Mermaid => kic_graph::draw_mermaid(&prepared.graph),
-            As::Svg => kic_graph::draw_svg(&prepared.graph),
+        let drawing = match terminal.format {
+            Format::Human | Format::Dot => kic_graph::draw_dot(&prepared.graph),
+            Format::Mermaid => kic_graph::draw_mermaid(&prepared.graph),
+            Format::Svg => kic_graph::draw_svg(&prepared.graph),
+            Format::Json => format!("{}\n", as_json(&prepared.graph)),
         };
         print(&drawing);
         Ok(prepared.warnings)
     }
+}
+
+/// Every node with what it waits for, by derivation.
+fn as_json(graph: &kic_graph::Graph) -> serde_json::Value {
+    let node = |index: NodeIndex| {
+        let node = &graph.nodes[index];
+        let inputs = graph.nodes.neighbors_directed(index, petgraph::Direction::Incoming);
+        let mut inputs: Vec<_> = inputs.map(|input| graph.nodes[input].digest).collect();
+        inputs.sort();
+        json!({ "derivation": node.digest, "kind": node.kind.name(), "name": node.name, "inputs": inputs })
+    };
+    json!(graph.nodes.node_indices().map(node).collect::<Vec<_>>())
 }

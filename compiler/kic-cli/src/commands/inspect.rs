@@ -32,8 +32,8 @@ impl Inspect {
                 let json = json.map_err(|error| kic_exec::fault::internal(error.to_string()))?;
                 print(&format!("{json}\n"));
             }
-            Format::Human if terminal.quiet => print(&format!("{}\n", inspection.digest)),
-            Format::Human => print(&as_text(&inspection, terminal)),
+            _ if terminal.quiet => print(&format!("{}\n", inspection.digest)),
+            _ => print(&as_text(&inspection, terminal)),
         }
         Ok(Diagnostics::new())
     }

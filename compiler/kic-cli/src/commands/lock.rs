@@ -11,14 +11,14 @@ use crate::world::{Disk, block_on, building_context, source_date_epoch};
 /// Resolve every tag and URL of a spec, and write kic.lock. Pins that are there stay, those that nothing needs go.
 #[derive(Debug, Args)]
 pub struct Lock {
-    #[command(flatten)]
-    building: Building,
     /// Move pins: those of these images and URLs, or all when none is named
     #[arg(long, value_name = "REF", num_args = 0..)]
     update: Option<Vec<String>>,
     /// Fail where kic.lock would have to change, and write nothing
     #[arg(long, conflicts_with = "update")]
     locked: bool,
+    #[command(flatten)]
+    building: Building,
 }
 
 impl Lock {
@@ -38,7 +38,7 @@ impl Lock {
         let (locks, warnings) = locked?;
         match terminal.format {
             Format::Json => print(&format!("{}\n", as_json(&locks))),
-            Format::Human => print(&as_text(&locks, terminal.quiet)),
+            _ => print(&as_text(&locks, terminal.quiet)),
         }
         Ok(warnings)
     }

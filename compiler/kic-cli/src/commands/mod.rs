@@ -9,22 +9,32 @@ pub mod graph;
 pub mod inspect;
 pub mod lock;
 pub mod plan;
+pub mod push;
 pub mod standard;
 pub mod unpack;
 
-use crate::arguments::{Arguments, Command};
+use kic_diag::{Diagnostic, declared as code};
+
+use crate::arguments::{Arguments, Command, Format};
 use crate::terminal::Terminal;
 
 /// Runs a command, draws what went wrong, and gives the exit status.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
     let global = &arguments.global;
+    let draws = matches!(global.format, Format::Dot | Format::Mermaid | Format::Svg);
     let result = match &arguments.command {
+        command if draws && !matches!(command, Command::Graph(_)) => {
+            Err(Diagnostic::new(&code::INVALID_ARGUMENT, "only `kic graph` draws")
+                .help("write `--format json`, or nothing")
+                .into())
+        }
         Command::Compile(command) => command.run(global, terminal),
         Command::Lock(command) => command.run(global, terminal),
         Command::Plan(command) => command.run(global, terminal),
         Command::Graph(command) => command.run(global, terminal),
         Command::Inspect(command) => command.run(global, terminal),
         Command::Unpack(command) => command.run(global, terminal),
+        Command::Push(command) => command.run(global, terminal),
         Command::Check(command) => command.run(global, terminal),
         Command::Eval(command) => command.run(global, terminal),
         Command::Fmt(command) => command.run(global, terminal),

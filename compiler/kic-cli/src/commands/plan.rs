@@ -16,11 +16,11 @@ use crate::world::{Disk, block_on, building_context, source_date_epoch};
 /// written.
 #[derive(Debug, Args)]
 pub struct Plan {
-    #[command(flatten)]
-    building: Building,
     /// Fail where kic.lock would have to change
     #[arg(long)]
     locked: bool,
+    #[command(flatten)]
+    building: Building,
 }
 
 impl Plan {
@@ -37,7 +37,7 @@ impl Plan {
         let steps = steps(&prepared);
         match terminal.format {
             Format::Json => print(&format!("{}\n", as_json(&steps))),
-            Format::Human => print(&as_text(&steps, terminal)),
+            _ => print(&as_text(&steps, terminal)),
         }
         Ok(prepared.warnings)
     }

@@ -30,11 +30,17 @@ impl Standard {
         let Some(What::Show { name }) = &self.command else {
             match terminal.format {
                 Format::Json => {
-                    let all: Vec<_> = documented().map(|module| json!({ "name": module.name, "doc": module.doc })).collect();
+                    let all: Vec<_> = documented()
+                        .map(|module| json!({ "name": module.name, "doc": module.doc }))
+                        .collect();
                     print(&format!("{}\n", json!(all)));
                 }
-                Format::Human => {
-                    print(&documented().map(|module| format!("std:{:<16} {}\n", module.name, module.doc)).collect::<String>());
+                _ => {
+                    print(
+                        &documented()
+                            .map(|module| format!("std:{:<16} {}\n", module.name, module.doc))
+                            .collect::<String>(),
+                    );
                 }
             }
             return Ok(Diagnostics::new());
@@ -45,9 +51,12 @@ impl Standard {
                 Some(close) => format!("did you mean `std:{close}`?"),
                 None => "`kic std` lists them all".to_owned(),
             };
-            return Err(Diagnostic::new(&code::UNKNOWN_MODULE, format!("the standard library has no module `{name}`"))
-                .help(help)
-                .into());
+            return Err(Diagnostic::new(
+                &code::UNKNOWN_MODULE,
+                format!("the standard library has no module `{name}`"),
+            )
+            .help(help)
+            .into());
         };
         match terminal.format {
             Format::Json => {
@@ -55,12 +64,17 @@ impl Standard {
                     json!({ "name": name, "type": kind, "default": default, "doc": doc })
                 });
                 let parameters: Vec<_> = parameters.collect();
-                print(&format!("{}\n", json!({ "name": module.name, "doc": module.doc, "parameters": parameters })));
+                print(&format!(
+                    "{}\n",
+                    json!({ "name": module.name, "doc": module.doc, "parameters": parameters })
+                ));
             }
-            Format::Human => {
+            _ => {
                 let mut text = format!("std:{}\n{}\n\n", module.name, module.doc);
                 for (name, kind, default, doc) in &module.parameters {
-                    let default = default.as_ref().map_or_else(|| ", required".to_owned(), |value| format!(", default {value}"));
+                    let default = default
+                        .as_ref()
+                        .map_or_else(|| ", required".to_owned(), |value| format!(", default {value}"));
                     text.push_str(&format!("  {name} ({kind}{default})\n      {doc}\n"));
                 }
                 print(&text);

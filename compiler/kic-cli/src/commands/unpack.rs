@@ -45,8 +45,8 @@ impl Unpack {
             Format::Json => {
                 print(&format!("{}\n", json!({ "directory": self.directory, "layers": unpacked.layers })))
             }
-            Format::Human if terminal.quiet => {}
-            Format::Human => print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
+            _ if terminal.quiet => {}
+            _ => print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
         }
         Ok(Diagnostics::new())
     }

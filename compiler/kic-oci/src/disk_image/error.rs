@@ -17,7 +17,7 @@ pub enum DiskImageError {
     },
     /// An archive that is compressed as a whole.
     #[error(
-        "{path} is compressed with {with}; an image archive must be a plain tar: unpack it first, with `{command}`"
+        "{path} is compressed with {with}, and an image archive must be a plain tar"
     )]
     Compressed {
         /// The archive.

@@ -1,0 +1,110 @@
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use kic_base::{Digest, ImageReference};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::{Context, Documents, fault, obtain};
+use kic_graph::BlobFacts;
+use kic_oci::model::Descriptor;
+use kic_registry::Pushed;
+use tokio::sync::mpsc;
+
+use crate::image::{ImageAt, open_image};
+
+/// What a push did.
+#[derive(Debug, Clone, Copy)]
+pub struct PushedImage {
+    /// The digest of the image, unchanged.
+    pub digest: Digest,
+    /// Blobs that were sent.
+    pub sent: usize,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Blobs that the registry had, or took over from another of its repositories.
+    pub kept: usize,
+}
+
+/// Sends an image to a registry: blobs, then manifests, then the index, all as the bytes that they are.
+///
+/// # Errors
+/// What went wrong with the disk or a registry. A push that fails leaves blobs there, and no new tag.
+pub async fn push(image: &str, to: &ImageReference, context: &Context) -> Result<PushedImage, Diagnostics> {
+    let opened = open_image(image, context).await?;
+    let Some(registries) = &context.registries else {
+        return Err(Diagnostic::new(&code::OFFLINE, format!("`{to}` is in a registry, and kic is offline"))
+            .help("leave `--offline` out")
+            .into());
+    };
+    let mut blobs: Vec<&Descriptor> = Vec::new();
+    for (_, _, manifest) in &opened.manifests {
+        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+            if !blobs.iter().any(|known| known.digest == blob.digest) {
+                blobs.push(blob);
+            }
+        }
+    }
+    let mut pushed = PushedImage { digest: opened.root.digest, sent: 0, sent_bytes: 0, kept: 0 };
+    let mut results = stream::iter(blobs)
+        .map(|blob| async {
+            let facts =
+                BlobFacts { media_type: blob.media_type.clone(), digest: blob.digest, size: blob.size };
+            let reader = obtain(&facts, &opened.origin(), context).await?;
+            let body = stream_of(reader);
+            let result = registries.push_blob(to, &blob.digest, blob.size, body, None).await;
+            result
+                .map(|what| (what, blob.size))
+                .map_err(|error| Diagnostics::from(fault::registry(&error, None)))
+        })
+        .buffer_unordered(4);
+    while let Some((what, size)) = results.try_next().await? {
+        match what {
+            Pushed::Uploaded => {
+                pushed.sent += 1;
+                pushed.sent_bytes += size;
+            }
+            Pushed::Existed | Pushed::Mounted => pushed.kept += 1,
+        }
+    }
+    drop(results);
+    push_documents(&opened, to, context).await?;
+    Ok(pushed)
+}
+
+/// Manifests go by digest; the tag comes last, so that it never names something incomplete.
+async fn push_documents(opened: &ImageAt, to: &ImageReference, context: &Context) -> Result<(), Diagnostics> {
+    let Some(registries) = &context.registries else { return Ok(()) };
+    let documents = Documents { context, origin: opened.origin(), span: None };
+    for (_, descriptor, _) in
+        opened.manifests.iter().filter(|(_, child, _)| child.digest != opened.root.digest)
+    {
+        let bytes = documents.raw(&descriptor.digest).await?;
+        let at = to.at(descriptor.digest);
+        let result = registries.push_manifest(&at, &descriptor.media_type, &bytes).await;
+        result.map_err(|error| fault::registry(&error, None))?;
+    }
+    let bytes = documents.raw(&opened.root.digest).await?;
+    let result = registries.push_manifest(to, &opened.root.media_type, &bytes).await;
+    result.map_err(|error| fault::registry(&error, None))?;
+    Ok(())
+}
+
+/// The bytes of a blocking reader, a few pieces ahead of whoever takes them.
+fn stream_of(
+    mut reader: Box<dyn std::io::Read + Send>,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut buffer = vec![0; 256 * 1024];
+            let piece = reader.read(&mut buffer).map(|count| {
+                buffer.truncate(count);
+                Bytes::from(buffer)
+            });
+            let ended = piece.as_ref().map_or(true, Bytes::is_empty);
+            let empty = piece.as_ref().is_ok_and(Bytes::is_empty);
+            if (!empty && sender.blocking_send(piece).is_err()) || ended {
+                return;
+            }
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) })
+}
