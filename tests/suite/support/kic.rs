@@ -33,6 +33,22 @@ pub fn program() -> &'static Path {
 /// matter: no proxies, no Docker configuration, no colours.
 pub fn kic(folder: &Path, store: &Path) -> Command {
     let mut command = Command::new(program());
+    set_environment(&mut command, folder, store);
+    command
+}
+
+/// A shell that runs `script` in `folder`, with the same environment, and kic on its path.
+pub fn shell(folder: &Path, store: &Path, script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    set_environment(&mut command, folder, store);
+    let mut folders = vec![program().parent().expect("it lies in a folder").to_owned()];
+    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    command.env("PATH", std::env::join_paths(folders).expect("paths without colons"));
+    command
+}
+
+fn set_environment(command: &mut Command, folder: &Path, store: &Path) {
     command.current_dir(folder).env_clear();
     for name in ["PATH", "TMPDIR", "LD_PRELOAD", "SYSTEMROOT"] {
         if let Some(value) = std::env::var_os(name) {
@@ -40,7 +56,6 @@ pub fn kic(folder: &Path, store: &Path) -> Command {
         }
     }
     command.env("KIC_STORE", store).env("HOME", folder).env("LC_ALL", "C.UTF-8");
-    command
 }
 
 /// What a run printed, with its exit status; for messages of failed tests.
