@@ -23,8 +23,22 @@ pub fn time(time: Duration) -> String {
     }
 }
 
+/// A text of a stranger, fit for a terminal: control characters, which could move the cursor or change colours, become
+/// `␣`.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '␣' } else { character }).collect()
+}
+
+/// A digest cut to twelve digits; any other text as it is.
+pub fn short_digest(text: &str) -> String {
+    text.strip_prefix("sha256:").map_or_else(|| text.to_owned(), |hex| hex.chars().take(12).collect())
+}
+
 /// A table with a head: columns aligned with two spaces between them, the columns in `right` to the right.
 pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize], color: bool) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let rows = &rows;
     let width = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = head.iter().map(|text| width(text)).collect();
     for row in rows {

@@ -8,7 +8,7 @@ use kic_graph::Kind;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
-use crate::report::{size, table, time};
+use crate::report::{short_digest, size, table, time};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context, source_date_epoch};
@@ -113,8 +113,11 @@ fn as_text(compiled: &Compiled, output: Option<&Path>, terminal: &Terminal) -> S
             .iter()
             .zip(layers)
             .map(|(layer, descriptor)| {
-                let name =
-                    if layer.kind == Kind::RegistryCache { short(&layer.name) } else { layer.name.clone() };
+                let name = if layer.kind == Kind::RegistryCache {
+                    short_digest(&layer.name)
+                } else {
+                    layer.name.clone()
+                };
                 let (_, time) = outcome(compiled, layer.node, layer.kind);
                 vec![
                     layer.kind.name().to_owned(),
@@ -137,11 +140,6 @@ fn as_text(compiled: &Compiled, output: Option<&Path>, terminal: &Terminal) -> S
     }
     text.push_str(&format!("{}\n", compiled.image.root.digest));
     text
-}
-
-/// A digest that stands for a name is cut to twelve digits.
-fn short(name: &str) -> String {
-    name.strip_prefix("sha256:").map_or_else(|| name.to_owned(), |hex| hex[..hex.len().min(12)].to_owned())
 }
 
 fn as_json(compiled: &Compiled, output: Option<&Path>) -> serde_json::Value {

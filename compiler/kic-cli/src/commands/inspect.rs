@@ -6,7 +6,7 @@ use kic_diag::Diagnostics;
 use serde_json::Value as Json;
 
 use crate::arguments::{Format, Global, Network};
-use crate::report::{size, table};
+use crate::report::{printable, short_digest, size, table};
 use crate::terminal::{Terminal, print};
 use crate::world::{block_on, context};
 
@@ -51,7 +51,7 @@ fn as_text(inspection: &Inspection, terminal: &Terminal) -> String {
         if !image.labels.is_empty() {
             text.push_str("\nLabels\n");
             for (name, value) in &image.labels {
-                text.push_str(&format!("  {name} = {value}\n"));
+                text.push_str(&format!("  {} = {}\n", printable(name), printable(value)));
             }
         }
     }
@@ -63,11 +63,8 @@ fn layers(image: &InspectedImage, terminal: &Terminal) -> String {
         .layers
         .iter()
         .map(|layer| {
-            let name = layer
-                .name
-                .strip_prefix("sha256:")
-                .map_or(layer.name.as_str(), |hex| &hex[..hex.len().min(12)]);
-            vec![layer.kind.clone(), size(layer.size), layer.digest.short(), name.to_owned()]
+            let name = short_digest(&layer.name);
+            vec![layer.kind.clone(), size(layer.size), layer.digest.short(), name]
         })
         .collect();
     table(&["KIND", "SIZE", "DIGEST", "NAME"], &rows, &[1], terminal.color_out)
@@ -86,11 +83,10 @@ fn cached(plan: &Json, terminal: &Terminal) -> String {
         .iter()
         .map(|image| {
             let text = |key: &str| image.get(key).and_then(Json::as_str).unwrap_or_default();
-            let digest = text("digest").trim_start_matches("sha256:");
             let bytes = image.get("size").and_then(Json::as_u64).unwrap_or(0);
             vec![
                 text("reference").to_owned(),
-                digest[..digest.len().min(12)].to_owned(),
+                short_digest(text("digest")),
                 size(bytes),
                 texts(image, "platforms").join(" "),
             ]
@@ -98,7 +94,7 @@ fn cached(plan: &Json, terminal: &Terminal) -> String {
         .collect();
     let hosts = texts(plan, "registries").join(", ");
     let table = table(&["IMAGE", "DIGEST", "SIZE", "PLATFORMS"], &rows, &[2], terminal.color_out);
-    format!("\nCached images, for {hosts}\n\n{table}")
+    format!("\nCached images, for {}\n\n{table}", printable(&hosts))
 }
 
 fn steps(plan: &Json) -> String {
@@ -116,7 +112,7 @@ fn steps(plan: &Json) -> String {
         } else {
             format!("run {}", said("run").unwrap_or_default())
         };
-        text.push_str(&format!("{:>3}. {line}\n", index + 1));
+        text.push_str(&format!("{:>3}. {}\n", index + 1, printable(&line)));
     }
     text
 }
