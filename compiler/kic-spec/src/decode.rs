@@ -131,8 +131,12 @@ fn decode_properties(
             None => diagnostics.push(unknown_property(schema, name)),
         }
     }
+    // A misspelt property is reported as such, and not again as a missing one.
+    let known = || schema.properties.iter().map(|property| property.name);
+    let meant: Vec<&str> =
+        node.properties().filter_map(|entry| closest(&entry.name.as_ref()?.value, known())).collect();
     for property in schema.properties.iter().filter(|property| property.required) {
-        if node.property(property.name).is_none() {
+        if node.property(property.name).is_none() && !meant.contains(&property.name) {
             diagnostics.push(
                 Diagnostic::new(
                     &code::MISSING_PROPERTY,
@@ -214,7 +218,10 @@ fn decode_children<'a>(
         decoded.push(decode(child, child_schema, diagnostics));
     }
     for wanted in allowed.iter().filter(|wanted| wanted.occurs == Occurs::Once) {
-        if !node.children().iter().any(|child| child.name.value == wanted.name) {
+        let is_meant = |child: &Node| {
+            closest(&child.name.value, allowed.iter().map(|schema| schema.name)) == Some(wanted.name)
+        };
+        if !node.children().iter().any(is_meant) {
             diagnostics.push(
                 Diagnostic::new(
                     &code::MISSING_NODE,

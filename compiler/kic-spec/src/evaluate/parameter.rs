@@ -1,6 +1,6 @@
 //! Parameters: what `param` declares, and what a call gives for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::{Span, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -343,12 +343,15 @@ pub(crate) fn bind(
 ) -> Scope {
     let mut scope = Scope::default();
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
+    // A misspelt parameter is reported as such, and not again as a missing one.
+    let mut meant: BTreeSet<&str> = BTreeSet::new();
     for one in given {
         let Some(parameter) = declared.get(&one.name) else {
             let names = || declared.keys().map(String::as_str);
             let diagnostic =
                 Diagnostic::new(&code::UNKNOWN_PARAMETER, format!("{what} has no parameter `{}`", one.name))
                     .at(&one.span, "unknown parameter");
+            meant.extend(closest(&one.name, names()));
             diagnostics.push(match closest(&one.name, names()).and_then(|close| declared.get(close)) {
                 Some(close) => diagnostic
                     .at(&close.span, "declared here")
@@ -379,6 +382,7 @@ pub(crate) fn bind(
     for parameter in declared.values().filter(|parameter| !seen.contains_key(&parameter.name)) {
         match &parameter.default {
             Some(default) => scope = scope.with(parameter.name.clone(), default.clone()),
+            None if meant.contains(parameter.name.as_str()) => {}
             None => diagnostics.push(
                 Diagnostic::new(
                     &code::MISSING_PARAMETER,
