@@ -11,7 +11,10 @@
 #![allow(missing_docs, reason = "tests are read, not called")]
 
 mod architecture;
+mod check_command;
+mod cli;
 mod examples;
 mod reproducible;
+mod image_spec;
 mod language;
 mod support;
