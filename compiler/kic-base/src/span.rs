@@ -1,22 +1,31 @@
 use std::fmt;
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One text that spans point into: a spec, a module, a lock, a manifest. Cheap to clone; two sources are
 /// equal when they are the same text under the same name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Source(Arc<SourceInner>);
 
-#[derive(PartialEq, Eq)]
 struct SourceInner {
     name: String,
     text: String,
+    /// Where each line starts, in bytes; found when the first place is asked for.
+    lines: OnceLock<Vec<usize>>,
 }
+
+impl PartialEq for SourceInner {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for SourceInner {}
 
 impl Source {
     /// A source of that name (a path as the user wrote it) and text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self(Arc::new(SourceInner { name: name.into(), text: text.into() }))
+        Self(Arc::new(SourceInner { name: name.into(), text: text.into(), lines: OnceLock::new() }))
     }
 
     /// The name under which diagnostics show it.
@@ -45,10 +54,14 @@ impl Source {
 
     /// Line and column, both counted from 1, of a byte offset; columns count characters.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text().as_bytes()[..offset.min(self.text().len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        (line, String::from_utf8_lossy(&before[line_start..]).chars().count() + 1)
+        let offset = offset.min(self.text().len());
+        let lines = self.0.lines.get_or_init(|| {
+            let ends = self.text().bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect()
+        });
+        let line = lines.partition_point(|start| *start <= offset);
+        let before = &self.text().as_bytes()[lines[line - 1]..offset];
+        (line, String::from_utf8_lossy(before).chars().count() + 1)
     }
 }
 

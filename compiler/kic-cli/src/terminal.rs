@@ -96,9 +96,13 @@ fn where_to_learn_more(diagnostics: &Diagnostics) -> String {
     let mut names: Vec<&str> = diagnostics.iter().map(|one| one.code.name).collect();
     names.sort_unstable();
     names.dedup();
+    let more = match diagnostics.omitted() {
+        0 => String::new(),
+        omitted => format!("{omitted} more are not shown\n"),
+    };
     match names.as_slice() {
-        [name] => format!("To learn more: kic explain {name}\n"),
-        names => format!("To learn more: kic explain CODE, with CODE one of {}\n", names.join(", ")),
+        [name] => format!("{more}To learn more: kic explain {name}\n"),
+        names => format!("{more}To learn more: kic explain CODE, with CODE one of {}\n", names.join(", ")),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use kic_base::Span;
 
 use crate::{Code, Severity};
@@ -64,9 +66,19 @@ impl Diagnostic {
     }
 }
 
-/// Everything to tell the user at one time.
+/// So many errors, and so many warnings, are kept; what comes after them is only counted.
+const MOST_KEPT: usize = 1000;
+
+/// Everything to tell the user at one time. What is said again of the same place is left out, and so is what comes
+/// after [`Diagnostics::are_full`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Diagnostics(Vec<Diagnostic>);
+pub struct Diagnostics {
+    kept: Vec<Diagnostic>,
+    /// What was said: of which source and place, and in which words.
+    said: BTreeSet<(String, usize, String)>,
+    errors: usize,
+    omitted: usize,
+}
 
 impl Diagnostics {
     /// Nothing to tell.
@@ -76,27 +88,58 @@ impl Diagnostics {
 
     /// Adds one.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.0.push(diagnostic);
+        let is_error = diagnostic.code.severity == Severity::Error;
+        let place = diagnostic.labels.first().map(|label| {
+            let source = label.span.source().name().to_owned();
+            (source, label.span.range().start, diagnostic.message.clone())
+        });
+        if place.as_ref().is_some_and(|place| self.said.contains(place)) {
+            return;
+        }
+        let count = if is_error { self.errors } else { self.kept.len() - self.errors };
+        if count >= MOST_KEPT {
+            self.omitted += 1;
+            return;
+        }
+        self.said.extend(place);
+        self.errors += usize::from(is_error);
+        self.kept.push(diagnostic);
     }
 
     /// Adds all of `others`.
     pub fn append(&mut self, others: Self) {
-        self.0.extend(others.0);
+        self.omitted += others.omitted;
+        self.extend(others.kept);
     }
 
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.kept.is_empty()
     }
 
     /// Whether an error is among them.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|diagnostic| diagnostic.code.severity == Severity::Error)
+        self.errors > 0
+    }
+
+    /// How many errors are among them.
+    pub fn error_count(&self) -> usize {
+        self.errors
+    }
+
+    /// Whether no more errors are kept: there is no use in looking for others.
+    pub fn are_full(&self) -> bool {
+        self.errors >= MOST_KEPT
+    }
+
+    /// How many were left out because there were so many before them.
+    pub fn omitted(&self) -> usize {
+        self.omitted
     }
 
     /// In the order in which they were added.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
-        self.0.iter()
+        self.kept.iter()
     }
 
     /// `value` where no error is among them; otherwise all of them as the error. Warnings stay in `self`
@@ -107,14 +150,16 @@ impl Diagnostics {
 
     /// The exit status of a run that ends with these: that of the gravest class among the errors, 0 with none.
     pub fn exit_status(&self) -> u8 {
-        let errors = self.0.iter().filter(|diagnostic| diagnostic.code.severity == Severity::Error);
+        let errors = self.kept.iter().filter(|diagnostic| diagnostic.code.severity == Severity::Error);
         errors.map(|diagnostic| diagnostic.code.class.exit_status()).max().unwrap_or(0)
     }
 }
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self(vec![diagnostic])
+        let mut diagnostics = Self::new();
+        diagnostics.push(diagnostic);
+        diagnostics
     }
 }
 
@@ -123,12 +168,46 @@ impl IntoIterator for Diagnostics {
     type IntoIter = std::vec::IntoIter<Diagnostic>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.kept.into_iter()
     }
 }
 
 impl Extend<Diagnostic> for Diagnostics {
     fn extend<T: IntoIterator<Item = Diagnostic>>(&mut self, diagnostics: T) {
-        self.0.extend(diagnostics);
+        for diagnostic in diagnostics {
+            self.push(diagnostic);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kic_base::Source;
+
+    use super::*;
+    use crate::declared as code;
+
+    #[test]
+    fn the_same_thing_is_said_once_of_a_place_and_a_flood_is_counted() {
+        let source = Source::new("a.kdl", "x".repeat(5000));
+        let error =
+            |at: usize| Diagnostic::new(&code::UNKNOWN_NODE, "no such node").at(&source.span(at..at + 1), "");
+        let mut all = Diagnostics::new();
+        for at in 0..1500 {
+            all.push(error(at));
+            all.push(error(at));
+        }
+        // Warnings have room of their own.
+        all.push(Diagnostic::new(&code::EMPTY_LAYER, "it is empty").at(&source.span(0..1), ""));
+        assert_eq!((all.iter().count(), all.error_count(), all.omitted()), (1001, 1000, 1000));
+        assert!(all.are_full() && all.has_errors());
+        let mut other = Diagnostics::from(error(3));
+        other.append(all);
+        assert_eq!(other.error_count(), 1000);
+        let other_file = Diagnostic::new(&code::UNKNOWN_NODE, "no such node")
+            .at(&Source::new("b.kdl", "x").span(0..1), "");
+        let mut two = Diagnostics::from(error(0));
+        two.push(other_file);
+        assert_eq!(two.error_count(), 2);
     }
 }

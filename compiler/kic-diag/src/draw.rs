@@ -1,7 +1,10 @@
 use std::fmt;
 
 use kic_base::{Source, Span};
-use miette::{LabeledSpan, MietteError, NamedSource, ReportHandler, SourceCode, SourceSpan, SpanContents};
+use miette::{
+    LabeledSpan, MietteError, MietteSpanContents, NamedSource, ReportHandler, SourceCode, SourceSpan,
+    SpanContents,
+};
 use serde_json::{Value, json};
 
 use crate::{Diagnostic, Diagnostics, Severity};
@@ -64,7 +67,26 @@ impl SourceCode for Text {
         before: usize,
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        self.0.text().read_span(span, before, after)
+        // miette counts lines from the start of what it is given, for each label: give it the few lines around.
+        let text = self.0.text();
+        let start = span.offset().min(text.len());
+        let end = (start + span.len()).min(text.len());
+        let mut from = start;
+        for _ in 0..=before {
+            from = text[..from].rfind('\n').unwrap_or(0);
+        }
+        from += usize::from(text[from..].starts_with('\n'));
+        let mut to = end;
+        for _ in 0..=after {
+            to = text[to..].find('\n').map_or(text.len(), |at| to + at + 1);
+        }
+        let shifted = SourceSpan::from((start - from, end - start));
+        let (first_line, _) = self.0.line_column(from);
+        let window = text[from..to].read_span(&shifted, before, after)?;
+        let span = SourceSpan::from((window.span().offset() + from, window.span().len()));
+        let data = text.as_bytes().get(span.offset()..span.offset() + span.len()).unwrap_or_default();
+        let line = window.line() + first_line - 1;
+        Ok(Box::new(MietteSpanContents::new(data, span, line, window.column(), window.line_count())))
     }
 }
 
