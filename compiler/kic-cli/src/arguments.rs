@@ -121,7 +121,7 @@ impl Building {
     /// What to compile, with no output.
     pub fn request(&self, gather: GatherOptions) -> Request {
         let settings = Settings { set: self.set.iter().cloned().collect() };
-        Request { spec: spec_in(&self.spec), output: None, gather, settings }
+        Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false }
     }
 }
 

@@ -51,12 +51,22 @@ impl Context {
         if self.cancel.is_cancelled() { Err(interrupted()) } else { Ok(()) }
     }
 
-    /// Runs blocking work on the blocking pool; its panic is a bug that is reported, not passed on.
-    pub(crate) async fn blocking<T: Send + 'static>(
+    /// Runs blocking work on the blocking pool; its panic is a bug that is reported, not passed on. When the work is
+    /// to stop, this returns at once, and leaves it to `work` to notice: that is why it must leave nothing half done
+    /// wherever the process ends.
+    ///
+    /// # Errors
+    /// Those of `work`, and `interrupted`.
+    pub async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
     ) -> Result<T, Diagnostics> {
-        match tokio::task::spawn_blocking(work).await {
+        let result = tokio::select! {
+            biased;
+            result = tokio::task::spawn_blocking(work) => result,
+            () = self.cancel.cancelled() => return Err(interrupted().into()),
+        };
+        match result {
             Ok(result) => result,
             Err(error) => Err(Diagnostic::new(&code::INTERNAL, format!("a task failed: {error}")).into()),
         }

@@ -16,6 +16,7 @@ pub mod fault;
 mod gather;
 mod plan;
 mod realised;
+mod stoppable;
 
 pub use assemble::{Assembled, assemble, rfc3339};
 pub use build::obtain;
@@ -27,3 +28,4 @@ pub use execute::execute;
 pub use gather::{GatherOptions, Gathered, LockFile, LockMode, gather};
 pub use plan::{Plan, State, plan};
 pub use realised::{LayerOutput, Outcome, Realised};
+pub use stoppable::{Stoppable, StoppableStore};

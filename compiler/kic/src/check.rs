@@ -1,23 +1,24 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kic_base::Platform;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, DiskImages, LockMode, fault};
+use kic_exec::{Assembled, Context, DiskImages, LockMode, fault};
 use kic_graph::{KIND_ANNOTATION, NAME_ANNOTATION};
 use kic_oci::layer_diff::diff_layers;
 use kic_oci::model::Descriptor;
 use kic_spec::World;
 use kic_store::Store;
 
-use crate::compile::{Compiled, Request, compile};
+use crate::compile::{Request, compile};
 
 /// A layer that two builds of one spec made differently.
 #[derive(Debug, Clone)]
 pub struct Difference {
-    /// The platform.
-    pub platform: Platform,
+    /// The platforms whose image it belongs to.
+    pub platforms: Vec<Platform>,
     /// Kind and name of the layer.
     pub layer: String,
     /// The layer of the first build, where it has one there.
@@ -27,6 +28,20 @@ pub struct Difference {
     /// What differs, entry by entry, in words.
     pub entries: Vec<String>,
 }
+
+impl Difference {
+    /// Whether it is that of these two layers.
+    fn is_between(&self, first: Option<&Descriptor>, second: Option<&Descriptor>) -> bool {
+        let digest = |layer: Option<&Descriptor>| layer.map(|layer| layer.digest);
+        digest(self.first.as_ref()) == digest(first) && digest(self.second.as_ref()) == digest(second)
+    }
+}
+
+/// How many entries of a layer are shown that differ.
+const SHOWN: usize = 50;
+
+/// The name of the folder of a second store begins so.
+const SCRATCH: &str = ".kic-check-";
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +53,7 @@ impl fmt::Display for Difference {
             f,
             "{} of {}: {} and {}",
             self.layer,
-            self.platform,
+            self.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             digest(&self.first),
             digest(&self.second)
         )?;
@@ -51,9 +66,9 @@ impl fmt::Display for Difference {
 ///
 /// # Errors
 /// `not-reproducible` with every difference, and whatever the second build meets.
-pub async fn check(
+pub(crate) async fn check(
     request: &Request,
-    first: &Compiled,
+    first: &Assembled,
     world: &dyn World,
     context: &Context,
 ) -> Result<(), Diagnostics> {
@@ -67,15 +82,16 @@ pub async fn check(
     };
     let mut request = request.clone();
     request.output = None;
+    request.check = false;
     // The first build wrote the lock; the second must find everything in it.
     request.gather.lock = LockMode::Locked;
-    let second = compile(&request, world, &again).await?;
-    if second.image.root.digest == first.image.root.digest {
+    let second = Box::pin(compile(&request, world, &again)).await?.image;
+    if second.root.digest == first.root.digest {
         return Ok(());
     }
     let mut diagnostic = Diagnostic::new(
         &code::NOT_REPRODUCIBLE,
-        format!("two builds differ: {} and {}", first.image.root.digest, second.image.root.digest),
+        format!("two builds differ: {} and {}", first.root.digest, second.root.digest),
     );
     for difference in differences(first, &second, &context.store, &store)? {
         diagnostic = diagnostic.note(difference.to_string());
@@ -86,24 +102,43 @@ pub async fn check(
 /// A folder beside the store's own, so that big layers go to a disk that has room for them.
 fn scratch_folder(context: &Context) -> Result<tempfile::TempDir, Diagnostics> {
     let beside = context.store.path().parent().map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = tempfile::Builder::new().prefix(".kic-check-").tempdir_in(beside);
+    remove_stale(&beside);
+    let folder = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(beside);
     folder
-        .or_else(|_| tempfile::Builder::new().prefix(".kic-check-").tempdir())
+        .or_else(|_| tempfile::Builder::new().prefix(SCRATCH).tempdir())
         .map_err(|error| fault::input_output(error, "making a second store").into())
 }
 
+/// Removes the second stores of processes that were killed: those whose lock nobody holds.
+fn remove_stale(beside: &Path) {
+    let Ok(entries) = fs::read_dir(beside) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
+            continue;
+        }
+        if File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
 fn differences(
-    first: &Compiled,
-    second: &Compiled,
+    first: &Assembled,
+    second: &Assembled,
     first_store: &Store,
     second_store: &Store,
 ) -> Result<Vec<Difference>, Diagnostics> {
-    let mut differences = Vec::new();
-    for (platform, layers) in &first.image.layers {
-        let others = second.image.layers.get(platform).map_or(&[][..], Vec::as_slice);
+    let mut differences: Vec<Difference> = Vec::new();
+    for (platform, layers) in &first.layers {
+        let others = second.layers.get(platform).map_or(&[][..], Vec::as_slice);
         for index in 0..layers.len().max(others.len()) {
             let (left, right) = (layers.get(index), others.get(index));
             if left.map(|layer| layer.digest) == right.map(|layer| layer.digest) {
+                continue;
+            }
+            let known = differences.iter_mut().find(|known| known.is_between(left, right));
+            if let Some(known) = known {
+                known.platforms.push(platform.clone());
                 continue;
             }
             let name = |layer: &Descriptor| {
@@ -115,12 +150,17 @@ fn differences(
                 let left_bytes = first_store.blob(&left.digest).map_err(|error| fault::store(&error))?;
                 let right_bytes = second_store.blob(&right.digest).map_err(|error| fault::store(&error))?;
                 match diff_layers(left_bytes, &left.media_type, right_bytes, &right.media_type) {
-                    Ok(found) => entries.extend(found.iter().take(50).map(ToString::to_string)),
+                    Ok(found) => {
+                        entries.extend(found.iter().take(SHOWN).map(ToString::to_string));
+                        if found.len() > SHOWN {
+                            entries.push(format!("and {} more", found.len() - SHOWN));
+                        }
+                    }
                     Err(error) => entries.push(format!("they cannot be compared: {error}")),
                 }
             }
             differences.push(Difference {
-                platform: platform.clone(),
+                platforms: vec![platform.clone()],
                 layer: left.or(right).map(name).unwrap_or_default(),
                 first: left.cloned(),
                 second: right.cloned(),

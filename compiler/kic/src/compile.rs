@@ -9,6 +9,7 @@ use kic_exec::{Assembled, Context, GatherOptions, Gathered, LockFile, Plan, Real
 use kic_graph::Graph;
 use kic_spec::{Settings, Spec, World};
 
+use crate::check::check;
 use crate::write::{Output, check_room, write};
 
 /// What to compile, and how.
@@ -22,6 +23,8 @@ pub struct Request {
     pub gather: GatherOptions,
     /// Values for the parameters of the spec.
     pub settings: Settings,
+    /// Whether everything is built twice and compared before it is written.
+    pub check: bool,
 }
 
 /// What came out.
@@ -70,9 +73,12 @@ pub async fn compile(
     write_locks(&prepared.locks)?;
     let realised = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     let image = kic_exec::assemble(&prepared.graph, &realised, &context.store)?;
+    if request.check {
+        check(request, &image, world, context).await?;
+    }
     if let Some(output) = &request.output {
         context.watch.event(kic_exec::Event::Writing);
-        write(output, &prepared.graph.image.tag, &image, &context.store)?;
+        write(output, &prepared.graph.image.tag, &image, context).await?;
     }
     let Prepared { graph, locks, warnings, .. } = prepared;
     Ok(Compiled { graph, realised, image, locks, warnings })

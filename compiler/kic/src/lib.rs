@@ -18,7 +18,7 @@ mod push;
 mod unpack;
 mod write;
 
-pub use check::{Difference, check};
+pub use check::Difference;
 pub use compile::{Compiled, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks};
 pub use image::{ImageAt, open_image};
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};

@@ -2,9 +2,10 @@ use std::path::Path;
 
 use kic_base::Platform;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, fault, obtain};
+use kic_exec::{Context, Stoppable, fault, obtain};
 use kic_graph::{BlobFacts, NAME_ANNOTATION};
 use kic_oci::unpack::{UnpackError, UnpackLayer, UnpackOptions};
+use kic_store::StoreError;
 
 use crate::image::open_image;
 
@@ -61,20 +62,29 @@ pub async fn unpack(
         let reader = obtain(&facts, &opened.origin(), context).await?;
         let name =
             layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| format!("layer {}", index + 1));
+        let reader = Box::new(Stoppable::new(reader, context));
         layers.push(UnpackLayer { media_type: layer.media_type.clone(), reader, name });
     }
     let count = layers.len();
-    let report = kic_oci::unpack::unpack(layers, directory, &options).map_err(refused)?;
+    let directory = directory.to_owned();
+    let unpacking =
+        move || kic_oci::unpack::unpack(layers, &directory, &options).map_err(|error| refused(&error).into());
+    let report = context.blocking(unpacking).await?;
     Ok(Unpacked { layers: count, report })
 }
 
-fn refused(error: UnpackError) -> Diagnostic {
-    let message = match std::error::Error::source(&error) {
+fn refused(error: &UnpackError) -> Diagnostic {
+    if let UnpackError::Read { source, .. } = error
+        && let Some(source) = source.get_ref().and_then(|source| source.downcast_ref::<StoreError>())
+    {
+        return fault::store(source);
+    }
+    let message = match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
     let full = |source: &std::io::Error| fault::is_full(source);
-    match &error {
+    match error {
         UnpackError::Refused { .. }
         | UnpackError::Limit { .. }
         | UnpackError::MediaType { .. }

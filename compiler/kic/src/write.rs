@@ -2,9 +2,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::Assembled;
+use kic_exec::{Assembled, Context, StoppableStore, fault};
 use kic_oci::layout::{LayoutError, LayoutOptions, write_archive, write_layout};
-use kic_store::Store;
+use kic_store::StoreError;
 
 /// Where an image goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,22 +51,33 @@ pub(crate) fn check_room(output: &Output) -> Result<(), Diagnostics> {
 ///
 /// # Errors
 /// `output-not-empty` and `output-unwritable`, and those of a full disk.
-pub(crate) fn write(
+pub(crate) async fn write(
     output: &Output,
     reference: &str,
     image: &Assembled,
-    store: &Store,
+    context: &Context,
 ) -> Result<(), Diagnostics> {
-    let written = match output {
-        Output::Layout(path) => {
-            write_layout(path, &image.root, reference, &image.blobs, store, LayoutOptions::default())
-        }
-        Output::Archive(path) => write_archive(path, &image.root, reference, &image.blobs, store),
+    let (output, reference, root, blobs) =
+        (output.clone(), reference.to_owned(), image.root.clone(), image.blobs.clone());
+    let source = StoppableStore::new(context);
+    let writing = move || {
+        let written = match &output {
+            Output::Layout(path) => {
+                write_layout(path, &root, &reference, &blobs, &source, LayoutOptions::default())
+            }
+            Output::Archive(path) => write_archive(path, &root, &reference, &blobs, &source),
+        };
+        written.map(drop).map_err(|error| unwritten(error).into())
     };
-    written.map(drop).map_err(|error| unwritten(error).into())
+    context.blocking(writing).await
 }
 
 fn unwritten(error: LayoutError) -> Diagnostic {
+    if let LayoutError::Blob { source, .. } = &error
+        && let Some(source) = source.get_ref().and_then(|source| source.downcast_ref::<StoreError>())
+    {
+        return fault::store(source);
+    }
     let message = match std::error::Error::source(&error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

@@ -28,7 +28,7 @@ impl Check {
         for spec in &self.specs {
             let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
             let settings = Settings { set: self.set.iter().cloned().collect() };
-            let request = Request { spec: spec_in(spec), output: None, gather, settings };
+            let request = Request { spec: spec_in(spec), output: None, gather, settings, check: false };
             match kic::resolve(&request, &Disk) {
                 Ok((_, warnings)) => all.append(warnings),
                 Err(errors) => all.append(errors),

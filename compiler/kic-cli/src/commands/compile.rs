@@ -62,10 +62,8 @@ impl Compile {
         if let Some(path) = &output {
             check_parent(path)?;
         }
+        request.check = self.check;
         let compiled = kic::compile(&request, &Disk, context).await?;
-        if self.check {
-            kic::check(&request, &compiled, &Disk, context).await?;
-        }
         Ok((compiled, output))
     }
 }

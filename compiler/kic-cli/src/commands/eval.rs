@@ -33,7 +33,7 @@ impl Eval {
     pub fn run(&self, _: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
         let settings = Settings { set: self.set.iter().cloned().collect() };
-        let request = Request { spec: spec_in(&self.spec), output: None, gather, settings };
+        let request = Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false };
         let (node, warnings) = kic::evaluate(&request, self.platform.as_ref(), &Disk)?;
         match (terminal.format, self.origins) {
             (Format::Json, origins) => print(&format!("{:#}\n", as_json(&node, origins))),
