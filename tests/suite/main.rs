@@ -11,8 +11,10 @@
 #![allow(missing_docs, reason = "tests are read, not called")]
 
 mod architecture;
+mod book;
 mod check_command;
 mod cli;
+mod codes;
 mod examples;
 mod reproducible;
 mod image_spec;

@@ -3,9 +3,11 @@
 pub mod contents;
 pub mod image_layout;
 pub mod kic;
+pub mod markdown;
 pub mod peers;
 pub mod random;
 pub mod rich_spec;
+pub mod upstream;
 
 use std::path::{Path, PathBuf};
 
