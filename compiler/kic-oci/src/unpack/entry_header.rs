@@ -39,15 +39,17 @@ impl EntryHeader {
     ) -> Result<Self, Failure> {
         let kind = kind(entry)?;
         let header = entry.header();
-        let number = |result: std::io::Result<u64>, what| {
-            let value = result.map_err(|_| Refusal::Header(what))?;
+        let fields = header.as_old();
+        let id = |field: &[u8], result, what| {
+            let value = number(field, result, what)?;
             // The largest means "leave it" to the system.
             u32::try_from(value).ok().filter(|value| *value != u32::MAX).ok_or(Refusal::Header(what))
         };
-        let mode = header.mode().map_err(|_| Refusal::Header("the mode is no number"))? & 0o7777;
-        let uid = number(header.uid(), "the owner is no user id")?;
-        let gid = number(header.gid(), "the group is no group id")?;
-        let seconds = header.mtime().map_err(|_| Refusal::Header("the modification time is no number"))?;
+        let mode = number(&fields.mode, header.mode().map(u64::from), "the mode is no number")?;
+        let mode = u32::try_from(mode & 0o7777).unwrap_or(0);
+        let uid = id(&fields.uid, header.uid(), "the owner is no user id")?;
+        let gid = id(&fields.gid, header.gid(), "the group is no group id")?;
+        let seconds = number(&fields.mtime, header.mtime(), "the modification time is no number")?;
         // Times before 1970 are written as two's complement.
         let modified = Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 };
         let mut this = Self { kind, mode, uid, gid, modified, xattrs: BTreeMap::new() };
@@ -115,6 +117,14 @@ fn kind<R: Read>(entry: &Entry<'_, R>) -> Result<Kind, Refusal> {
         other if other.as_byte() == b's' => Kind::Special("socket"),
         other => return Err(Refusal::Kind(other.as_byte())),
     })
+}
+
+/// A number of the header. Writers that do not know one leave its field empty, which every tar reads as 0.
+fn number(field: &[u8], read: std::io::Result<u64>, what: &'static str) -> Result<u64, Refusal> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+        return Ok(0);
+    }
+    read.map_err(|_| Refusal::Header(what))
 }
 
 fn is_number(value: &[u8]) -> bool {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
 use kic_oci::model::media_types::{OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
-use kic_oci::unpack::{UnpackOptions, unpack};
+use kic_oci::unpack::{Refusal, UnpackOptions, unpack};
 use tar::{EntryType, Header};
 
 use crate::shared::*;
@@ -195,6 +195,19 @@ fn gnu_long_names_and_old_folders_are_read() {
     let (_folder, root, _) = good(vec![tar]);
     assert_eq!(fs::read(root.join(name)).unwrap(), b"content");
     assert!(root.join("old").is_dir());
+}
+
+#[test]
+fn numbers_that_a_writer_left_out_are_zero_and_other_text_is_refused() {
+    let mut header = Header::new_ustar();
+    header.as_old_mut().name[..1].copy_from_slice(b"x");
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(1);
+    header.set_mode(0o644);
+    let (_folder, root, _) = good(vec![Tar::default().raw(header.clone(), b"x")]);
+    assert_eq!((mode(root.join("x")), mtime(root.join("x"))), (0o644, (0, 0)));
+    header.as_old_mut().uid = *b"owner  \0";
+    assert!(matches!(refused(vec![Tar::default().raw(header, b"x")]), Refusal::Header(_)));
 }
 
 #[test]
