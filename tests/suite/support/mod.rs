@@ -1,12 +1,16 @@
 //! What the tests share: the program, folders, peers.
 
 pub mod contents;
+pub mod http;
 pub mod image_layout;
 pub mod kic;
 pub mod markdown;
 pub mod peers;
 pub mod random;
 pub mod rich_spec;
+pub mod seed;
+pub mod stock_registry;
+pub mod synthetic_image;
 pub mod upstream;
 
 use std::path::{Path, PathBuf};
