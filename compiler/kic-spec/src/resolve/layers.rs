@@ -1,0 +1,209 @@
+//! The layers: `files`, `manifests`, `policies` and `readiness`.
+
+use kic_base::Spanned;
+use kic_diag::{Diagnostic, declared as code};
+
+use super::{Context, DEFAULT_TIMEOUT_SECONDS};
+use crate::decode::Decoded;
+use crate::object;
+use crate::readiness::{Check, CheckKind};
+use crate::spec::{Content, Fetch, FileItem, Layer, LayerKind, ManifestItem};
+
+impl Context<'_> {
+    pub(super) fn files(&mut self, node: &Decoded) -> Option<Layer> {
+        let mut items = Vec::new();
+        for child in &node.children {
+            let item = match child.schema.name {
+                "copy" => self.copy(child),
+                "text" => self.text(child),
+                _ => self.files_fetch(child),
+            };
+            items.extend(item.map(|item| Spanned::new(item, child.span().clone())));
+        }
+        self.layer(node, Content::Files(items))
+    }
+
+    pub(super) fn layer(&mut self, node: &Decoded, content: Content) -> Option<Layer> {
+        if node.node.children().is_empty() {
+            self.error(
+                Diagnostic::new(
+                    &code::EMPTY_LAYER,
+                    format!("this `{}` layer holds nothing", node.schema.name),
+                )
+                .at(&node.node.head(), "")
+                .help("leave it out, or put something inside"),
+            );
+        }
+        Some(Layer {
+            name: node.text(0)?,
+            after: node.text_property("after"),
+            span: node.span().clone(),
+            platform: None,
+            content,
+        })
+    }
+
+    pub(super) fn copy(&mut self, node: &Decoded) -> Option<FileItem> {
+        let mut exclude: Vec<Spanned<String>> = node.text_property("exclude").into_iter().collect();
+        exclude.extend(node.children_named("exclude").flat_map(|child| child.texts(0)));
+        let to = match node.node.property("to") {
+            Some(_) => node.image_path_property("to")?.value,
+            None => String::new(),
+        };
+        Some(FileItem::Copy { from: node.path(0)?, to, mode: node.mode_property(), exclude })
+    }
+
+    pub(super) fn text(&mut self, node: &Decoded) -> Option<FileItem> {
+        let to = node.image_path(0)?;
+        if to.value.is_empty() || to.value.ends_with('/') {
+            self.error(
+                Diagnostic::new(&code::INVALID_PATH, "`text` writes a file, and this is a folder")
+                    .at(&to.span, "")
+                    .help("add the file's name"),
+            );
+            return None;
+        }
+        Some(FileItem::Text {
+            to: to.value,
+            text: node.text(1)?.value,
+            mode: node.mode_property().unwrap_or(0o644),
+        })
+    }
+
+    pub(super) fn files_fetch(&mut self, node: &Decoded) -> Option<FileItem> {
+        let fetch = Fetch { url: node.text(0)?, sha256: node.checksum_property("sha256") };
+        let mut to = node.image_path_property("to")?;
+        if to.value.is_empty() || to.value.ends_with('/') {
+            let Some(name) = url_file_name(&fetch.url.value) else {
+                self.error(
+                    Diagnostic::new(&code::INVALID_PATH, "the URL ends with no file name")
+                        .at(&to.span, "a folder")
+                        .help("add the file's name to `to`"),
+                );
+                return None;
+            };
+            to.value.push_str(name);
+        }
+        Some(FileItem::Fetch { fetch, to: to.value, mode: node.mode_property().unwrap_or(0o644) })
+    }
+
+    pub(super) fn manifests(&mut self, node: &Decoded, kind: LayerKind) -> Option<Layer> {
+        let namespace = node.text_property("namespace").map(|text| text.value);
+        let mut items = Vec::new();
+        for child in &node.children {
+            let item = match child.schema.name {
+                "file" => child
+                    .path(0)
+                    .and_then(|from| Some(ManifestItem::File { from, name: self.file_name(child)? })),
+                "fetch" => self.manifest_fetch(child),
+                _ => self.object(child),
+            };
+            items.extend(item.map(|item| Spanned::new(item, child.span().clone())));
+        }
+        let content = match kind {
+            LayerKind::Policies => Content::Policies { namespace, items },
+            _ => Content::Manifests { namespace, items },
+        };
+        self.layer(node, content)
+    }
+
+    /// The `as` of a manifest: outer `None` where it is wrong.
+    #[expect(clippy::option_option, reason = "absent and wrong are two things")]
+    pub(super) fn file_name(&mut self, node: &Decoded) -> Option<Option<Spanned<String>>> {
+        let Some(name) = node.text_property("as") else { return Some(None) };
+        if is_manifest_name(&name.value) {
+            return Some(Some(name));
+        }
+        self.error(
+            Diagnostic::new(&code::INVALID_PATH, format!("`{}` is no name of a manifest", name.value))
+                .at(&name.span, "")
+                .help("write a file name that ends with `.yaml`, `.yml` or `.json`"),
+        );
+        None
+    }
+
+    pub(super) fn manifest_fetch(&mut self, node: &Decoded) -> Option<ManifestItem> {
+        let fetch = Fetch { url: node.text(0)?, sha256: node.checksum_property("sha256") };
+        let name = self.file_name(node)?;
+        if name.is_none() && !url_file_name(&fetch.url.value).is_some_and(is_manifest_name) {
+            self.error(
+                Diagnostic::new(&code::INVALID_PATH, "the URL ends with no name of a manifest")
+                    .at(&fetch.url.span, "")
+                    .help("name the file with `as=\"NAME.yaml\"`"),
+            );
+            return None;
+        }
+        Some(ManifestItem::Fetch { fetch, name })
+    }
+
+    pub(super) fn object(&mut self, node: &Decoded) -> Option<ManifestItem> {
+        let (kind, name) = (node.text(0)?, node.text_property("name")?);
+        let namespace = node.text_property("namespace");
+        let namespace = namespace.as_ref().map(|text| text.value.as_str());
+        let object = object::object(node.node, &kind.value, &name.value, namespace, &mut self.diagnostics);
+        let short_kind = kind.value.rsplit('/').next().unwrap_or(&kind.value).to_lowercase();
+        let plain: String =
+            name.value.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+        let file_name = match namespace {
+            Some(namespace) => format!("{short_kind}-{namespace}-{plain}.yaml"),
+            None => format!("{short_kind}-{plain}.yaml"),
+        };
+        Some(ManifestItem::Object { file_name, object })
+    }
+
+    pub(super) fn readiness(&mut self, node: &Decoded) -> Option<Layer> {
+        let layer_timeout = node.seconds_property("timeout").unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        let mut checks = Vec::new();
+        for child in &node.children {
+            let Some(what) = check_kind(child) else { continue };
+            let timeout_seconds = child.seconds_property("timeout").unwrap_or(layer_timeout);
+            let check = Check { what, timeout_seconds, interval_seconds: 2 };
+            checks.push(Spanned::new(check, child.span().clone()));
+        }
+        self.layer(node, Content::Readiness(checks))
+    }
+}
+
+pub(super) fn check_kind(node: &Decoded) -> Option<CheckKind> {
+    let namespace = node.text_property("namespace").map(|text| text.value);
+    let text = |index| node.text(index).map(|text| text.value);
+    Some(match node.schema.name {
+        "rollout" => CheckKind::Rollout { resource: text(0)?, namespace },
+        "condition" => CheckKind::Condition {
+            resource: text(0)?,
+            condition: text(1)?,
+            status: node.text_property("status").map_or_else(|| "True".to_owned(), |text| text.value),
+            namespace,
+        },
+        "exists" => CheckKind::Exists { resource: text(0)?, namespace },
+        "established" => {
+            CheckKind::Established { crds: node.texts(0).into_iter().map(|text| text.value).collect() }
+        }
+        "jsonpath" => CheckKind::Jsonpath {
+            resource: text(0)?,
+            path: text(1)?,
+            equals: node.text_property("equals")?.value,
+            namespace,
+        },
+        "http" => CheckKind::Http {
+            url: text(0)?,
+            status: u16::try_from(node.number_property("status").unwrap_or(200)).ok()?,
+            insecure: node.bool_property("insecure").unwrap_or(false),
+        },
+        _ => CheckKind::Command { command: text(0)? },
+    })
+}
+
+/// The last part of a URL's path, where it has one.
+pub fn url_file_name(url: &str) -> Option<&str> {
+    let path = url.split(['?', '#']).next()?;
+    let (_, after_scheme) = path.split_once("://")?;
+    let (_, path) = after_scheme.split_once('/')?;
+    path.rsplit('/').next().filter(|name| !name.is_empty() && *name != "." && *name != "..")
+}
+
+/// Whether a file of that name is a manifest, by its ending.
+pub fn is_manifest_name(name: &str) -> bool {
+    let good_end = [".yaml", ".yml", ".json"].iter().any(|end| name.len() > end.len() && name.ends_with(end));
+    good_end && !name.contains(['/', '\0'])
+}

@@ -1,0 +1,78 @@
+//! `registry`, and lists of images.
+
+use kic_base::Spanned;
+use kic_diag::{Diagnostic, declared as code};
+
+use super::Context;
+use crate::decode::Decoded;
+use crate::image_source::ImageSource;
+use crate::spec::{CachedImage, Registry};
+use crate::value::invalid_image;
+
+impl Context<'_> {
+    pub(super) fn registries(&mut self, cluster: &Decoded) -> Vec<Registry> {
+        let mut registries: Vec<Registry> = Vec::new();
+        for node in cluster.children_named("registry") {
+            let Some(host) = node.text(0) else { continue };
+            if let Some(first) = registries.iter().find(|first| first.host.value == host.value) {
+                self.error(
+                    Diagnostic::new(
+                        &code::DUPLICATE_LAYER,
+                        format!("two registries answer as `{}`", host.value),
+                    )
+                    .at(&host.span, "here again")
+                    .at(&first.host.span, "first here")
+                    .help("put all images into one"),
+                );
+                continue;
+            }
+            let mut images = Vec::new();
+            for child in &node.children {
+                match child.schema.name {
+                    "image" => images.extend(child.image(0).map(|from| CachedImage {
+                        from,
+                        name: child.reference_property("as"),
+                        short_names: child.bool_property("short-names").unwrap_or(true),
+                    })),
+                    "image-list" => images.extend(self.image_list(child)),
+                    _ => {}
+                }
+            }
+            registries.push(Registry {
+                host,
+                discover: node.children_named("discover").next().map(|node| node.span().clone()),
+                images,
+                exclude: node.children_named("exclude").flat_map(|node| node.references(0)).collect(),
+            });
+        }
+        registries
+    }
+
+    pub(super) fn image_list(&mut self, node: &Decoded) -> Vec<CachedImage> {
+        let Some(path) = node.path(0) else { return Vec::new() };
+        let located = self.locate(&path);
+        let Some(source) = self.read(&path, &located) else { return Vec::new() };
+        let mut images = Vec::new();
+        let mut offset = 0;
+        for line in source.text().split_inclusive('\n') {
+            let text = line.split('#').next().unwrap_or_default();
+            let trimmed = text.trim();
+            if !trimmed.is_empty() {
+                let start = offset + (text.len() - text.trim_start().len());
+                let span = source.span(start..start + trimmed.len());
+                match ImageSource::parse(trimmed) {
+                    Ok(image) => {
+                        images.push(CachedImage {
+                            from: Spanned::new(image, span),
+                            name: None,
+                            short_names: true,
+                        });
+                    }
+                    Err(reason) => self.error(invalid_image(trimmed, &reason, &span)),
+                }
+            }
+            offset += line.len();
+        }
+        images
+    }
+}
