@@ -1,0 +1,88 @@
+//! The launch plan.
+
+use std::collections::BTreeMap;
+
+use kic_base::Platform;
+use kic_spec::{Content, Layer, LayerKind, Spec, Step};
+use petgraph::graph::NodeIndex;
+
+use super::{Hints, Lowering};
+use crate::derivation::{BasePlan, Derivation, Launch, LaunchStep, LayerSettings};
+use crate::graph::{ImageLayer, Kind};
+use crate::launch_steps::default_steps;
+
+impl Lowering {
+    pub(super) fn launch(
+        &mut self,
+        spec: &Spec,
+        platform: &Platform,
+        settings: LayerSettings,
+        own: &BTreeMap<(LayerKind, usize), ImageLayer>,
+        images: &[crate::derivation::PlanImage],
+        base: BasePlan,
+    ) -> NodeIndex {
+        let steps = match &spec.launch {
+            Some(steps) => steps.iter().map(|step| step.value.clone()).collect(),
+            None => default_steps(spec, platform),
+        };
+        let find = |kind: LayerKind, name: &str| {
+            own.iter().find(|((own_kind, _), layer)| *own_kind == kind && layer.name == name)
+        };
+        let mut lowered = Vec::new();
+        for step in steps {
+            match step {
+                Step::Run(command) => lowered.push(LaunchStep::Run(command)),
+                Step::Wait(name) => {
+                    let layer = find(LayerKind::Readiness, &name).map(|(_, layer)| layer.node);
+                    lowered.extend(layer.map(|layer| LaunchStep::Wait { name, layer }));
+                }
+                Step::Apply(kind, name) => {
+                    let Some(((_, index), layer)) = find(kind, &name) else { continue };
+                    let (namespace, files) = self.applied(&spec.layers[*index], spec, layer.node);
+                    lowered.push(LaunchStep::Apply {
+                        kind: kind.name(),
+                        name,
+                        layer: layer.node,
+                        files,
+                        namespace,
+                    });
+                }
+            }
+        }
+        let derivation = Derivation::Launch(Launch {
+            settings,
+            name: spec.name.value.clone(),
+            version: spec.version.as_ref().map(|version| version.value.clone()),
+            registries: spec.registries.iter().map(|registry| registry.host.value.clone()).collect(),
+            base,
+            steps: lowered,
+            images: images.to_vec(),
+        });
+        let hints =
+            Hints { kind: Kind::Launch, name: "launch", span: None, origins: &[], is_document: false };
+        self.node(derivation, &hints)
+    }
+
+    /// The namespace of a manifests layer, and the paths of its files in the order in which the spec names them.
+    pub(super) fn applied(
+        &self,
+        layer: &Layer,
+        spec: &Spec,
+        node: NodeIndex,
+    ) -> (Option<String>, Vec<String>) {
+        let namespace = match &layer.content {
+            Content::Manifests { namespace, .. } | Content::Policies { namespace, .. } => namespace.clone(),
+            _ => None,
+        };
+        let Derivation::Tree { entries, .. } = &self.nodes[node].derivation else {
+            return (namespace, Vec::new());
+        };
+        let mut paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        let order = crate::layer_entries::manifest_order(spec, layer);
+        paths.sort_by_key(|path| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            (order.get(name).copied().unwrap_or(usize::MAX), *path)
+        });
+        (namespace, paths.into_iter().map(str::to_owned).collect())
+    }
+}

@@ -1,0 +1,165 @@
+mod base;
+mod launch;
+mod own_layers;
+mod registry;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kic_base::{Digest, Span, Spanned};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_spec::{ImageSource, Spec};
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::closure::{Available, prove};
+use crate::derivation::{Derivation, LayerSettings};
+use crate::graph::{Graph, Image, ImageLayer, Kind, Node, PlatformImage};
+use crate::inputs::{BlobFacts, ContentFacts, Inputs, Origin};
+
+/// The most layers that an image has: container runtimes on overlayfs take 127.
+pub const LAYER_LIMIT: usize = 120;
+
+/// From the closed value, and what the graph has to know of the world, to derivations. Pure.
+///
+/// # Errors
+/// Every way in which the parts do not go together: paths written twice, names that two images answer to, images
+/// that something names and no registry caches, too many layers.
+pub fn lower(spec: &Spec, inputs: &Inputs) -> Result<(Graph, Diagnostics), Diagnostics> {
+    let mut lowering =
+        Lowering { nodes: DiGraph::new(), by_digest: BTreeMap::new(), diagnostics: Diagnostics::new() };
+    let (image, _) = lowering.image(spec, inputs);
+    let Lowering { nodes, diagnostics, .. } = lowering;
+    diagnostics.or(Graph { nodes, image })
+}
+
+struct Lowering {
+    nodes: DiGraph<Node, ()>,
+    by_digest: BTreeMap<Digest, NodeIndex>,
+    diagnostics: Diagnostics,
+}
+
+/// What a node is called, and where the spec asks for it.
+struct Hints<'a> {
+    kind: Kind,
+    name: &'a str,
+    span: Option<&'a Span>,
+    origins: &'a [Origin],
+    is_document: bool,
+}
+
+impl Lowering {
+    /// The node of a derivation: a new one, or the one that is there already.
+    fn node(&mut self, derivation: Derivation, hints: &Hints) -> NodeIndex {
+        let digest = derivation.digest(&|node| self.nodes[node].digest);
+        if let Some(node) = self.by_digest.get(&digest) {
+            let origins = &mut self.nodes[*node].origins;
+            origins.extend(
+                hints.origins.iter().filter(|origin| !origins.contains(origin)).cloned().collect::<Vec<_>>(),
+            );
+            return *node;
+        }
+        let inputs = derivation.inputs();
+        let node = self.nodes.add_node(Node {
+            derivation,
+            digest,
+            kind: hints.kind,
+            name: hints.name.to_owned(),
+            span: hints.span.cloned(),
+            origins: hints.origins.to_vec(),
+            is_document: hints.is_document,
+        });
+        for input in inputs {
+            self.nodes.update_edge(input, node, ());
+        }
+        self.by_digest.insert(digest, node);
+        node
+    }
+
+    fn blob(&mut self, blob: &BlobFacts, hints: &Hints) -> NodeIndex {
+        self.node(Derivation::Blob(ContentFacts { digest: blob.digest, size: blob.size }), hints)
+    }
+
+    fn image(&mut self, spec: &Spec, inputs: &Inputs) -> (Image, Available) {
+        let settings = LayerSettings {
+            epoch: inputs.epoch,
+            mtime: inputs.source_date_epoch,
+            compression: spec.compression,
+        };
+        let mut available = Available::default();
+        let base = self.base(spec, inputs, &mut available);
+        let own = self.own_layers(spec, inputs, settings);
+        let base_layers = base.values().map(|base| base.layers.len()).max().unwrap_or(0);
+        let cache = self.registry_layers(spec, inputs, settings, base_layers + own.len(), &mut available);
+        prove(&inputs.needs, &available, &mut self.diagnostics);
+
+        let mut platforms = BTreeMap::new();
+        for (platform, base) in base {
+            let is_for =
+                |index: usize| spec.layers[index].platform.as_ref().is_none_or(|only| *only == platform);
+            let own: BTreeMap<_, _> = own
+                .iter()
+                .filter(|((_, index), _)| is_for(*index))
+                .map(|(key, layer)| (*key, layer.clone()))
+                .collect();
+            let launch = self.launch(spec, &platform, settings, &own, &cache.images, base.plan);
+            let present: BTreeSet<Digest> =
+                base.layers.iter().filter_map(|layer| self.derivation_of(layer)).collect();
+            let mut layers = base.layers;
+            layers.extend(own.values().cloned());
+            let missing = |layer: &&ImageLayer| !present.contains(&self.nodes[layer.node].digest);
+            layers.extend(cache.layers.iter().filter(missing).cloned());
+            layers.push(self.layer(launch, Kind::Launch, "launch"));
+            self.check_layer_count(&layers, spec);
+            let labels =
+                spec.labels.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+            platforms.insert(platform, PlatformImage { layers, base: base.config, labels, launch });
+        }
+        let image = Image {
+            name: spec.name.value.clone(),
+            version: spec.version.as_ref().map(|version| version.value.clone()),
+            tag: spec.tag(),
+            created: inputs.source_date_epoch,
+            compression: spec.compression,
+            platforms,
+        };
+        (image, available)
+    }
+
+    fn layer(&self, node: NodeIndex, kind: Kind, name: &str) -> ImageLayer {
+        ImageLayer { node, kind, name: name.to_owned(), upstream: None, annotations: BTreeMap::new() }
+    }
+
+    /// The derivation of a layer: its node's, or for a base's layer the one that its annotation names.
+    fn derivation_of(&self, layer: &ImageLayer) -> Option<Digest> {
+        match &layer.upstream {
+            None => Some(self.nodes[layer.node].digest),
+            Some(_) => {
+                layer.annotations.get(crate::DERIVATION_ANNOTATION).and_then(|digest| digest.parse().ok())
+            }
+        }
+    }
+
+    fn check_layer_count(&mut self, layers: &[ImageLayer], spec: &Spec) {
+        if layers.len() > LAYER_LIMIT {
+            self.diagnostics.push(
+                Diagnostic::new(
+                    &code::TOO_MANY_LAYERS,
+                    format!("the image would have {} layers, and container runtimes take {LAYER_LIMIT}", layers.len()),
+                )
+                .at(&spec.name.span, "")
+                .help("put several `files`, `manifests` or `policies` layers into one, or take a base with fewer layers"),
+            );
+        }
+    }
+}
+
+/// An image source with its path seen from where kic runs.
+pub fn located(spec: &Spec, source: &Spanned<ImageSource>) -> ImageSource {
+    match &source.value {
+        ImageSource::Registry(_) => source.value.clone(),
+        ImageSource::Disk { format, path, reference } => ImageSource::Disk {
+            format: *format,
+            path: spec.locate_from(path, &source.span),
+            reference: reference.clone(),
+        },
+    }
+}
