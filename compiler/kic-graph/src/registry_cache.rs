@@ -232,3 +232,6 @@ fn collision(first: &Cached, second: &Cached, name: &str) -> Diagnostic {
          with its own registry's host",
     )
 }
+
+#[cfg(test)]
+mod tests;
