@@ -7,7 +7,9 @@ use kic_base::{Digest, ImageReference, Platform, Span, Spanned, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{Entry, Node};
 
+use crate::evaluate::is_marked;
 use crate::image_source::ImageSource;
+use crate::nodes;
 use crate::schema::{Children, Count, NodeSchema, Occurs};
 use crate::value::{self, Typed};
 
@@ -31,19 +33,30 @@ pub(crate) fn decode<'a>(
     if let Some(annotation) = &node.annotation {
         diagnostics.push(unknown_annotation(annotation));
     }
+    // In a flood of errors, there is no use in looking for more.
+    if diagnostics.are_full() {
+        return Decoded { schema, node, arguments: Vec::new(), properties: Vec::new(), children: Vec::new() };
+    }
     let arguments = decode_arguments(node, schema, diagnostics);
     let properties = decode_properties(node, schema, diagnostics);
     let children = decode_children(node, schema, diagnostics);
     Decoded { schema, node, arguments, properties, children }
 }
 
-fn unknown_annotation(annotation: &Spanned<String>) -> Diagnostic {
+pub(crate) fn unknown_annotation(annotation: &Spanned<String>) -> Diagnostic {
+    let help = match annotation.value.as_str() {
+        "default" | "force" => {
+            "a weight belongs to a node that stands directly in a spec or module, to a property of one, or to a field of an object"
+        }
+        "$" => "only the values of arguments and properties are marked",
+        _ => "leave it out",
+    };
     Diagnostic::new(
         &code::UNKNOWN_ANNOTATION,
         format!("the type annotation `({})` means nothing here", annotation.value),
     )
-    .at(&annotation.span, "")
-    .help("leave it out")
+    .at(&annotation.span, "this one")
+    .help(help)
 }
 
 fn decode_value(
@@ -51,16 +64,31 @@ fn decode_value(
     wanted: crate::schema::Type,
     diagnostics: &mut Diagnostics,
 ) -> Option<Spanned<Typed>> {
+    // What is still marked has no known value, for a reason that has been reported.
+    if is_marked(entry) {
+        return None;
+    }
     if let Some(annotation) = &entry.annotation {
         diagnostics.push(unknown_annotation(annotation));
     }
     match value::read(&entry.value, wanted, &entry.value_span) {
         Ok(typed) => Some(Spanned::new(typed, entry.value_span.clone())),
         Err(diagnostic) => {
-            diagnostics.push(diagnostic);
+            diagnostics.push(if is_within(&entry.value_span, &entry.span) {
+                diagnostic
+            } else {
+                // The value came by a name.
+                diagnostic.at(&entry.span, "used here")
+            });
             None
         }
     }
+}
+
+fn is_within(inner: &Span, outer: &Span) -> bool {
+    inner.source() == outer.source()
+        && outer.range().start <= inner.range().start
+        && inner.range().end <= outer.range().end
 }
 
 fn decode_arguments(
@@ -72,7 +100,7 @@ fn decode_arguments(
     let mut decoded = Vec::new();
     for argument in schema.arguments {
         let mut values = Vec::new();
-        if argument.count != Count::Optional && given.peek().is_none() {
+        if matches!(argument.count, Count::One | Count::Some) && given.peek().is_none() {
             diagnostics.push(
                 Diagnostic::new(
                     &code::MISSING_ARGUMENT,
@@ -86,7 +114,7 @@ fn decode_arguments(
                 )),
             );
         }
-        let take = if argument.count == Count::Some { usize::MAX } else { 1 };
+        let take = if matches!(argument.count, Count::Some | Count::Any) { usize::MAX } else { 1 };
         for entry in given.by_ref().take(take) {
             values.extend(decode_value(entry, argument.value, diagnostics));
         }
@@ -133,10 +161,16 @@ fn decode_properties(
     }
     // A misspelt property is reported as such, and not again as a missing one.
     let known = || schema.properties.iter().map(|property| property.name);
-    let meant: Vec<&str> =
-        node.properties().filter_map(|entry| closest(&entry.name.as_ref()?.value, known())).collect();
+    let is_meant = |name: &str| {
+        node.properties().any(|entry| {
+            entry
+                .name
+                .as_ref()
+                .is_some_and(|own| own.value == name || closest(&own.value, known()) == Some(name))
+        })
+    };
     for property in schema.properties.iter().filter(|property| property.required) {
-        if node.property(property.name).is_none() && !meant.contains(&property.name) {
+        if !is_meant(property.name) {
             diagnostics.push(
                 Diagnostic::new(
                     &code::MISSING_PROPERTY,
@@ -202,8 +236,9 @@ fn decode_children<'a>(
             diagnostics.push(unknown_node(schema, allowed, child));
             continue;
         };
-        let first = decoded.iter().find(|sibling| sibling.schema.name == child_schema.name);
-        if let (Occurs::Once | Occurs::Optional, Some(first)) = (child_schema.occurs, first) {
+        if child_schema.occurs != Occurs::Many
+            && let Some(first) = decoded.iter().find(|sibling| sibling.schema.name == child_schema.name)
+        {
             diagnostics.push(
                 Diagnostic::new(
                     &code::DUPLICATE_NODE,
@@ -219,7 +254,8 @@ fn decode_children<'a>(
     }
     for wanted in allowed.iter().filter(|wanted| wanted.occurs == Occurs::Once) {
         let is_meant = |child: &Node| {
-            closest(&child.name.value, allowed.iter().map(|schema| schema.name)) == Some(wanted.name)
+            child.name.value == wanted.name
+                || closest(&child.name.value, allowed.iter().map(|schema| schema.name)) == Some(wanted.name)
         };
         if !node.children().iter().any(is_meant) {
             diagnostics.push(
@@ -239,17 +275,51 @@ fn decode_children<'a>(
     decoded
 }
 
+/// Holds nodes that are left open in parts against what may stand in `parent`, whatever else stands there.
+pub(crate) fn check_nodes(nodes: &[Node], parent: &'static NodeSchema, diagnostics: &mut Diagnostics) {
+    let Children::Nodes(allowed) = parent.children else { return };
+    for node in nodes {
+        match allowed.iter().find(|schema| schema.name == node.name.value) {
+            Some(schema) => drop(decode(node, schema, diagnostics)),
+            None => diagnostics.push(unknown_node(parent, allowed, node)),
+        }
+    }
+}
+
 fn unknown_node(parent: &NodeSchema, allowed: &[&'static NodeSchema], child: &Node) -> Diagnostic {
+    let name = child.name.value.as_str();
+    let is_top = std::ptr::eq(parent, &nodes::CLUSTER);
     let names = || allowed.iter().map(|schema| schema.name);
-    let property = parent.properties.iter().find(|property| property.name == child.name.value);
-    let help = if let Some(close) = closest(&child.name.value, names()) {
+    let control = || {
+        let everywhere = |schema: &&NodeSchema| is_top || ["let", "when", "for"].contains(&schema.name);
+        nodes::CONTROL
+            .iter()
+            .copied()
+            .filter(everywhere)
+            .map(|schema| schema.name)
+            .filter(|name| *name != "module")
+    };
+    let property = parent.properties.iter().find(|property| property.name == name);
+    let help = if !is_top && ["use", "param", "doc"].contains(&name) {
+        format!("`{name}` stands beside the layers, directly in the spec or module")
+    } else if let Some(close) = closest(name, names().chain(control())) {
         format!("did you mean `{close}`?")
     } else if let Some(property) = property {
         format!("`{0}` is a property of `{1}`: write `{0}=…` behind its name", property.name, parent.name)
+    } else if name == "module" {
+        "a module stands in a file of its own, and `use` puts it here".to_owned()
+    } else if is_top {
+        let others = names().chain(control()).collect::<Vec<_>>();
+        format!("`cluster` holds {}", list(others.into_iter()))
     } else {
-        format!("`{}` holds {}", parent.name, list(names()))
+        match nodes::parent_of(name) {
+            Some(other) if other.name != parent.name => {
+                format!("`{name}` stands in `{}`; `{}` holds {}", other.name, parent.name, list(names()))
+            }
+            _ => format!("`{}` holds {}", parent.name, list(names())),
+        }
     };
-    Diagnostic::new(&code::UNKNOWN_NODE, format!("`{}` has no node `{}`", parent.name, child.name.value))
+    Diagnostic::new(&code::UNKNOWN_NODE, format!("`{}` has no node `{name}`", parent.name))
         .at(&child.name.span, "unknown node")
         .help(help)
 }

@@ -14,6 +14,10 @@ const fn optional(name: &'static str, value: Type, doc: &'static str) -> Argumen
     Argument { name, value, count: Count::Optional, doc }
 }
 
+const fn any(name: &'static str, value: Type, doc: &'static str) -> Argument {
+    Argument { name, value, count: Count::Any, doc }
+}
+
 const fn property(name: &'static str, value: Type, doc: &'static str) -> Property {
     Property { name, value, required: false, doc }
 }
@@ -58,6 +62,15 @@ pub static CLUSTER: NodeSchema = NodeSchema {
 /// Nodes that are gone when the spec is evaluated, for the reference and for messages.
 pub static CONTROL: &[&NodeSchema] = &[&MODULE, &DOC, &PARAM, &USE, &LET, &WHEN, &FOR];
 
+/// The node that one of that name may stand in, where there is one besides the cluster.
+pub(crate) fn parent_of(name: &str) -> Option<&'static NodeSchema> {
+    let Children::Nodes(layers) = CLUSTER.children else { return None };
+    layers.iter().copied().find(|layer| match layer.children {
+        Children::Nodes(nodes) => nodes.iter().any(|node| node.name == name),
+        _ => false,
+    })
+}
+
 /// The root of a module.
 pub static MODULE: NodeSchema = NodeSchema {
     name: "module",
@@ -69,7 +82,7 @@ pub static MODULE: NodeSchema = NodeSchema {
     example: "module \"redirect\" {\n    param \"to\" type=\"registry\"\n}",
 };
 
-static DOC: NodeSchema = NodeSchema {
+pub(crate) static DOC: NodeSchema = NodeSchema {
     name: "doc",
     doc: "Says what a module or parameter is for.",
     arguments: &[argument("TEXT", Type::Text, "The text.")],
@@ -142,7 +155,7 @@ pub(crate) static LET: NodeSchema = NodeSchema {
     doc: "Names a value for the nodes that follow beside it, and inside them.",
     arguments: &[
         argument("NAME", Type::Name, "The name."),
-        optional("VALUE", Type::Any, "The value; several are a list."),
+        any("VALUE", Type::Any, "The value; several are a list."),
     ],
     properties: &[],
     children: Children::Data,
@@ -171,7 +184,7 @@ pub(crate) static FOR: NodeSchema = NodeSchema {
     doc: "Repeats what is inside for each value of a list, or each `key` and `value` of a map.",
     arguments: &[
         argument("NAME", Type::Name, "The name of the value inside."),
-        optional("VALUE", Type::Any, "The values, where no list is named."),
+        any("VALUE", Type::Any, "The values, where no list is named."),
     ],
     properties: &[property("in", Type::Any, "A list or map.")],
     children: Children::Data,

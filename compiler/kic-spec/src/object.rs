@@ -11,6 +11,8 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{Entry, Node, Value};
 use serde_json::{Map, Number, Value as Json};
 
+use crate::evaluate::is_marked;
+
 /// The object that `node` (`object "GROUP/VERSION/KIND" name=… { … }`) stands for.
 pub(crate) fn object(
     node: &Node,
@@ -148,6 +150,10 @@ fn mixed(span: &Span, label: &str) -> Diagnostic {
 }
 
 fn literal(entry: &Entry, diagnostics: &mut Diagnostics) -> Json {
+    // What is still marked has no known value, for a reason that has been reported.
+    if is_marked(entry) {
+        return Json::Null;
+    }
     if let Some(annotation) = &entry.annotation {
         diagnostics.push(
             Diagnostic::new(

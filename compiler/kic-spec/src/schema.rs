@@ -57,6 +57,8 @@ pub enum Count {
     One,
     /// One or more; only the last argument of a node is.
     Some,
+    /// None, one or more; only the last argument of a node is.
+    Any,
 }
 
 /// How often a node may stand in its parent.

@@ -198,7 +198,7 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
 }
 
 /// The operating systems and processors that Go, and so the world of container images, has names for.
-const SYSTEMS: [&str; 15] = [
+pub(crate) const SYSTEMS: [&str; 15] = [
     "linux",
     "windows",
     "darwin",
@@ -215,7 +215,7 @@ const SYSTEMS: [&str; 15] = [
     "js",
     "wasip1",
 ];
-const PROCESSORS: [&str; 14] = [
+pub(crate) const PROCESSORS: [&str; 14] = [
     "amd64", "arm64", "arm", "386", "ppc64le", "ppc64", "s390x", "riscv64", "loong64", "mips64le", "mips64",
     "mipsle", "mips", "wasm",
 ];
@@ -254,7 +254,7 @@ pub(crate) fn invalid_image(text: &str, reason: &str, span: &Span) -> Diagnostic
 }
 
 /// The beginning of a text, fit for one line of a message.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { '␣' } else { c }).take(80).collect();
     if line.len() < text.len() { format!("{line}…") } else { line }
 }

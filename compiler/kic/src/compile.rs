@@ -1,5 +1,3 @@
-use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -152,7 +150,8 @@ pub fn resolve(request: &Request, world: &dyn World) -> Result<(Spec, Diagnostic
     Ok((spec, warnings))
 }
 
-/// The spec as a closed tree, with nothing left to evaluate, for one platform; `None` for the first of the spec.
+/// The spec as a closed tree, with nothing left to evaluate, for one platform; `None` for the first of the spec. With
+/// it, which values took the place of others.
 ///
 /// # Errors
 /// Every diagnostic of the texts.
@@ -160,15 +159,15 @@ pub fn evaluate(
     request: &Request,
     platform: Option<&kic_base::Platform>,
     world: &dyn World,
-) -> Result<(kic_syntax::Node, Diagnostics), Diagnostics> {
+) -> Result<(kic_syntax::Node, Vec<kic_spec::Override>, Diagnostics), Diagnostics> {
     let (file, mut warnings) = parse(request, world)?;
     let (spec, more) = kic_spec::resolve_with(&file, &request.spec, &request.settings, world)?;
     warnings.append(more);
     let platform = platform.or_else(|| spec.platforms.first().map(|platform| &platform.value));
     let Some(platform) = platform else { return Err(fault::internal("a spec without a platform").into()) };
-    let (node, more) = kic_spec::evaluate_cluster(&file, platform, &request.settings, world)?;
+    let (node, overrides, more) = kic_spec::evaluate_cluster(&file, platform, &request.settings, world)?;
     warnings.append(more);
-    Ok((node, warnings))
+    Ok((node, overrides, warnings))
 }
 
 /// Writes the locks that changed, each in one step.
@@ -177,15 +176,7 @@ pub fn evaluate(
 /// `output-unwritable`.
 pub fn write_locks(locks: &[LockFile]) -> Result<(), Diagnostics> {
     for file in locks.iter().filter(|file| file.is_changed()) {
-        let temporary = file.path.with_extension(format!("lock.tmp-{}", std::process::id()));
-        let written = fs::File::create(&temporary)
-            .and_then(|mut out| {
-                out.write_all(file.lock.to_text().as_bytes())?;
-                out.sync_all()
-            })
-            .and_then(|()| fs::rename(&temporary, &file.path));
-        if let Err(error) = written {
-            drop(fs::remove_file(&temporary));
+        if let Err(error) = kic_oci::replace_file(&file.path, file.lock.to_text().as_bytes()) {
             if fault::is_full(&error) {
                 return Err(fault::input_output(error, &format!("writing `{}`", file.path.display())).into());
             }

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 use kic::{GatherOptions, LockMode, Request, Settings};
-use kic_base::Platform;
+use kic_base::{Platform, Span};
 use kic_diag::Diagnostics;
+use kic_spec::Override;
 use kic_syntax::{Node, Plain, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -34,13 +36,16 @@ impl Eval {
         let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
         let settings = Settings { set: self.set.iter().cloned().collect() };
         let request = Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false };
-        let (node, warnings) = kic::evaluate(&request, self.platform.as_ref(), &Disk)?;
+        let (node, overrides, warnings) = kic::evaluate(&request, self.platform.as_ref(), &Disk)?;
         match (terminal.format, self.origins) {
-            (Format::Json, origins) => print(&format!("{:#}\n", as_json(&node, origins))),
+            (Format::Json, origins) => {
+                let origins = origins.then(|| Origins::new(&overrides));
+                print(&format!("{:#}\n", as_json(&node, origins.as_ref())));
+            }
             (_, false) => print(&plain(&node).to_string()),
             (_, true) => {
                 let mut text = String::new();
-                with_origins(&node, 0, &mut text);
+                Origins::new(&overrides).write(&node, 0, &mut text);
                 print(&text);
             }
         }
@@ -61,29 +66,57 @@ fn plain(node: &Node) -> Plain {
     out
 }
 
-/// A node a line, and behind it where it was written, and where each of its values was, if that is elsewhere.
-fn with_origins(node: &Node, depth: usize, out: &mut String) {
-    let head = Plain { children: None, ..plain(node) }.to_string();
-    let mut origins = vec![node.name.span.to_string()];
-    for entry in &node.entries {
-        let origin = entry.value_span.to_string();
-        let line = |origin: &str| origin.rsplit_once(':').map(|(line, _)| line.to_owned());
-        if !origins.iter().any(|known| line(known) == line(&origin)) {
-            origins.push(origin);
+/// Where values come from, and what they took the place of.
+struct Origins<'a>(BTreeMap<String, Vec<&'a Span>>);
+
+impl<'a> Origins<'a> {
+    fn new(overrides: &'a [Override]) -> Self {
+        let mut kept: BTreeMap<String, Vec<&Span>> = BTreeMap::new();
+        for one in overrides {
+            kept.entry(one.kept.to_string()).or_default().push(&one.instead_of);
         }
+        Self(kept)
     }
-    let open = if node.children.is_some() { " {" } else { "" };
-    let indent = "    ".repeat(depth);
-    out.push_str(&format!("{indent}{}{open} // {}\n", head.trim_end(), origins.join(", ")));
-    if let Some(children) = &node.children {
-        for child in children {
-            with_origins(child, depth + 1, out);
+
+    /// What the value that is written at `span` took the place of.
+    fn instead_of(&self, span: &Span) -> Vec<String> {
+        let mut places: Vec<String> =
+            self.0.get(&span.to_string()).into_iter().flatten().map(ToString::to_string).collect();
+        places.dedup();
+        places
+    }
+
+    /// A node a line, and behind it where it was written, where each of its values was, if that is elsewhere, and what
+    /// they took the place of.
+    fn write(&self, node: &Node, depth: usize, out: &mut String) {
+        let head = Plain { children: None, ..plain(node) }.to_string();
+        let mut origins = vec![node.name.span.to_string()];
+        let mut instead_of = self.instead_of(&node.head());
+        for entry in &node.entries {
+            let origin = entry.value_span.to_string();
+            let line = |origin: &str| origin.rsplit_once(':').map(|(line, _)| line.to_owned());
+            if !origins.iter().any(|known| line(known) == line(&origin)) {
+                origins.push(origin);
+            }
+            instead_of.extend(self.instead_of(&entry.span));
         }
-        out.push_str(&format!("{indent}}}\n"));
+        let mut comment = origins.join(", ");
+        if !instead_of.is_empty() {
+            comment.push_str(&format!(", instead of {}", instead_of.join(", ")));
+        }
+        let open = if node.children.is_some() { " {" } else { "" };
+        let indent = "    ".repeat(depth);
+        out.push_str(&format!("{indent}{}{open} // {comment}\n", head.trim_end()));
+        if let Some(children) = &node.children {
+            for child in children {
+                self.write(child, depth + 1, out);
+            }
+            out.push_str(&format!("{indent}}}\n"));
+        }
     }
 }
 
-fn as_json(node: &Node, origins: bool) -> Json {
+fn as_json(node: &Node, origins: Option<&Origins>) -> Json {
     let value = |value: &Value| match value {
         Value::String(text) => json!(text),
         Value::Integer(number) => {
@@ -112,10 +145,15 @@ fn as_json(node: &Node, origins: bool) -> Json {
     if let Some(children) = &node.children {
         object.insert("children".to_owned(), children.iter().map(|child| as_json(child, origins)).collect());
     }
-    if origins {
+    if let Some(origins) = origins {
         object.insert("origin".to_owned(), json!(node.name.span.to_string()));
         let values: Vec<String> = node.entries.iter().map(|entry| entry.value_span.to_string()).collect();
         object.insert("origins".to_owned(), json!(values));
+        let mut instead_of = origins.instead_of(&node.head());
+        instead_of.extend(node.entries.iter().flat_map(|entry| origins.instead_of(&entry.span)));
+        if !instead_of.is_empty() {
+            object.insert("instead_of".to_owned(), json!(instead_of));
+        }
     }
     Json::Object(object)
 }

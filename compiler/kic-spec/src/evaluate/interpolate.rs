@@ -3,62 +3,105 @@
 //! `${NAME}` stands for the value of a name, `${NAME.KEY}` for one inside a map, and `$${` for the two characters
 //! `${`. A marked string that is one reference and nothing else is the value itself, with its own type.
 
-use std::path::{Component, Path, PathBuf};
-
 use kic_base::Span;
 use kic_diag::{Diagnostic, declared as code};
 use kic_syntax::Value;
 
-use super::binding::{Binding, Scope};
+use super::binding::{Binding, Form, Scalar};
+use super::scope::{Found, Missing, Scope};
 
 /// The longest text that one marked string may become, in bytes.
 const LONGEST: usize = 1 << 20;
 
 /// The value of the marked string `text`, written at `span`.
-pub(crate) fn interpolate(text: &str, span: &Span, scope: &Scope) -> Result<Binding, Diagnostic> {
-    let parts = parts(text, span)?;
-    if let [Part::Reference(path)] = parts.as_slice() {
-        return scope.look_up(path, &place(span, path)).cloned();
+pub(crate) fn interpolate(text: &str, span: &Span, scope: &Scope) -> Result<Found, Missing> {
+    let parts = parts(text, span).map_err(Missing::Error)?;
+    if let [Part::Reference(path, place)] = parts.as_slice() {
+        return scope.look_up(path, place);
     }
     let mut out = String::new();
-    let mut is_path = false;
+    let (mut is_of_platform, mut is_unknown) = (false, false);
+    // A text that begins with a path is one, too, and relative to the same file.
+    let mut path_written: Option<Span> = None;
     for (index, part) in parts.iter().enumerate() {
-        match part {
-            Part::Text(text) => out.push_str(text),
-            Part::Reference(path) => {
-                let place = place(span, path);
-                match scope.look_up(path, &place)? {
-                    Binding::Scalar { value, span: written, is_path: value_is_path } => {
-                        let shown = show(value).ok_or_else(|| not_text(path, &place, "`#null`", written))?;
-                        if *value_is_path && index == 0 {
-                            is_path = true;
-                            out.push_str(&relative(&shown, written, span));
-                        } else {
-                            out.push_str(&shown);
-                        }
-                    }
-                    other => return Err(not_text(path, &place, other.describe(), other.span())),
-                }
+        let (path, place) = match part {
+            Part::Text(text) => {
+                out.push_str(text);
+                continue;
             }
+            Part::Reference(path, place) => (path, place),
+        };
+        let found = match scope.look_up(path, place) {
+            Ok(found) => found,
+            Err(Missing::Unknown) => {
+                is_unknown = true;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        is_of_platform |= found.is_of_platform;
+        let Binding::Scalar(Scalar { value, span: written, form }) = &found.binding else {
+            return Err(Missing::Error(no_text(path, place, &found.binding)));
+        };
+        let shown = show(value).ok_or_else(|| Missing::Error(no_text(path, place, &found.binding)))?;
+        out.push_str(&shown);
+        if *form == Form::Path && index == 0 {
+            path_written = Some(written.clone());
         }
         if out.len() > LONGEST {
-            return Err(Diagnostic::new(&code::TOO_LARGE, "the string becomes longer than 1 MiB")
+            let error = Diagnostic::new(&code::TOO_LARGE, "the string becomes longer than 1 MiB")
                 .at(span, "this one")
-                .help("put long texts into files"));
+                .help("put long texts into files");
+            return Err(Missing::Error(error));
         }
     }
-    Ok(Binding::Scalar { value: Value::String(out), span: span.clone(), is_path })
+    if is_unknown {
+        return Err(Missing::Unknown);
+    }
+    let form = if path_written.is_some() { Form::Path } else { Form::Any };
+    let span = path_written.unwrap_or_else(|| span.clone());
+    Ok(Found { binding: Binding::Scalar(Scalar { value: Value::String(out), span, form }), is_of_platform })
 }
 
-fn not_text(path: &str, place: &Span, what: &str, written: &Span) -> Diagnostic {
-    Diagnostic::new(&code::WRONG_TYPE, format!("`{path}` is {what}, and cannot stand inside a string"))
-        .at(place, "used here")
-        .at(written, "its value is this")
-        .help("a list or map is used with `for`, or alone, as `($)\"${name}\"`")
+/// Whether the marked string `text` is well formed, and every name in it is one; what their values are is left open.
+pub(crate) fn check(text: &str, span: &Span, scope: &Scope) -> Result<(), Diagnostic> {
+    for part in parts(text, span)? {
+        if let Part::Reference(path, place) = part {
+            scope.check(&path, &place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` is `NAME` or `NAME.KEY…`.
+pub(crate) fn is_path(path: &str) -> bool {
+    path.split('.').all(|word| {
+        word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    })
+}
+
+fn no_text(path: &str, place: &Span, binding: &Binding) -> Diagnostic {
+    let what = binding.describe();
+    let diagnostic =
+        Diagnostic::new(&code::WRONG_TYPE, format!("`{path}` is {what}, and cannot stand inside a string"))
+            .at(place, "used here");
+    let diagnostic = match binding.span() {
+        Some(written) => diagnostic.at(written, "its value is this"),
+        None => diagnostic,
+    };
+    diagnostic.help(match binding {
+        Binding::Scalar(_) => "give it a value, or leave the reference out".to_owned(),
+        Binding::Map(map) => match map.fields.keys().next() {
+            Some(key) => format!("name what is meant inside it: `${{{path}.{key}}}`"),
+            None => "it is empty".to_owned(),
+        },
+        _ => format!("go over it with `for \"one\" in=($)\"${{{path}}}\" {{ … }}`, or use it alone: `($)\"${{{path}}}\"`"),
+    })
 }
 
 /// A scalar as a text.
-pub(crate) fn show(value: &Value) -> Option<String> {
+fn show(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),
@@ -70,77 +113,62 @@ pub(crate) fn show(value: &Value) -> Option<String> {
 
 enum Part {
     Text(String),
-    Reference(String),
+    /// A path, and where it stands.
+    Reference(String, Span),
 }
 
 fn parts(text: &str, span: &Span) -> Result<Vec<Part>, Diagnostic> {
+    // Where the text begins in the source; none where it is written in another way, with escapes.
+    let begin = span.text().find(text).map(|at| span.range().start + at);
+    let place = |start: usize, length: usize| match begin {
+        Some(begin) => span.source().span(begin + start..begin + start + length),
+        None => span.clone(),
+    };
     let mut parts = Vec::new();
     let mut plain = String::new();
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        plain.push_str(&rest[..dollar]);
-        rest = &rest[dollar..];
-        if let Some(after) = rest.strip_prefix("$${") {
+    let mut at = 0;
+    while let Some(dollar) = text[at..].find('$') {
+        plain.push_str(&text[at..at + dollar]);
+        at += dollar;
+        let rest = &text[at..];
+        if rest.starts_with("$${") {
             plain.push_str("${");
-            rest = after;
+            at += 3;
         } else if let Some(inner) = rest.strip_prefix("${") {
             let Some(end) = inner.find('}') else {
                 return Err(Diagnostic::new(&code::INVALID_REFERENCE, "a `${` without its `}`")
-                    .at(span, "in this string")
+                    .at(&place(at, 2), "it begins here")
                     .help("close it, or write `$${` for the two characters themselves"));
             };
             let path = inner[..end].trim();
-            let word = |part: &str| {
-                part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                    && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-            };
-            if !path.split('.').all(word) {
-                return Err(Diagnostic::new(&code::INVALID_REFERENCE, format!("`${{{path}}}` names no value"))
-                    .at(&place(span, path), "in this string")
+            let place = place(at, end + 3);
+            if !is_path(path) {
+                return Err(Diagnostic::new(&code::INVALID_REFERENCE, format!("`{}` names no value", place_text(&inner[..end])))
+                    .at(&place, "this is no name")
                     .help("between the braces stands a name, such as `${version}` or `${platform.arch}`; for the two characters `${` themselves write `$${`"));
             }
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
             }
-            parts.push(Part::Reference(path.to_owned()));
-            rest = &inner[end + 1..];
+            parts.push(Part::Reference(path.to_owned(), place));
+            at += end + 3;
         } else {
             plain.push('$');
-            rest = &rest[1..];
+            at += 1;
         }
     }
-    plain.push_str(rest);
+    plain.push_str(&text[at..]);
     if !plain.is_empty() || parts.is_empty() {
         parts.push(Part::Text(plain));
     }
     Ok(parts)
 }
 
-/// The place of `${path}` in the string at `span`, where it stands there as it is; else the whole string.
-fn place(span: &Span, path: &str) -> Span {
-    let reference = format!("${{{path}}}");
-    match span.text().find(&reference) {
-        Some(at) => {
-            let start = span.range().start + at;
-            span.source().span(start..start + reference.len())
-        }
-        None => span.clone(),
-    }
-}
-
-/// The path `text`, written in the file of `written`, as it is called from the file of `user`.
-fn relative(text: &str, written: &Span, user: &Span) -> String {
-    let folder =
-        |span: &Span| Path::new(span.source().name()).parent().map(Path::to_path_buf).unwrap_or_default();
-    let (from, to) = (folder(user), folder(written).join(text));
-    if from == folder(written) || to.is_absolute() {
-        return if to.is_absolute() { to.display().to_string() } else { text.to_owned() };
-    }
-    let (from, to): (Vec<Component>, Vec<Component>) =
-        (from.components().collect(), to.components().collect());
-    let shared = from.iter().zip(&to).take_while(|(left, right)| left == right).count();
-    let up = from[shared..].iter().map(|_| Component::ParentDir);
-    up.chain(to[shared..].iter().copied()).collect::<PathBuf>().display().to_string()
+/// `${…}` with its beginning, fit for a message.
+fn place_text(inner: &str) -> String {
+    let short: String = inner.chars().map(|c| if c.is_control() { ' ' } else { c }).take(40).collect();
+    let cut = if short.chars().count() < inner.chars().count() { "…" } else { "" };
+    format!("${{{short}{cut}}}")
 }
 
 #[cfg(test)]
@@ -151,18 +179,17 @@ mod tests {
     fn value(text: &str) -> Result<Value, &'static str> {
         let source = Source::new("a.kdl", format!("{text:?}"));
         let span = source.span(0..source.text().len());
-        let map = Binding::Map(
-            [("arch".to_owned(), Binding::scalar("arm64".into(), span.clone()))].into(),
-            span.clone(),
-        );
-        let scope = Scope::default()
-            .with("tag", Binding::scalar("v1".into(), span.clone()))
-            .with("replicas", Binding::scalar(3.into(), span.clone()))
-            .with("platform", map);
+        let scalar = |value: Value| Binding::scalar(value, span.clone());
+        let platform = Binding::map([("arch".to_owned(), scalar("arm64".into()))].into(), span.clone());
+        let mut scope = Scope::new([("platform", platform)].into());
+        scope.add("tag", scalar("v1".into()));
+        scope.add("replicas", scalar(3.into()));
+        scope.add("broken", Binding::Unknown);
         match interpolate(text, &span, &scope) {
-            Ok(Binding::Scalar { value, .. }) => Ok(value),
+            Ok(Found { binding: Binding::Scalar(scalar), .. }) => Ok(scalar.value),
             Ok(_) => Err("map"),
-            Err(error) => Err(error.code.name),
+            Err(Missing::Unknown) => Err("unknown"),
+            Err(Missing::Error(error)) => Err(error.code.name),
         }
     }
 
@@ -173,6 +200,7 @@ mod tests {
         assert_eq!(value("${replicas}"), Ok(3.into()));
         assert_eq!(value("cost: $5 $${tag} ${ tag }"), Ok("cost: $5 ${tag} v1".into()));
         assert_eq!(value("{{ element.name }} $(date)"), Ok("{{ element.name }} $(date)".into()));
+        assert_eq!(value("ü${tag}ü$"), Ok("üv1ü$".into()));
         assert_eq!(value(""), Ok("".into()));
     }
 
@@ -189,12 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_called_from_the_file_that_uses_them() {
-        let span = |name: &str| Source::new(name, "").span(0..0);
-        assert_eq!(relative("etc/x", &span("cluster.kdl"), &span("modules/m.kdl")), "../etc/x");
-        assert_eq!(relative("etc/x", &span("a/cluster.kdl"), &span("a/b/m.kdl")), "../etc/x");
-        assert_eq!(relative("etc/x", &span("a/b/m.kdl"), &span("a/cluster.kdl")), "b/etc/x");
-        assert_eq!(relative("etc/x", &span("a/m.kdl"), &span("a/n.kdl")), "etc/x");
-        assert_eq!(relative("/etc/x", &span("a/m.kdl"), &span("b/n.kdl")), "/etc/x");
+    fn what_is_made_of_an_unknown_value_is_unknown_unless_it_is_wrong_anyway() {
+        assert_eq!(value("${broken}"), Err("unknown"));
+        assert_eq!(value("${broken.x}-${tag}"), Err("unknown"));
+        assert_eq!(value("${broken}-${tga}"), Err("unknown-variable"));
+    }
+
+    #[test]
+    fn the_place_of_a_reference_is_its_own() {
+        let source = Source::new("a.kdl", "($)\"${a} ${b} ${b}\"");
+        let span = source.span(3..source.text().len());
+        let Ok(parts) = parts("${a} ${b} ${b}", &span) else { panic!("it is well formed") };
+        let places: Vec<_> = parts
+            .iter()
+            .filter_map(|part| if let Part::Reference(_, place) = part { Some(place.range()) } else { None })
+            .collect();
+        assert_eq!(places, [4..8, 9..13, 14..18]);
     }
 }

@@ -1,5 +1,13 @@
 //! What several modules say of one thing becomes one: lists append in the order of the uses, maps merge, and two
 //! different values for one scalar are an error, unless one is marked `(default)` or `(force)`.
+//!
+//! | node | what is merged |
+//! |---|---|
+//! | `base`, `compression`, `label NAME` | one value: equal, or one weighs more |
+//! | `platform`, `launch` | a list: appended; one that weighs more stands for all |
+//! | `files NAME` and other layers | properties are values; what stands inside is appended |
+//! | `registry HOST` | what stands inside is appended; a forced host is that of every registry |
+//! | `object` in a layer | fields merge by their names ([`super::merge_data`]) |
 
 use std::collections::BTreeMap;
 
@@ -7,17 +15,20 @@ use kic_base::{Span, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{Entry, Node, Value};
 
-use super::Closed;
+use super::Override;
+use super::evaluator::Closed;
+use super::merge_data::{merge_objects, object_key};
 
 /// How much a value weighs against another one for the same thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Weight {
+pub(super) enum Weight {
     Default,
     Plain,
     Force,
 }
 
-fn weight(annotation: Option<&Spanned<String>>) -> Option<Weight> {
+/// The weight that an annotation gives, where it is one that does.
+pub(super) fn weight(annotation: Option<&Spanned<String>>) -> Option<Weight> {
     match annotation?.value.as_str() {
         "default" => Some(Weight::Default),
         "force" => Some(Weight::Force),
@@ -25,69 +36,107 @@ fn weight(annotation: Option<&Spanned<String>>) -> Option<Weight> {
     }
 }
 
+fn weight_of(node: &Node) -> Weight {
+    weight(node.annotation.as_ref()).unwrap_or(Weight::Plain)
+}
+
 /// Merges the children of a cluster. `callers` tells where each instance of a module is used.
 pub(super) fn merge(
     closed: Vec<Closed>,
     callers: &[Option<Span>],
     diagnostics: &mut Diagnostics,
-) -> Vec<Node> {
-    let mut merging = Merging { callers, diagnostics };
-    let mut groups: BTreeMap<usize, Vec<Closed>> = BTreeMap::new();
-    let mut keys: BTreeMap<(String, String), usize> = BTreeMap::new();
-    let closed = merging.one_registry(closed);
-    for one in closed {
+) -> (Vec<Node>, Vec<Override>) {
+    let mut merging = Merging { callers, diagnostics, overrides: Vec::new() };
+    let mut groups: Vec<Vec<Closed>> = Vec::new();
+    let mut keys: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
+    for one in merging.one_registry(closed) {
         let name = one.node.name.value.clone();
         let first = one.node.arguments().next().map(|entry| entry.value.clone());
         let key = match (name.as_str(), first) {
             (
                 "files" | "manifests" | "policies" | "readiness" | "registry" | "label",
                 Some(Value::String(first)),
-            ) => first,
-            ("base" | "compression" | "launch" | "platform", _) => String::new(),
+            ) => Some(first),
+            ("base" | "compression" | "launch" | "platform", _) => None,
             // Unknown and broken nodes stay as they are, for decoding to report.
-            _ => format!("\0{}", groups.len()),
+            _ => {
+                groups.push(vec![one]);
+                continue;
+            }
         };
         let place = *keys.entry((name, key)).or_insert(groups.len());
-        groups.entry(place).or_default().push(one);
+        if place == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[place].push(one);
     }
-    groups.into_values().flat_map(|group| merging.group(group)).collect()
+    let nodes = groups.into_iter().flat_map(|group| merging.group(group)).collect();
+    (nodes, merging.overrides)
 }
 
-struct Merging<'a> {
+pub(super) struct Merging<'a> {
     callers: &'a [Option<Span>],
     diagnostics: &'a mut Diagnostics,
+    pub overrides: Vec<Override>,
+}
+
+/// A node that others have been added to, and the instance that each of its parts came by.
+struct Merged {
+    node: Node,
+    entry_instances: Vec<usize>,
+    child_instances: Vec<usize>,
+    /// Its objects, by what they are.
+    objects: BTreeMap<Vec<String>, usize>,
+}
+
+impl Merged {
+    fn new(Closed { node, instance }: Closed) -> Self {
+        let objects = node.children().iter().enumerate();
+        let objects = objects.filter_map(|(index, child)| Some((object_key(child)?, index))).collect();
+        Self {
+            entry_instances: vec![instance; node.entries.len()],
+            child_instances: vec![instance; node.children().len()],
+            node,
+            objects,
+        }
+    }
 }
 
 impl Merging<'_> {
-    /// A registry that is forced takes in all others; one that is a default goes into the one that is not.
+    /// A registry that is forced takes in those of all others; one that is a default goes into the one that is not.
     fn one_registry(&mut self, mut closed: Vec<Closed>) -> Vec<Closed> {
         let is_registry = |one: &Closed| one.node.name.value == "registry";
-        let heaviest = closed
-            .iter()
-            .filter(|one| is_registry(one))
-            .map(|one| weight(one.node.annotation.as_ref()).unwrap_or(Weight::Plain))
-            .max();
-        let lighter = |one: &Closed| {
-            weight(one.node.annotation.as_ref()).unwrap_or(Weight::Plain) < heaviest.unwrap_or(Weight::Plain)
+        let Some(heaviest) =
+            closed.iter().filter(|one| is_registry(one)).map(|one| weight_of(&one.node)).max()
+        else {
+            return closed;
         };
-        let hosts: Vec<Entry> = closed
-            .iter()
-            .filter(|one| is_registry(one) && !lighter(one))
-            .filter_map(|one| one.node.arguments().next().cloned())
-            .collect();
-        let Some(host) = hosts.first().cloned() else { return closed };
-        let same = hosts.iter().all(|other| other.value == host.value);
-        for one in closed.iter_mut().filter(|one| is_registry(one)) {
-            if lighter(one) && same {
-                for entry in one.node.entries.iter_mut().filter(|entry| entry.name.is_none()).take(1) {
-                    *entry = host.clone();
-                }
+        let heavy = closed.iter().filter(|one| is_registry(one) && weight_of(&one.node) == heaviest);
+        let hosts: Vec<(Entry, usize)> =
+            heavy.filter_map(|one| Some((one.node.arguments().next().cloned()?, one.instance))).collect();
+        let Some((host, from)) = hosts.first().cloned() else { return closed };
+        let other = hosts.iter().find(|(other, _)| other.value != host.value);
+        if let Some((other, instance)) = other {
+            if heaviest == Weight::Force {
+                self.conflict(
+                    "the host of the registry",
+                    (&host.span, from),
+                    (&other.span, *instance),
+                    heaviest,
+                );
             }
+            return closed;
         }
-        if heaviest == Some(Weight::Force)
-            && let Some(other) = hosts.iter().find(|other| other.value != host.value)
-        {
-            self.conflict("the host of the registry", &host.span, &other.span, None);
+        for one in closed.iter_mut().filter(|one| is_registry(one)) {
+            if weight_of(&one.node) == heaviest || one.instance == from {
+                continue;
+            }
+            if let Some(entry) = one.node.entries.iter_mut().find(|entry| entry.name.is_none()) {
+                if entry.value != host.value {
+                    self.overrides.push(Override { kept: host.span.clone(), instead_of: entry.span.clone() });
+                }
+                *entry = host.clone();
+            }
         }
         closed
     }
@@ -100,107 +149,179 @@ impl Merging<'_> {
             return group.into_iter().map(|one| unmarked(one.node)).collect();
         }
         if matches!(name.as_str(), "base" | "compression" | "launch" | "platform" | "label") {
-            let of = |one: &Closed| weight(one.node.annotation.as_ref()).unwrap_or(Weight::Plain);
-            let heaviest = group.iter().map(of).max();
-            group.retain(|one| Some(of(one)) == heaviest);
+            self.keep_heaviest_nodes(&mut group);
         }
-        keep_heaviest(&mut group);
+        self.keep_heaviest_entries(&mut group);
         let mut group = group.into_iter();
-        let Some(Closed { node: mut merged, instance }) = group.next() else { return Vec::new() };
-        let mut instances = vec![instance];
+        let Some(first) = group.next() else { return Vec::new() };
+        let mut instances = std::collections::BTreeSet::from([first.instance]);
+        let weight = weight_of(&first.node);
+        let mut merged = Merged::new(first);
         let mut rest = Vec::new();
         for one in group {
-            if instances.contains(&one.instance) && !matches!(name.as_str(), "launch" | "platform") {
+            if !instances.insert(one.instance) {
                 // Said twice in one place: an error of that place, whatever others say.
                 rest.push(unmarked(one.node));
                 continue;
             }
-            instances.push(one.instance);
-            self.add(&mut merged, one);
+            self.add(&mut merged, one, weight);
         }
-        let mut out = vec![unmarked(merged)];
+        let mut out = vec![unmarked(merged.node)];
         out.extend(rest);
         out
     }
 
-    /// Adds what `other` says to `merged`.
-    fn add(&mut self, merged: &mut Node, other: Closed) {
-        let caller = self.callers.get(other.instance).cloned().flatten();
-        let what = merged.name.value.clone();
+    /// Adds what `other` says to `merged`; of what both say, both weigh `weight` or their entries' own.
+    fn add(&mut self, merged: &mut Merged, other: Closed, weight: Weight) {
+        let what = merged.node.name.value.clone();
         if what == "platform" {
             for entry in other.node.entries {
-                if !merged.entries.iter().any(|own| own.value == entry.value) {
-                    merged.entries.push(entry);
+                if !merged.node.entries.iter().any(|own| own.value == entry.value) {
+                    merged.node.entries.push(entry);
                 }
             }
             return;
         }
-        let arguments = |node: &Node| node.arguments().map(|entry| entry.value.clone()).collect::<Vec<_>>();
-        if arguments(merged) != arguments(&other.node) {
-            self.conflict(&format!("`{what}`"), &merged.head(), &other.node.head(), caller.as_ref());
+        let own_instance = merged.entry_instances.first().copied().unwrap_or_default();
+        if !merged
+            .node
+            .arguments()
+            .map(|entry| &entry.value)
+            .eq(other.node.arguments().map(|entry| &entry.value))
+        {
+            let (first, second) = (merged.node.head(), other.node.head());
+            self.conflict(&format!("`{what}`"), (&first, own_instance), (&second, other.instance), weight);
             return;
         }
         for entry in other.node.entries.into_iter().filter(|entry| entry.name.is_some()) {
             let name = entry.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
-            match merged.entries.iter().find(|own| own.name.as_ref().is_some_and(|own| own.value == name)) {
-                None => merged.entries.push(entry),
-                Some(own) if own.value == entry.value => {}
-                Some(own) => {
-                    let (first, second) = (own.span.clone(), entry.span.clone());
-                    self.conflict(&format!("`{name}` of `{what}`"), &first, &second, caller.as_ref());
+            let is_same = |own: &Entry| own.name.as_ref().is_some_and(|own| own.value == name);
+            match merged.node.entries.iter().position(is_same) {
+                None => {
+                    merged.node.entries.push(entry);
+                    merged.entry_instances.push(other.instance);
+                }
+                Some(index) => {
+                    let own = &merged.node.entries[index];
+                    if own.value != entry.value {
+                        let weight = super::merge::weight(entry.annotation.as_ref()).unwrap_or(weight);
+                        let (first, second) = (own.span.clone(), entry.span.clone());
+                        let instance = merged.entry_instances[index];
+                        self.conflict(
+                            &format!("`{name}` of `{what}`"),
+                            (&first, instance),
+                            (&second, other.instance),
+                            weight,
+                        );
+                    }
                 }
             }
         }
-        // Under `base`, one form says it; two that differ have been told apart by their arguments and properties.
-        if let Some(children) = other.node.children {
-            merged.children.get_or_insert_default().extend(children);
+        let Some(children) = other.node.children else { return };
+        let own = merged.node.children.get_or_insert_default();
+        for child in children {
+            let is_said =
+                |own: &Node| own.name.value == "discover" && own.entries.is_empty() && own.children.is_none();
+            if is_said(&child) && own.iter().any(is_said) {
+                continue;
+            }
+            let key = object_key(&child);
+            let known = key.as_ref().and_then(|key| merged.objects.get(key).copied());
+            match known {
+                Some(index) if merged.child_instances[index] != other.instance => {
+                    let instance = merged.child_instances[index];
+                    merge_objects(self, (&mut own[index], instance), (child, other.instance));
+                }
+                _ => {
+                    if let Some(key) = key {
+                        merged.objects.entry(key).or_insert(own.len());
+                    }
+                    own.push(child);
+                    merged.child_instances.push(other.instance);
+                }
+            }
         }
     }
 
-    fn conflict(&mut self, what: &str, first: &Span, second: &Span, caller: Option<&Span>) {
+    /// Two values of one weight for one thing: their places, and the uses of the modules that say them.
+    pub fn conflict(&mut self, what: &str, first: (&Span, usize), second: (&Span, usize), weight: Weight) {
         let mut diagnostic =
             Diagnostic::new(&code::CONFLICTING_VALUES, format!("{what} is said in two ways"))
-                .at(second, "here again")
-                .at(first, "first here");
-        if let Some(caller) = caller {
-            diagnostic = diagnostic.at(caller, "used here");
+                .at(second.0, "here again")
+                .at(first.0, "first here");
+        let mut callers: Vec<&Span> = Vec::new();
+        for instance in [first.1, second.1] {
+            if let Some(Some(caller)) = self.callers.get(instance)
+                && !callers.contains(&caller)
+            {
+                callers.push(caller);
+                diagnostic = diagnostic.at(caller, "by this use");
+            }
         }
-        self.diagnostics
-            .push(diagnostic.help("mark the one that wins with `(force)`, or the other with `(default)`"));
+        self.diagnostics.push(diagnostic.help(match weight {
+            Weight::Default => "both are defaults: say it without a mark, or mark one of them `(force)`",
+            Weight::Plain => "mark the one that wins with `(force)`, or the other with `(default)`",
+            Weight::Force => "both are forced: take `(force)` away from one of them",
+        }));
+    }
+
+    /// Drops the nodes that weigh less than another one of the same thing.
+    fn keep_heaviest_nodes(&mut self, group: &mut Vec<Closed>) {
+        let Some(heaviest) = group.iter().map(|one| weight_of(&one.node)).max() else { return };
+        let kept = group.iter().find(|one| weight_of(&one.node) == heaviest).map(|one| one.node.head());
+        for lighter in group.iter().filter(|one| weight_of(&one.node) < heaviest) {
+            if let Some(kept) = &kept {
+                self.overrides.push(Override { kept: kept.clone(), instead_of: lighter.node.head() });
+            }
+        }
+        group.retain(|one| weight_of(&one.node) == heaviest);
+    }
+
+    /// Takes away the properties that weigh less than the same one of another node.
+    fn keep_heaviest_entries(&mut self, group: &mut [Closed]) {
+        let of =
+            |node: &Node, entry: &Entry| weight(entry.annotation.as_ref()).unwrap_or_else(|| weight_of(node));
+        let name = |entry: &Entry| entry.name.as_ref().map(|name| name.value.clone());
+        let mut heaviest: BTreeMap<String, (Weight, Span)> = BTreeMap::new();
+        for Closed { node, .. } in group.iter() {
+            for entry in &node.entries {
+                let Some(name) = name(entry) else { continue };
+                let this = (of(node, entry), entry.span.clone());
+                let known = heaviest.entry(name).or_insert_with(|| this.clone());
+                if this.0 > known.0 {
+                    *known = this;
+                }
+            }
+        }
+        for Closed { node, .. } in group {
+            let mut entries = std::mem::take(&mut node.entries);
+            entries.retain(|entry| {
+                let Some((most, kept)) = name(entry).and_then(|name| heaviest.get(&name)) else {
+                    return true;
+                };
+                let stays = of(node, entry) == *most;
+                if !stays {
+                    self.overrides.push(Override { kept: kept.clone(), instead_of: entry.span.clone() });
+                }
+                stays
+            });
+            node.entries = entries;
+        }
     }
 }
 
-/// Takes away the properties that weigh less than the same one of another node.
-fn keep_heaviest(group: &mut [Closed]) {
-    let of = |node: &Node, entry: &Entry| {
-        weight(entry.annotation.as_ref()).or(weight(node.annotation.as_ref())).unwrap_or(Weight::Plain)
-    };
-    let name = |entry: &Entry| entry.name.as_ref().map(|name| name.value.clone());
-    let mut heaviest: BTreeMap<String, Weight> = BTreeMap::new();
-    for Closed { node, .. } in group.iter() {
-        for entry in &node.entries {
-            let Some(name) = name(entry) else { continue };
-            let known = heaviest.entry(name).or_insert(Weight::Default);
-            *known = (*known).max(of(node, entry));
+/// A node without `(default)` and `(force)` on itself, its own entries, and the fields of its objects.
+pub(super) fn unmarked(mut node: Node) -> Node {
+    unmark(&mut node);
+    for child in node.children.iter_mut().flatten().filter(|child| child.name.value == "object") {
+        for field in child.children.iter_mut().flatten() {
+            unmark_field(field);
         }
     }
-    for Closed { node, .. } in group {
-        let lighter: Vec<bool> = node
-            .entries
-            .iter()
-            .map(|entry| {
-                name(entry)
-                    .and_then(|name| heaviest.get(&name).copied())
-                    .is_some_and(|most| of(node, entry) < most)
-            })
-            .collect();
-        let mut lighter = lighter.into_iter();
-        node.entries.retain(|_| !lighter.next().unwrap_or(false));
-    }
+    node
 }
 
-/// A node without `(default)` and `(force)` on itself and its own entries.
-fn unmarked(mut node: Node) -> Node {
+fn unmark(node: &mut Node) {
     if weight(node.annotation.as_ref()).is_some() {
         node.annotation = None;
     }
@@ -209,5 +330,9 @@ fn unmarked(mut node: Node) -> Node {
             entry.annotation = None;
         }
     }
-    node
+}
+
+fn unmark_field(field: &mut Node) {
+    unmark(field);
+    field.children.iter_mut().flatten().for_each(unmark_field);
 }

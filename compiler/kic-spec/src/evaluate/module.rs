@@ -1,14 +1,18 @@
 //! Modules: where they are, and what they say of themselves.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use kic_base::{Source, Spanned, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_syntax::{File, Value};
+use kic_syntax::{Node, Value};
 
-use super::parameter::declared;
-use crate::stdlib;
+use super::binding::Binding;
+use super::parameter::{Parameter, declared};
+use crate::decode::decode;
 use crate::world::World;
+use crate::{nodes, stdlib};
 
 /// What names a module in one compile: `std:NAME`, or the path of its file, seen from where kic runs.
 pub(super) fn identity(name: &Spanned<String>, diagnostics: &mut Diagnostics) -> Option<String> {
@@ -64,13 +68,71 @@ pub(super) fn identity(name: &Spanned<String>, diagnostics: &mut Diagnostics) ->
     Some(normalised(&folder.join(&name.value)).display().to_string())
 }
 
+/// A module that was read.
+#[derive(Debug)]
+pub(crate) struct Module {
+    node: Node,
+    pub parameters: BTreeMap<String, Parameter>,
+}
+
+impl Module {
+    pub fn children(&self) -> &[Node] {
+        self.node.children()
+    }
+}
+
+/// The modules that were read, each once, whatever the number of its uses and of the platforms.
+#[derive(Debug, Default)]
+pub(crate) struct Library {
+    modules: BTreeMap<String, (Option<Arc<Module>>, Diagnostics)>,
+}
+
+impl Library {
+    /// The module of that identity, used at `name`; `None` where it has no whole text.
+    pub fn find(
+        &mut self,
+        identity: &str,
+        name: &Spanned<String>,
+        world: &dyn World,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Arc<Module>> {
+        let (module, said) = self.modules.entry(identity.to_owned()).or_insert_with(|| {
+            let mut said = Diagnostics::new();
+            let module = read(identity, name, world, &mut said).map(|node| {
+                check_documentation(node.children(), &mut said);
+                Arc::new(Module { parameters: declared(node.children(), &mut said), node })
+            });
+            (module, said)
+        });
+        diagnostics.extend(said.iter().cloned());
+        module.clone()
+    }
+}
+
+/// Holds the `doc` nodes of a spec or module against their schema.
+pub(super) fn check_documentation(nodes: &[Node], diagnostics: &mut Diagnostics) {
+    let mut first: Option<&Node> = None;
+    for node in nodes.iter().filter(|node| node.name.value == "doc") {
+        decode(node, &nodes::DOC, diagnostics);
+        if let Some(first) = first {
+            diagnostics.push(
+                Diagnostic::new(&code::DUPLICATE_NODE, "`doc` stands twice")
+                    .at(&node.head(), "here again")
+                    .at(&first.head(), "first here")
+                    .help("keep one of the two"),
+            );
+        }
+        first = first.or(Some(node));
+    }
+}
+
 /// Reads a module: a file with one `module` node.
-pub(super) fn read(
+fn read(
     identity: &str,
     name: &Spanned<String>,
     world: &dyn World,
     diagnostics: &mut Diagnostics,
-) -> Option<File> {
+) -> Option<Node> {
     let text = match identity.strip_prefix("std:").and_then(stdlib::find) {
         Some(text) => text.to_owned(),
         None => match world.read(Path::new(identity)).map(String::from_utf8) {
@@ -89,35 +151,37 @@ pub(super) fn read(
             }
         },
     };
-    let (file, errors) = kic_syntax::parse(&Source::new(identity, text));
+    let (mut file, errors) = kic_syntax::parse(&Source::new(identity, text));
     let broken = errors.has_errors();
     diagnostics.append(errors);
     if broken {
         return None;
     }
-    match file.nodes.as_slice() {
-        [node] if node.name.value == "module" => {
-            let named = matches!(node.arguments().next().map(|entry| &entry.value), Some(Value::String(_)));
-            if named && node.entries.len() == 1 {
-                return Some(file);
-            }
-            diagnostics.push(
-                Diagnostic::new(&code::NOT_A_MODULE, "a module has a name, and nothing else before its `{`")
-                    .at(&node.head(), "")
-                    .help("write `module \"NAME\" { … }`"),
-            );
-        }
-        nodes => {
-            let span = nodes.first().map_or_else(|| file.source.span(0..0), |node| node.head());
-            let diagnostic = Diagnostic::new(&code::NOT_A_MODULE, format!("`{identity}` is no module"))
-                .at(&span, "expected one `module` node")
-                .at(&name.span, "used here");
-            diagnostics.push(match nodes.first().map(|node| node.name.value.as_str()) {
-                Some("cluster") => diagnostic.help("a whole spec can be a base: `base spec=\"…\"`"),
-                _ => diagnostic.help("write `module \"NAME\" { … }` around what the file holds"),
-            });
-        }
+    let is_module = |node: &Node| node.name.value == "module";
+    if file.nodes.len() == 1 && is_module(&file.nodes[0]) {
+        // What stands inside is looked at when the module is used.
+        decode(&Node { children: None, ..file.nodes[0].clone() }, &nodes::MODULE, diagnostics);
+        return file.nodes.pop();
     }
+    let other = file.nodes.iter().find(|node| !is_module(node)).or(file.nodes.get(1));
+    let span = other.map_or_else(|| file.source.span(0..0), Node::head);
+    let diagnostic = match other {
+        Some(_) if file.nodes.iter().any(is_module) => Diagnostic::new(
+            &code::NOT_A_MODULE,
+            "a module's file holds one `module` node, and nothing beside it",
+        )
+        .at(&span, "this stands beside it"),
+        _ => Diagnostic::new(&code::NOT_A_MODULE, format!("`{identity}` is no module"))
+            .at(&span, "expected one `module` node"),
+    };
+    let help = match other.map(|node| node.name.value.as_str()) {
+        Some("cluster") => "a whole spec can be a base: `base spec=\"…\"`",
+        Some("module") => "move one of them into a file of its own",
+        Some(name) if closest(name, ["module"]).is_some() => "did you mean `module`?",
+        Some(_) if file.nodes.iter().any(is_module) => "move it inside the module",
+        _ => "write `module \"NAME\" { … }` around what the file holds",
+    };
+    diagnostics.push(diagnostic.at(&name.span, "used here").help(help));
     None
 }
 
@@ -144,10 +208,7 @@ pub fn documentation(name: &str) -> Option<ModuleDocumentation> {
     let doc = doc.map(|entry| entry.value.clone());
     let mut diagnostics = Diagnostics::new();
     let parameters = declared(module.children(), &mut diagnostics).into_values().map(|parameter| {
-        let default = parameter.default.map(|default| {
-            let text = default.span().text();
-            text.strip_prefix("default").unwrap_or(text).trim().to_owned()
-        });
+        let default = parameter.default.as_ref().map(shown);
         (parameter.name, parameter.kind.name(), default, parameter.doc)
     });
     Some(ModuleDocumentation {
@@ -155,6 +216,27 @@ pub fn documentation(name: &str) -> Option<ModuleDocumentation> {
         doc: if let Some(Value::String(doc)) = doc { doc } else { String::new() },
         parameters: parameters.collect(),
     })
+}
+
+/// A value as a `default` writes it.
+fn shown(binding: &Binding) -> String {
+    let inner = |one: &Binding| match one {
+        Binding::List(list) => format!(
+            "{{ {} }}",
+            list.items.iter().map(|one| format!("- {};", shown(one))).collect::<Vec<_>>().join(" ")
+        ),
+        one => shown(one),
+    };
+    match binding {
+        Binding::Scalar(scalar) => scalar.value.to_string(),
+        Binding::List(list) => list.items.iter().map(inner).collect::<Vec<_>>().join(" "),
+        Binding::Map(map) if map.fields.is_empty() => "{}".to_owned(),
+        Binding::Map(map) => {
+            let fields = map.fields.iter().map(|(name, one)| format!("{name} {};", shown(one)));
+            format!("{{ {} }}", fields.collect::<Vec<_>>().join(" "))
+        }
+        Binding::Unknown => String::new(),
+    }
 }
 
 /// A path with `.` and inner `..` taken out, so that two spellings of one file compare equal.

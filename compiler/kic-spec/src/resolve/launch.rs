@@ -1,5 +1,7 @@
 //! `launch`.
 
+use std::collections::BTreeMap;
+
 use kic_base::Spanned;
 use kic_diag::{Diagnostic, declared as code};
 
@@ -11,9 +13,13 @@ use crate::spec::{Layer, LayerKind, Step};
 impl Context<'_> {
     pub(super) fn launch(&mut self, node: &Decoded, layers: &[Layer]) -> Vec<Spanned<Step>> {
         let mut steps = Vec::new();
+        let mut named: BTreeMap<&str, Vec<LayerKind>> = BTreeMap::new();
+        for layer in layers {
+            named.entry(&layer.name.value).or_default().push(layer.kind());
+        }
         let kinds_named = |name: &str, kinds: &[LayerKind]| {
-            let named = layers.iter().filter(|layer| layer.name.value == name);
-            named.map(Layer::kind).filter(|kind| kinds.contains(kind)).collect::<Vec<_>>()
+            let all = named.get(name).into_iter().flatten();
+            all.copied().filter(|kind| kinds.contains(kind)).collect::<Vec<_>>()
         };
         for child in &node.children {
             let Some(text) = child.text(0) else { continue };

@@ -14,7 +14,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{File, Node};
 
 use crate::decode::{Decoded, decode};
-use crate::evaluate::{Settings, evaluate};
+use crate::evaluate::{Library, Override, Settings, evaluate};
 use crate::spec::{Compression, LayerKind, Spec};
 use crate::world::World;
 use crate::{nodes, platforms};
@@ -49,7 +49,8 @@ pub fn resolve_with(
     resolve_below(file, path, settings, world, &mut Vec::new())
 }
 
-/// The `cluster` node of a spec with nothing left to evaluate, for one platform.
+/// The `cluster` node of a spec with nothing left to evaluate, for one platform, and what forced and default values
+/// decided in it.
 ///
 /// # Errors
 /// Every diagnostic of the evaluation.
@@ -58,11 +59,12 @@ pub fn evaluate_cluster(
     platform: &Platform,
     settings: &Settings,
     world: &dyn World,
-) -> Result<(Node, Diagnostics), Diagnostics> {
+) -> Result<(Node, Vec<Override>, Diagnostics), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let Some(node) = cluster_node(file, &mut diagnostics) else { return Err(diagnostics) };
-    let evaluated = evaluate(node, platform, settings, world, &mut diagnostics);
-    diagnostics.or(evaluated.cluster)
+    let evaluated = evaluate(node, platform, settings, world, &mut Library::default(), &mut diagnostics);
+    let (node, diagnostics) = diagnostics.or(evaluated.cluster)?;
+    Ok((node, evaluated.overrides, diagnostics))
 }
 
 fn resolve_below(
@@ -74,40 +76,53 @@ fn resolve_below(
 ) -> Result<(Spec, Diagnostics), Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let Some(node) = cluster_node(file, &mut diagnostics) else { return Err(diagnostics) };
-    let mut for_platform = |platform: &Platform, mut diagnostics: Diagnostics| {
-        let evaluated = evaluate(node, platform, settings, world, &mut diagnostics);
-        let broken = diagnostics.has_errors();
-        let mut decoding = Diagnostics::new();
-        let cluster = decode(&evaluated.cluster, &nodes::CLUSTER, &mut decoding);
-        // What is missing may be in the module that could not be used.
-        diagnostics.extend(decoding.into_iter().filter(|one| !(broken && one.code == &code::MISSING_NODE)));
+    let mut library = Library::default();
+    let mut for_platform = |platform: &Platform| {
+        let mut diagnostics = diagnostics.clone();
+        let evaluated = evaluate(node, platform, settings, world, &mut library, &mut diagnostics);
+        let cluster = decode(&evaluated.cluster, &nodes::CLUSTER, &mut diagnostics);
         let mut context = Context { path, world, below, diagnostics };
-        let spec = context.spec(file, &cluster);
-        (spec, context.diagnostics, evaluated.uses_platform)
+        let (platforms, spec) = context.spec(file, &cluster);
+        let mut diagnostics = context.diagnostics;
+        if evaluated.is_incomplete {
+            // What is missing may be in what could not be evaluated.
+            let is_about_missing =
+                |one: &Diagnostic| [&code::MISSING_NODE, &code::UNKNOWN_LAYER].contains(&one.code);
+            diagnostics = diagnostics.into_iter().filter(|one| !is_about_missing(one)).collect();
+        }
+        Variant { spec, platforms, diagnostics, uses_platform: evaluated.uses_platform }
     };
     let default = Platform::new("linux", "amd64", None);
-    let (spec, found, uses_platform) = for_platform(&default, diagnostics.clone());
-    let Some(first) = spec.filter(|_| !found.has_errors()) else { return Err(found) };
-    let platforms: Vec<Platform> = first.platforms.iter().map(|platform| platform.value.clone()).collect();
-    if !uses_platform || platforms == [default] {
-        return found.or(first);
+    let first = for_platform(&default);
+    if !first.uses_platform || first.platforms == [default.clone()] {
+        return first.finish();
     }
     // Something depends on the platform: evaluate for each, and put together what comes out.
+    let platforms = first.platforms.clone();
+    let mut first = Some(first).filter(|_| platforms.contains(&default));
     let mut variants = Vec::new();
-    let mut all = Diagnostics::new();
     for platform in &platforms {
-        let (spec, found, _) = for_platform(platform, diagnostics.clone());
-        let new = found.into_iter().filter(|one| !all.iter().any(|known| known == one)).collect::<Vec<_>>();
-        all.extend(new);
-        variants.extend(spec.map(|spec| (platform.clone(), spec)));
+        let variant = if *platform == default { first.take() } else { None };
+        variants.push((platform.clone(), variant.unwrap_or_else(|| for_platform(platform))));
     }
-    if all.has_errors() {
-        return Err(all);
-    }
-    let combined = platforms::combine(variants, &mut all);
-    match combined {
-        Some(combined) => all.or(combined),
-        None => Err(all),
+    platforms::combine(&platforms, variants)
+}
+
+/// What a spec is on one platform.
+pub(crate) struct Variant {
+    pub spec: Option<Spec>,
+    /// The platforms that it names.
+    pub platforms: Vec<Platform>,
+    pub diagnostics: Diagnostics,
+    pub uses_platform: bool,
+}
+
+impl Variant {
+    fn finish(self) -> Result<(Spec, Diagnostics), Diagnostics> {
+        match self.spec {
+            Some(spec) => self.diagnostics.or(spec),
+            None => Err(self.diagnostics),
+        }
     }
 }
 
@@ -164,7 +179,8 @@ impl Context<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    fn spec(&mut self, file: &File, cluster: &Decoded) -> Option<Spec> {
+    /// The platforms that the spec names, and all of it where it is whole.
+    fn spec(&mut self, file: &File, cluster: &Decoded) -> (Vec<Platform>, Option<Spec>) {
         let mut layers = Vec::new();
         for child in &cluster.children {
             let layer = match child.schema.name {
@@ -183,13 +199,15 @@ impl Context<'_> {
         let platforms = self.platforms(cluster);
         let labels = self.labels(cluster);
         let compression = cluster.children_named("compression").next().and_then(|node| node.text(0));
-        Some(Spec {
+        let named = platforms.iter().map(|platform| platform.value.clone()).collect();
+        let (Some(name), Some(base)) = (cluster.text(0), base) else { return (named, None) };
+        let spec = Spec {
             source: file.source.clone(),
             path: self.path.to_owned(),
-            name: cluster.text(0)?,
+            name,
             version: cluster.text_property("version"),
             platforms,
-            base: base?,
+            base,
             labels,
             compression: match compression.as_ref().map(|text| text.value.as_str()) {
                 Some("gzip") => Compression::Gzip,
@@ -199,7 +217,8 @@ impl Context<'_> {
             layers,
             registries,
             launch,
-        })
+        };
+        (named, Some(spec))
     }
 
     /// A path, relative to the file that says it.
