@@ -138,7 +138,8 @@ pub fn block_on<T>(
             cancel.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::abort();
+            // What the first one was for did not help, and nothing half done is under a name that counts.
+            std::process::exit(130);
         }
     });
     #[cfg(unix)]

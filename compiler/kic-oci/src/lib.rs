@@ -7,8 +7,10 @@ pub mod layer;
 pub mod layer_diff;
 pub mod layout;
 pub mod model;
+mod sibling;
 pub mod unpack;
 pub mod validate;
 mod verifying_reader;
 
 pub use blob_source::BlobSource;
+pub use sibling::replace_file;

@@ -13,6 +13,7 @@ use kic_store::{BlobWriter, Store};
 use crate::context::Context;
 use crate::fault;
 use crate::realised::LayerOutput;
+use crate::stoppable::Stoppable;
 
 /// Writes the entries in their order. A file of this machine that is no longer what it was when it was hashed
 /// is an error.
@@ -37,7 +38,7 @@ fn write(graph: &Graph, index: NodeIndex, context: &Context) -> Result<LayerOutp
             TreeEntryKind::Folder { mode } => layer.directory(&entry.path, *mode),
             TreeEntryKind::Symlink(target) => layer.symlink(&entry.path, target),
             TreeEntryKind::File { mode, content, bytes } => {
-                let mut body: Box<dyn Read> = match bytes {
+                let body: Box<dyn Read> = match bytes {
                     Bytes::Inline(bytes) => Box::new(&bytes[..]),
                     Bytes::Local(path) => {
                         let file = File::open(path)
@@ -52,7 +53,9 @@ fn write(graph: &Graph, index: NodeIndex, context: &Context) -> Result<LayerOutp
                         Box::new(context.store.blob(&digest).map_err(|error| fault::store(&error))?)
                     }
                 };
+                let mut body = Stoppable::new(body, context);
                 let result = layer.file(&entry.path, *mode, content.size, &mut body);
+                context.go_on()?;
                 match (&result, bytes) {
                     (Err(LayerError::Short { .. } | LayerError::Long { .. }), Bytes::Local(path)) => {
                         return Err(changed(path, None, node.span.as_ref()).into());

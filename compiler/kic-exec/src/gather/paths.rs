@@ -13,6 +13,7 @@ use kic_graph::{ContentFacts, EntryFacts, FileFacts, PathFacts, PathKey};
 use kic_spec::{Content, FileItem, ManifestItem, Spec, unreadable};
 
 use crate::context::Context;
+use crate::stoppable::Stoppable;
 
 /// Walks and hashes every path that the spec names, files in parallel.
 pub(super) async fn gather(
@@ -129,7 +130,7 @@ fn hash_files(
                     if context.cancel.is_cancelled() {
                         break;
                     }
-                    let result = hash_file(path);
+                    let result = hash_file(path, context);
                     if let Ok(mut place) = results[index].lock() {
                         *place = Some(result);
                     }
@@ -143,9 +144,10 @@ fn hash_files(
 }
 
 /// The content of a file, and whether its owner may execute it.
-fn hash_file(path: &Path) -> io::Result<FileFacts> {
-    let mut file = File::open(path)?;
+fn hash_file(path: &Path, context: &Context) -> io::Result<FileFacts> {
+    let file = File::open(path)?;
     let metadata = file.metadata()?;
+    let mut file = Stoppable::new(file, context);
     let mut hasher = Sha256::new();
     let mut size = 0;
     let mut buffer = vec![0; 256 * 1024];

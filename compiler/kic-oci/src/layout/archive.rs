@@ -3,12 +3,12 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use super::files::{copy_blob, sync_directory};
-use super::sibling::Destination;
 use super::write::{distinct, named};
 use super::{LayoutError, OCI_LAYOUT, Written};
 use crate::blob_source::BlobSource;
 use crate::layer::tar_header::{BLOCK, END, Header, Kind, padding};
 use crate::model::{Descriptor, Index, canonical_json};
+use crate::sibling::Destination;
 
 /// Writes an image as one tar at `file`: an OCI layout, as [`super::write_layout`] makes one, with the time 0,
 /// modes 0644 and 0755 and entries sorted by path, so that equal images are equal files.
@@ -37,8 +37,9 @@ pub fn write_archive(
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(LayoutError::at(file, error)),
     };
-    let destination = Destination::of(resolved.as_deref().unwrap_or(file))?;
-    let sibling = destination.sibling_file()?;
+    let destination =
+        Destination::of(resolved.as_deref().unwrap_or(file)).map_err(|error| LayoutError::parent(file, error))?;
+    let sibling = destination.sibling_file().map_err(|error| LayoutError::at(file, error))?;
     let mut written = Written { changed: true, ..Written::default() };
     let mut archive = Archive { out: BufWriter::with_capacity(1 << 20, &sibling.lock), path: file };
     archive.header(Kind::Directory, "blobs", 0)?;

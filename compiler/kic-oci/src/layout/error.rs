@@ -97,6 +97,16 @@ impl LayoutError {
         }
     }
 
+    /// The error for what the system said about the directory that `path` is to lie in.
+    pub(super) fn parent(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::IsADirectory => Self::Occupied { path, found: "a directory" },
+            io::ErrorKind::NotFound => Self::NotADirectory { path, source },
+            _ => Self::at(&path, source),
+        }
+    }
+
     /// The error for what a blob's source said while it placed or gave the blob for `path`.
     pub(super) fn blob(digest: Digest, path: &Path, source: io::Error) -> Self {
         match source.kind() {

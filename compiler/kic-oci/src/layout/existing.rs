@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::files::{make_directory, write_file};
-use super::sibling::{is_at, lock_exclusively};
 use super::{LayoutError, OCI_LAYOUT};
 use crate::model::{DOCUMENT_LIMIT, Document, Index, canonical_json, media_types};
+use crate::sibling::{is_at, lock_exclusively};
 
 /// The prefix of files that are being written in a layout, under its lock: whoever holds it removes them.
 const TEMPORARY: &str = ".kic-write-";

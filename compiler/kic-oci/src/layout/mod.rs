@@ -9,7 +9,6 @@ mod error;
 mod existing;
 mod files;
 mod reachable;
-mod sibling;
 mod write;
 
 #[cfg(test)]

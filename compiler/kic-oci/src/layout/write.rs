@@ -8,10 +8,10 @@ use kic_base::Digest;
 use super::existing::Existing;
 use super::files::{has_blob, make_directory, put_blob, sync_directory, write_file};
 use super::reachable::reachable;
-use super::sibling::Destination;
 use super::{LayoutError, LayoutOptions, OCI_LAYOUT, REFERENCE_NAME, Written};
 use crate::blob_source::BlobSource;
 use crate::model::{Descriptor, Index, canonical_json};
+use crate::sibling::Destination;
 
 /// Writes an image into the OCI layout at `directory`, under the name `reference`. `root` is its manifest or
 /// index, and `blobs` are all that it needs, `root` among them or not.
@@ -84,8 +84,8 @@ fn create(
     source: &dyn BlobSource,
     options: LayoutOptions,
 ) -> Result<Option<Written>, LayoutError> {
-    let destination = Destination::of(directory)?;
-    let sibling = destination.sibling_directory()?;
+    let destination = Destination::of(directory).map_err(|error| LayoutError::parent(directory, error))?;
+    let sibling = destination.sibling_directory().map_err(|error| LayoutError::at(directory, error))?;
     let path = sibling.path.path();
     let blobs_path = path.join("blobs").join("sha256");
     make_directory(&path.join("blobs"))?;

@@ -23,7 +23,9 @@ pub use error::{Limit, Refusal, UnpackError};
 pub use options::{UnpackLimits, UnpackOptions};
 
 use apply_layer::LayerApplication;
-use tree::Tree;
+pub(crate) use tree::Tree;
+
+use crate::sibling::Destination;
 
 /// One layer to apply.
 pub struct UnpackLayer {
@@ -64,9 +66,8 @@ pub struct UnpackReport {
 
 /// Applies `layers`, lowest first, to a folder that does not exist yet or is empty, in a folder that exists.
 ///
-/// The work is done in a new folder beside the destination, whose name begins with `.kic-unpack-`, and which takes
-/// the destination's name when everything is there. An error removes it; a killed process leaves it, and an
-/// untouched destination. What a layer leaves out gets mode 0755 and the modification time 0: folders that no entry
+/// The work is done in a new folder beside the destination, which takes the destination's name when everything is
+/// there. An error removes it; a killed process leaves it, for the next one to remove, and an untouched destination. What a layer leaves out gets mode 0755 and the modification time 0: folders that no entry
 /// describes, and the destination itself.
 ///
 /// Relative symbolic links inside the tree are followed in the parents of an entry's name; absolute ones and those
@@ -78,11 +79,8 @@ pub fn unpack(
 ) -> Result<UnpackReport, UnpackError> {
     let destination = check_destination(destination)?;
     let wrap = |source| UnpackError::Destination { path: destination.clone(), source };
-    let parent = match destination.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let folder = tempfile::Builder::new().prefix(".kic-unpack-").tempdir_in(parent).map_err(wrap)?;
+    let sibling = Destination::of(&destination).and_then(|beside| beside.sibling_directory()).map_err(wrap)?;
+    let folder = sibling.path;
     let mut tree = Tree::open(folder.path()).map_err(wrap)?;
     let mut report = UnpackReport::default();
     let applied = apply_all(layers, &mut tree, options, &mut report);

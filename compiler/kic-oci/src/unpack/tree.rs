@@ -16,7 +16,7 @@ const LINK_LIMIT: usize = 40;
 ///
 /// Going from an entry to the next mostly costs nothing, as archives keep neighbours together. A folder that was
 /// changed gets its modification time back when it is left.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// Never empty: the first is the root.
     folders: Vec<Folder>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Folder {
 
 impl Tree {
     /// The tree whose root is the folder at `path`, which is trusted.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let fd = fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         set_metadata(&fd, 0o755, EPOCH)?;
         Ok(Self { folders: vec![Folder::new(Vec::new(), fd, Digest::of(b""), None)?] })
@@ -109,7 +109,7 @@ impl Tree {
     }
 
     /// Removes everything below the root.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
         let root = &self.folders[0].fd;
         super::hide::remove_content(root.as_fd())?;
         Ok(())
