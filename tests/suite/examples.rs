@@ -109,3 +109,20 @@ fn images_kept_in_examples_are_what_their_specs_compile_to() {
     }
     assert_eq!(kept, 1);
 }
+
+/// The program of the image that `examples/hello` caches does what its source says.
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn the_greeter_says_hello_and_waits() {
+    use std::io::{BufRead as _, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    copy_tree(&root().join("examples/hello/greeter"), folder.path(), 0o755);
+    let mut greeter = Command::new(folder.path().join("greeter"));
+    let mut greeter = greeter.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(greeter.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "hello from a cluster image\n");
+    assert!(greeter.try_wait().unwrap().is_none(), "it waits until it is ended");
+    greeter.kill().unwrap();
+    greeter.wait().unwrap();
+}

@@ -11,13 +11,18 @@
 #![allow(missing_docs, reason = "tests are read, not called")]
 
 mod architecture;
+mod bad_input;
 mod book;
 mod check_command;
 mod cli;
 mod codes;
+mod containerd;
+mod crash;
 mod examples;
 mod image_spec;
 mod language;
 mod reproducible;
 mod seed;
+mod skopeo;
 mod support;
+mod umoci;

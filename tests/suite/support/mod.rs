@@ -11,6 +11,7 @@ pub mod rich_spec;
 pub mod seed;
 pub mod stock_registry;
 pub mod synthetic_image;
+pub mod tree;
 pub mod upstream;
 
 use std::path::{Path, PathBuf};
