@@ -9,18 +9,24 @@ use serde_json::Value;
 
 use super::image_layout::{document, root_digest};
 
-/// Every file below a folder, by relative path, with the digest of its bytes.
+/// Every file below a folder, by relative path, with the digest of its bytes; of a symbolic link, that of its target.
 pub fn files(folder: &Path) -> BTreeMap<PathBuf, Digest> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(path) = waiting.pop() {
         for entry in fs::read_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
             let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                waiting.push(entry.path());
-            } else {
-                files.insert(entry.path().strip_prefix(folder).unwrap().to_owned(), digest_of(&entry.path()));
+            let (kind, path) = (entry.file_type().unwrap(), entry.path());
+            if kind.is_dir() {
+                waiting.push(path);
+                continue;
             }
+            let digest = if kind.is_symlink() {
+                Digest::of(fs::read_link(&path).unwrap().as_os_str().as_encoded_bytes())
+            } else {
+                digest_of(&path)
+            };
+            files.insert(path.strip_prefix(folder).unwrap().to_owned(), digest);
         }
     }
     files
