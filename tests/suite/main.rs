@@ -16,6 +16,7 @@ mod book;
 mod check_command;
 mod cli;
 mod codes;
+mod concurrency;
 mod containerd;
 mod crash;
 mod examples;
