@@ -14,8 +14,11 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
     for line in page.lines().filter(|line| line.starts_with("| `kic")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let name = cells[1].trim_matches('`').to_owned();
-        let imports = cells[3].split([',', ' ']).map(|word| word.trim_matches('`')).filter(|word| !word.is_empty());
-        let imports = imports.filter(|word| *word != "–").map(|word| if word == "kic" { word.to_owned() } else { format!("kic-{word}") });
+        let imports =
+            cells[3].split([',', ' ']).map(|word| word.trim_matches('`')).filter(|word| !word.is_empty());
+        let imports = imports
+            .filter(|word| *word != "–")
+            .map(|word| if word == "kic" { word.to_owned() } else { format!("kic-{word}") });
         table.insert(name, imports.collect());
     }
     assert!(table.len() > 10, "the table is not found in the page");
@@ -38,8 +41,13 @@ fn crates_import_what_the_table_in_the_book_says() {
             continue;
         }
         let dependencies = package["dependencies"].as_array().unwrap().iter();
-        let own = dependencies.filter(|dependency| dependency["kind"].is_null()).map(|dependency| dependency["name"].as_str().unwrap());
-        found.insert(name.to_owned(), own.filter(|name| name.starts_with("kic")).map(str::to_owned).collect::<BTreeSet<_>>());
+        let own = dependencies
+            .filter(|dependency| dependency["kind"].is_null())
+            .map(|dependency| dependency["name"].as_str().unwrap());
+        found.insert(
+            name.to_owned(),
+            own.filter(|name| name.starts_with("kic")).map(str::to_owned).collect::<BTreeSet<_>>(),
+        );
     }
     assert_eq!(found, table(), "left: cargo metadata; right: book/src/contributing/architecture.md");
 }

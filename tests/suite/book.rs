@@ -72,7 +72,8 @@ fn compile(text: &str, files: &BTreeMap<PathBuf, String>) -> Result<Vec<String>,
     write_files(&folder, files);
     fs::write(folder.join("cluster.kdl"), text).unwrap();
     let mut command = kic(&folder, &scratch.path().join("store"));
-    let output = command.args(["compile", "--offline", "--format", "json", "-o", "image.oci"]).output().unwrap();
+    let output =
+        command.args(["compile", "--offline", "--format", "json", "-o", "image.oci"]).output().unwrap();
     if output.status.success() && output.stderr.is_empty() {
         return Ok(Vec::new());
     }
@@ -187,7 +188,8 @@ fn every_console_block_runs() {
 
 #[test]
 fn the_pages_whose_commands_are_not_run_are_listed_with_the_reason() {
-    let is_skipped = |page: &Page| page.blocks.iter().any(|block| block.has("network") || block.has("install"));
+    let is_skipped =
+        |page: &Page| page.blocks.iter().any(|block| block.has("network") || block.has("install"));
     let found: Vec<String> =
         book().iter().filter(|page| is_skipped(page)).map(|page| page.path.display().to_string()).collect();
     assert_eq!(found, NOT_RUN.map(|(page, _)| page));

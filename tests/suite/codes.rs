@@ -69,7 +69,9 @@ fn every_page_shows_its_code_or_says_why_not() {
             _ => {}
         }
         // A block that fails with another code has nothing to do here.
-        if let Some(other) = page.blocks.iter().filter_map(|block| block.tag("error-")).find(|name| *name != code.name) {
+        if let Some(other) =
+            page.blocks.iter().filter_map(|block| block.tag("error-")).find(|name| *name != code.name)
+        {
             wrong.push(format!("{}: its page shows {other}", code.name));
         }
     }
@@ -123,7 +125,9 @@ fn expected_by_cases() -> BTreeSet<String> {
                 "expected" => words.extend(text.split_whitespace().map(str::to_owned)),
                 _ if path.starts_with(root().join("tests/language")) => {
                     let expectations = text.split("//~").skip(1).map(|text| text.trim_start_matches('^'));
-                    words.extend(expectations.filter_map(|text| text.split_whitespace().nth(1)).map(str::to_owned));
+                    words.extend(
+                        expectations.filter_map(|text| text.split_whitespace().nth(1)).map(str::to_owned),
+                    );
                 }
                 _ => {}
             }

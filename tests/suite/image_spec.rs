@@ -36,7 +36,8 @@ fn the_schemas_of_the_image_specification_accept_what_is_written() {
 
     // A document that is not well formed is noticed.
     let index = layouts[3].join("index.json");
-    let broken = std::fs::read_to_string(&index).unwrap().replace("\"schemaVersion\":2", "\"schemaVersion\":\"2\"");
+    let broken =
+        std::fs::read_to_string(&index).unwrap().replace("\"schemaVersion\":2", "\"schemaVersion\":\"2\"");
     std::fs::write(&index, broken).unwrap();
     let check = peer("image-spec-check").unwrap();
     assert!(!Command::new(check).arg(&layouts[3]).output().unwrap().status.success());

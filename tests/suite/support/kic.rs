@@ -10,7 +10,8 @@ use super::root;
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let target = std::env::current_exe().expect("a path").ancestors().nth(2).expect("target/PROFILE").to_owned();
+        let target =
+            std::env::current_exe().expect("a path").ancestors().nth(2).expect("target/PROFILE").to_owned();
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--package", "kic-cli"]).current_dir(root());
         if target.file_name().is_some_and(|profile| profile == "release") {

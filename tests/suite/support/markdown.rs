@@ -43,7 +43,8 @@ impl Block {
 
 /// Reads a page, by its path from the root.
 pub fn page(path: &Path) -> Page {
-    let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(root().join(path))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut blocks: Vec<Block> = Vec::new();
     let mut is_open = false;
     for (index, line) in text.lines().enumerate() {

@@ -40,7 +40,8 @@ pub fn updates_expectations() -> bool {
 pub fn copy_tree(from: &Path, to: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(to).unwrap();
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths.iter().rev() {
         let target = to.join(path.file_name().unwrap());

@@ -9,7 +9,10 @@ use super::root;
 pub fn peer(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let own = root().join("target/peers/bin");
-    let found = std::iter::once(own).chain(std::env::split_paths(&folders)).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found = std::iter::once(own)
+        .chain(std::env::split_paths(&folders))
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
     if found.is_none() {
         let message = format!("the peer `{name}` is not installed: run tests/peers/install");
         assert!(std::env::var("KIC_REQUIRE_PEERS").as_deref() != Ok("1"), "{message}");

@@ -16,9 +16,7 @@ pub enum DiskImageError {
         source: io::Error,
     },
     /// An archive that is compressed as a whole.
-    #[error(
-        "{path} is compressed with {with}, and an image archive must be a plain tar"
-    )]
+    #[error("{path} is compressed with {with}, and an image archive must be a plain tar")]
     Compressed {
         /// The archive.
         path: PathBuf,

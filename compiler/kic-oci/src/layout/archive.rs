@@ -37,8 +37,8 @@ pub fn write_archive(
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(LayoutError::at(file, error)),
     };
-    let destination =
-        Destination::of(resolved.as_deref().unwrap_or(file)).map_err(|error| LayoutError::parent(file, error))?;
+    let destination = Destination::of(resolved.as_deref().unwrap_or(file))
+        .map_err(|error| LayoutError::parent(file, error))?;
     let sibling = destination.sibling_file().map_err(|error| LayoutError::at(file, error))?;
     let mut written = Written { changed: true, ..Written::default() };
     let mut archive = Archive { out: BufWriter::with_capacity(1 << 20, &sibling.lock), path: file };

@@ -79,7 +79,8 @@ pub fn unpack(
 ) -> Result<UnpackReport, UnpackError> {
     let destination = check_destination(destination)?;
     let wrap = |source| UnpackError::Destination { path: destination.clone(), source };
-    let sibling = Destination::of(&destination).and_then(|beside| beside.sibling_directory()).map_err(wrap)?;
+    let sibling =
+        Destination::of(&destination).and_then(|beside| beside.sibling_directory()).map_err(wrap)?;
     let folder = sibling.path;
     let mut tree = Tree::open(folder.path()).map_err(wrap)?;
     let mut report = UnpackReport::default();
