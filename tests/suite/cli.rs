@@ -62,7 +62,11 @@ fn run(case: &Path) -> Result<(), String> {
         let path = case.join(name);
         let nothing = if *name == "status" { "0\n" } else { "" };
         if updates_expectations() {
-            if found == nothing { drop(fs::remove_file(&path)) } else { fs::write(&path, &found).unwrap() }
+            if found == nothing {
+                drop(fs::remove_file(&path))
+            } else {
+                fs::write(&path, &found).unwrap()
+            }
             continue;
         }
         let expected = fs::read_to_string(&path).unwrap_or_else(|_| nothing.to_owned());
@@ -74,7 +78,7 @@ fn run(case: &Path) -> Result<(), String> {
 }
 
 /// What was printed, without what no two runs have in common.
-fn redact(printed: &[u8], places: &[(PathBuf, &str)]) -> String {
+pub fn redact(printed: &[u8], places: &[(PathBuf, &str)]) -> String {
     let mut text = String::from_utf8_lossy(printed).replace('\u{1b}', "␛");
     for (path, name) in places {
         text = text.replace(&path.display().to_string(), name);
@@ -145,14 +149,18 @@ fn every_case_prints_what_it_should() {
 #[test]
 fn every_command_has_cases_and_a_help_text() {
     let folders = folders(&root().join("tests/cli"));
-    let names: Vec<String> = folders.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    let names: Vec<String> =
+        folders.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     let help = std::process::Command::new(program()).arg("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     for line in commands.lines() {
         let command = line.split_whitespace().next().unwrap();
         assert!(names.iter().any(|name| name == command), "tests/cli/{command} is missing");
-        assert!(root().join("tests/cli").join(command).join("help").is_dir(), "tests/cli/{command}/help is missing");
+        assert!(
+            root().join("tests/cli").join(command).join("help").is_dir(),
+            "tests/cli/{command}/help is missing"
+        );
     }
 }
 

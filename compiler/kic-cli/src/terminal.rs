@@ -8,6 +8,9 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 use crate::arguments::{Color, Format, Global};
 use crate::world::variable;
 
+/// So many diagnostics are drawn for people: who gets more of them reads none.
+const MOST_DRAWN: usize = 50;
+
 /// What is known of where output goes.
 pub struct Terminal {
     /// How results are printed.
@@ -83,7 +86,8 @@ impl Terminal {
                 };
                 let handler =
                     GraphicalReportHandler::new_themed(theme).with_width(self.width).with_links(false);
-                format!("{}\n{}", kic_diag::draw(diagnostics, &handler), where_to_learn_more(diagnostics))
+                let first = diagnostics.iter().take(MOST_DRAWN).cloned().collect();
+                format!("{}\n{}", kic_diag::draw(&first, &handler), where_to_learn_more(diagnostics))
             }
         };
         // Nobody is left to tell that standard error is closed.
@@ -96,7 +100,7 @@ fn where_to_learn_more(diagnostics: &Diagnostics) -> String {
     let mut names: Vec<&str> = diagnostics.iter().map(|one| one.code.name).collect();
     names.sort_unstable();
     names.dedup();
-    let more = match diagnostics.omitted() {
+    let more = match diagnostics.iter().count().saturating_sub(MOST_DRAWN) + diagnostics.omitted() {
         0 => String::new(),
         omitted => format!("{omitted} more are not shown\n"),
     };

@@ -5,7 +5,7 @@
 
 use std::env;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,12 +18,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{Building, Global, Network};
 
+/// More of a file is not read: twice what the language takes of one text, so that it is the language that refuses it.
+const MOST_READ: u64 = 32 << 20;
+
 /// Files of this machine.
 pub struct Disk;
 
 impl World for Disk {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        let metadata = fs::metadata(path)?;
+        // A pipe or a device may never give anything, or never end. Those that the shell makes, such as
+        // `/dev/stdin`, are meant.
+        if !metadata.is_file() && !path.starts_with("/dev") {
+            return Err(if metadata.is_dir() {
+                io::ErrorKind::IsADirectory.into()
+            } else {
+                io::Error::other("it is a pipe, a socket or a device")
+            });
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(MOST_READ).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 

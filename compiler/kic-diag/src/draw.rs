@@ -57,8 +57,22 @@ fn severity_name(severity: Severity) -> &'static str {
     }
 }
 
+/// The longest line that is drawn, in bytes. A longer one would fill the screen, and hide its own label.
+const WIDEST: usize = 1000;
+
 /// The text of a source, as miette reads it.
-struct Text(Source);
+struct Text {
+    source: Source,
+    /// What is shown where the text holds something that a terminal would act on; as long as the text.
+    printable: Option<String>,
+}
+
+impl Text {
+    fn new(source: &Source) -> Self {
+        let is_printable = !source.text().chars().any(is_unprintable);
+        Self { source: source.clone(), printable: (!is_printable).then(|| printable(source.text())) }
+    }
+}
 
 impl SourceCode for Text {
     fn read_span<'a>(
@@ -68,7 +82,7 @@ impl SourceCode for Text {
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         // miette counts lines from the start of what it is given, for each label: give it the few lines around.
-        let text = self.0.text();
+        let text = self.printable.as_deref().unwrap_or(self.source.text());
         let start = span.offset().min(text.len());
         let end = (start + span.len()).min(text.len());
         let mut from = start;
@@ -81,7 +95,7 @@ impl SourceCode for Text {
             to = text[to..].find('\n').map_or(text.len(), |at| to + at + 1);
         }
         let shifted = SourceSpan::from((start - from, end - start));
-        let (first_line, _) = self.0.line_column(from);
+        let (first_line, _) = self.source.line_column(from);
         let window = text[from..to].read_span(&shifted, before, after)?;
         let span = SourceSpan::from((window.span().offset() + from, window.span().len()));
         let data = text.as_bytes().get(span.offset()..span.offset() + span.len()).unwrap_or_default();
@@ -113,29 +127,30 @@ impl Part {
                 sources.push(label.span.source());
             }
         }
-        let labels_in = |source: &Source| {
-            let here = diagnostic.labels.iter().filter(|label| label.span.source() == source);
-            here.map(|label| {
-                LabeledSpan::new(some(&label.text), label.span.range().start, length(&label.span))
-            })
-            .collect::<Vec<_>>()
-        };
-        let part = |source: &Source, message: String| Self {
-            code: None,
-            severity: miette::Severity::Advice,
-            message,
-            help: None,
-            source: Some(NamedSource::new(source.name(), Text(source.clone()))),
-            labels: labels_in(source),
+        let part = |source: &Source, message: String| {
+            let here = || diagnostic.labels.iter().filter(|label| label.span.source() == source);
+            let is_wide = here().any(|label| is_wide(&label.span));
+            let labels = here().map(|label| {
+                let start = label.span.range().start.min(last_shown(source.text()));
+                LabeledSpan::new(some(&shown(&label.text)), start, label.span.range().len())
+            });
+            Self {
+                code: None,
+                severity: miette::Severity::Advice,
+                message: if is_wide { places(message, here()) } else { message },
+                help: None,
+                source: (!is_wide).then(|| NamedSource::new(shown(source.name()), Text::new(source))),
+                labels: if is_wide { Vec::new() } else { labels.collect() },
+            }
         };
         let mut help: Vec<String> = diagnostic.notes.iter().map(|note| format!("note: {note}")).collect();
         help.splice(0..0, diagnostic.help.clone());
         let mut whole = match sources.first() {
-            Some(source) => part(source, diagnostic.message.clone()),
+            Some(source) => part(source, shown(&diagnostic.message)),
             None => Self {
                 code: None,
                 severity,
-                message: diagnostic.message.clone(),
+                message: shown(&diagnostic.message),
                 help: None,
                 source: None,
                 labels: Vec::new(),
@@ -143,8 +158,9 @@ impl Part {
         };
         whole.code = Some(diagnostic.code.name);
         whole.severity = severity;
-        whole.help = (!help.is_empty()).then(|| help.join("\n"));
-        let others = sources.iter().skip(1).map(|source| part(source, format!("in {}", source.name())));
+        whole.help = (!help.is_empty()).then(|| shown(&help.join("\n")));
+        let others =
+            sources.iter().skip(1).map(|source| part(source, format!("in {}", shown(source.name()))));
         std::iter::once(whole).chain(others).collect()
     }
 }
@@ -153,8 +169,57 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn length(span: &Span) -> usize {
-    span.range().len()
+/// Whether the line of `span`, or one beside it, is too long to draw.
+fn is_wide(span: &Span) -> bool {
+    let text = span.source().text();
+    let range = span.range();
+    let line_start = text[..range.start].rfind('\n').map_or(0, |at| at + 1);
+    let start = text[..line_start.saturating_sub(1)].rfind('\n').map_or(0, |at| at + 1);
+    let line_end = |from: usize| text[from..].find('\n').map_or(text.len(), |at| from + at);
+    let end = line_end((line_end(range.end) + 1).min(text.len()));
+    text[start..end].lines().any(|line| line.len() > WIDEST)
+}
+
+/// The message with the places that are not drawn.
+fn places<'a>(message: String, labels: impl Iterator<Item = &'a crate::Label>) -> String {
+    let place = |label: &crate::Label| {
+        let text = if label.text.is_empty() { String::new() } else { format!(": {}", shown(&label.text)) };
+        format!("\nat {}{text}", shown(&label.span.to_string()))
+    };
+    labels.fold(message, |message, label| message + &place(label))
+}
+
+/// The last offset that miette draws: what lies behind the last line break has no line.
+fn last_shown(text: &str) -> usize {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text).len()
+}
+
+/// Whether a character may do something to a terminal other than stand there.
+fn is_unprintable(character: char) -> bool {
+    (character.is_control() && !matches!(character, '\n' | '\t'))
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A text without characters that a terminal would act on.
+fn shown(text: &str) -> String {
+    text.chars().map(|character| if is_unprintable(character) { '\u{fffd}' } else { character }).collect()
+}
+
+/// The same, every character as long as before, so that spans still fit.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let ends_a_line = character == '\r' && characters.peek() == Some(&'\n');
+        out.push(match character.len_utf8() {
+            _ if ends_a_line || !is_unprintable(character) => character,
+            1 => '?',
+            2 => '¿',
+            _ => '\u{fffd}',
+        });
+    }
+    out
 }
 
 impl fmt::Debug for Part {
@@ -191,5 +256,41 @@ impl miette::Diagnostic for Part {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         (!self.labels.is_empty())
             .then(|| Box::new(self.labels.iter().cloned()) as Box<dyn Iterator<Item = _>>)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::{GraphicalReportHandler, GraphicalTheme};
+
+    use super::*;
+    use crate::declared as code;
+
+    fn drawn(text: &str, range: std::ops::Range<usize>, message: &str) -> String {
+        let source = Source::new("a.kdl", text);
+        let diagnostic = Diagnostic::new(&code::UNKNOWN_NODE, message).at(&source.span(range), "this");
+        draw(&diagnostic.into(), &GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()))
+    }
+
+    #[test]
+    fn nothing_that_a_text_holds_reaches_the_terminal_as_a_command() {
+        let text = "a \u{1b}[31mb\r\u{202e}c \u{9b}x\r\n\td \0";
+        let drawn = drawn(text, 0..1, "`\u{1b}]0;x\u{7}` is\u{200b} wrong");
+        assert!(!drawn.chars().any(is_unprintable), "{drawn:?}");
+        assert!(drawn.contains("a ?[31mb?\u{fffd}c ¿x"), "{drawn}");
+        assert_eq!(printable(text).len(), text.len());
+    }
+
+    #[test]
+    fn a_line_that_would_fill_the_screen_is_named_and_not_drawn() {
+        let text = format!("a\n{}\nb\n", "x".repeat(10_000));
+        let wide = drawn(&text, 5_000..5_001, "wrong");
+        assert!(wide.len() < 200 && wide.contains("at a.kdl:2:4999: this"), "{wide}");
+        assert!(drawn("a\n", 0..1, "wrong").contains("a.kdl:1:1"));
+    }
+
+    #[test]
+    fn the_end_of_a_text_is_drawn_on_its_last_line() {
+        assert!(drawn("a {\n", 4..4, "wrong").contains("1 │ a {"));
     }
 }

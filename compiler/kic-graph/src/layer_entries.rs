@@ -227,6 +227,17 @@ impl Entries<'_> {
                         let own = located.file_name().and_then(|name| name.to_str());
                         let name =
                             name.as_ref().map(|name| name.value.as_str()).or(own).unwrap_or("manifest.yaml");
+                        if !is_manifest_name(name) {
+                            self.diagnostics.push(
+                                Diagnostic::new(
+                                    &code::INVALID_PATH,
+                                    format!("`{name}` is no name of a manifest"),
+                                )
+                                .at(&from.span, "a manifest's name ends with `.yaml`, `.yml` or `.json`")
+                                .help("name it with `as=\"NAME.yaml\"` if it is one"),
+                            );
+                            return;
+                        }
                         let path = format!("{folder}/{name}");
                         self.local(path, 0o644, *facts, Bytes::Local(located.clone()), &item.span, false);
                     }

@@ -23,4 +23,4 @@ impl std::error::Error for YamlError {}
 
 /// What to do about a template that reached the YAML reader.
 pub(crate) const TEMPLATE_HELP: &str =
-    "this is a template: render it first, with `chart` or `helm template`, and read what comes out";
+    "this is a template: render it first, with `helm template` or the like, and name what comes out";

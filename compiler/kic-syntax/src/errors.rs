@@ -51,6 +51,25 @@ impl<'a> Errors<'a> {
         }
     }
 
+    /// Whether there are none.
+    pub(crate) fn are_none(&self) -> bool {
+        self.found.is_empty() && self.legacy.is_empty()
+    }
+
+    /// An error in place of all others, which only follow from it.
+    pub(crate) fn replace(
+        &mut self,
+        code: &'static Code,
+        range: Range<usize>,
+        message: &str,
+        label: &str,
+        help: &str,
+    ) {
+        self.found.clear();
+        self.legacy.clear();
+        self.add(code, range, message, label, help);
+    }
+
     /// Whether no more are kept.
     pub(crate) fn are_full(&self) -> bool {
         self.found.len() >= MOST_ERRORS

@@ -17,7 +17,7 @@ pub fn parse(source: &Source) -> (File, Diagnostics) {
     let text = source.text();
     let empty = || File { source: source.clone(), nodes: Vec::new() };
     if text.len() > LONGEST {
-        let message = format!("the text has {} bytes, and kic reads at most {LONGEST} (16 MiB)", text.len());
+        let message = format!("the text is longer than {} MiB, the most that kic reads", LONGEST >> 20);
         let error = Diagnostic::new(&code::TEXT_TOO_LARGE, message).at(&source.span(0..0), "it starts here");
         return (
             empty(),
@@ -31,6 +31,18 @@ pub fn parse(source: &Source) -> (File, Diagnostics) {
     let version_1 = version_1_marker(text);
     let tokens = braces::balance(lexer::tokens(text, &mut errors), &mut errors);
     let nodes = Parser::new(source, &tokens, &mut errors).document();
+    if !errors.are_none()
+        && let Some(marker) = conflict_marker(text)
+    {
+        errors.replace(
+            &code::SYNTAX_ERROR,
+            marker,
+            "an unresolved merge conflict",
+            "it begins here",
+            "keep one of the two sides, and delete the lines with `<<<<<<<`, `=======` and `>>>>>>>`",
+        );
+        return (empty(), errors.finish(None));
+    }
     (File { source: source.clone(), nodes }, errors.finish(version_1))
 }
 
@@ -73,6 +85,18 @@ fn check_characters(text: &str, errors: &mut Errors<'_>) -> bool {
         );
     }
     true
+}
+
+/// The first line that git, or a program like it, wrote to mark a conflict.
+fn conflict_marker(text: &str) -> Option<Range<usize>> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("<<<<<<<") {
+            return Some(start..start + line.trim_end().len());
+        }
+        start += line.len();
+    }
+    None
 }
 
 /// Where the text says of itself that it is KDL 1: `/- kdl-version 1` before anything else.

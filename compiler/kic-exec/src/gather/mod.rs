@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use kic_base::{ImageReference, Source, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{BaseFacts, Inputs, Origin, located};
-use kic_spec::{Base, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World, unreadable};
+use kic_spec::{Base, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World};
 use serde_json::Value as Json;
 
 use crate::context::Context;
@@ -130,7 +130,7 @@ async fn gather_spec(
         Base::Image(_) => (None, Vec::new()),
     };
     let path = spec.lock_path();
-    let before = read_lock(&path, spec, world)?;
+    let before = read_lock(&path, world)?;
     let mut pins = Pins::new(before.clone().unwrap_or_default(), options.lock.clone(), &path);
     pins.has_file = before.is_some();
 
@@ -183,14 +183,22 @@ fn keep<T>(result: Result<T, Diagnostics>, diagnostics: &mut Diagnostics) -> Opt
     }
 }
 
-fn read_lock(path: &std::path::Path, spec: &Spec, world: &dyn World) -> Result<Option<Lock>, Diagnostics> {
+fn read_lock(path: &std::path::Path, world: &dyn World) -> Result<Option<Lock>, Diagnostics> {
     match world.read(path) {
         Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let text = String::from_utf8(bytes).map_err(|_| {
+                Diagnostic::new(&code::INVALID_LOCK, format!("`{}` is not UTF-8 text", path.display()))
+                    .help("restore it from version control, or delete it and run `kic lock` to resolve everything anew")
+            })?;
             Lock::parse(&Source::new(path.display().to_string(), text)).map(Some)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(path, &spec.name.span, &error).into()),
+        Err(error) => Err(Diagnostic::new(
+            &code::UNREADABLE_FILE,
+            format!("the lock `{}` cannot be read: {error}", path.display()),
+        )
+        .help("check that it is a file, and that you may read it")
+        .into()),
     }
 }
 

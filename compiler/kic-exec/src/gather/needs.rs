@@ -130,7 +130,7 @@ fn in_text(text: Text) -> Result<Vec<Need>, Diagnostics> {
             Diagnostic::new(&code::INVALID_YAML, error.message)
                 .at(&error.span, "here")
                 .at(&text.span, "read because of this")
-                .help_if(error.help)
+                .help(error.help.unwrap_or_else(|| "mend the manifest there".to_owned()))
         };
         let mut diagnostics = Diagnostics::new();
         diagnostics.extend(errors.into_iter().map(diagnostic));

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kic_base::{Sha256, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{ContentFacts, EntryFacts, FileFacts, PathFacts, PathKey};
-use kic_spec::{Content, FileItem, ManifestItem, Spec, unreadable};
+use kic_spec::{Content, FileItem, ManifestItem, Spec, is_manifest_name, unreadable};
 
 use crate::context::Context;
 use crate::stoppable::Stoppable;
@@ -74,6 +74,14 @@ fn hash_all(wanted: Vec<Wanted>, context: &Context) -> Result<BTreeMap<PathKey, 
             Ok(metadata) if metadata.is_dir() => {
                 let mut walk = Walk { globs, deep: one.deep, span: &one.span, found: BTreeMap::new() };
                 match walk.folder(path, "", 0) {
+                    Ok(_) if !one.deep && !walk.found.keys().any(|name| is_manifest_name(name)) => {
+                        let message = format!("`{}` holds no manifest", path.display());
+                        diagnostics.push(
+                            Diagnostic::new(&code::FILE_NOT_FOUND, message)
+                                .at(&one.span, "a folder")
+                                .help("manifests are the files right in it that end with `.yaml`, `.yml` or `.json`"),
+                        );
+                    }
                     Ok(_) => {
                         for (relative, found) in &walk.found {
                             if let Found::File = found {

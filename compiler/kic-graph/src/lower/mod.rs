@@ -143,7 +143,7 @@ impl Lowering {
             self.diagnostics.push(
                 Diagnostic::new(
                     &code::TOO_MANY_LAYERS,
-                    format!("the image would have {} layers, and container runtimes take {LAYER_LIMIT}", layers.len()),
+                    format!("the image would have {} layers, and {LAYER_LIMIT} is the limit", layers.len()),
                 )
                 .at(&spec.name.span, "")
                 .help("put several `files`, `manifests` or `policies` layers into one, or take a base with fewer layers"),

@@ -11,6 +11,9 @@ use crate::evaluate::{Settings, normalised};
 use crate::image_source::{DiskFormat, ImageSource};
 use crate::spec::Base;
 
+/// The most specs that are bases of each other. Nobody builds so; a link that leads back does.
+const DEEPEST: usize = 16;
+
 impl Context<'_> {
     pub(super) fn base(&mut self, cluster: &Decoded) -> Option<Spanned<Base>> {
         let node = cluster.children_named("base").next()?;
@@ -76,6 +79,17 @@ impl Context<'_> {
                 diagnostic = diagnostic.at(outer_span, format!("the base of `{}`", outer.display()));
             }
             self.error(diagnostic);
+            return None;
+        }
+        if self.below.len() >= DEEPEST {
+            self.error(
+                Diagnostic::new(
+                    &code::SPEC_CYCLE,
+                    format!("specs are bases of each other more than {DEEPEST} deep"),
+                )
+                .at(&span, "this one lies too deep")
+                .help("a symbolic link may make one spec its own base under another name"),
+            );
             return None;
         }
         let source = self.read(&Spanned::new(located.clone(), span.clone()), &located)?;

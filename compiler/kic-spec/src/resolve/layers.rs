@@ -24,7 +24,8 @@ impl Context<'_> {
     }
 
     pub(super) fn layer(&mut self, node: &Decoded, content: Content) -> Option<Layer> {
-        if node.node.children().is_empty() {
+        // One that a `when` or `for` left empty is as it was meant.
+        if node.node.children.is_none() {
             self.error(
                 Diagnostic::new(
                     &code::EMPTY_LAYER,
@@ -46,6 +47,13 @@ impl Context<'_> {
     pub(super) fn copy(&mut self, node: &Decoded) -> Option<FileItem> {
         let mut exclude: Vec<Spanned<String>> = node.text_property("exclude").into_iter().collect();
         exclude.extend(node.children_named("exclude").flat_map(|child| child.texts(0)));
+        for glob in exclude.iter().filter(|glob| !is_glob(&glob.value)) {
+            self.error(
+                Diagnostic::new(&code::INVALID_PATH, format!("`{}` is no glob", glob.value))
+                    .at(&glob.span, "a bracket or brace is never closed")
+                    .help("close it; `\\\\[` stands for a bracket itself"),
+            );
+        }
         let to = match node.node.property("to") {
             Some(_) => node.image_path_property("to")?.value,
             None => String::new(),
@@ -206,4 +214,22 @@ pub fn url_file_name(url: &str) -> Option<&str> {
 pub fn is_manifest_name(name: &str) -> bool {
     let good_end = [".yaml", ".yml", ".json"].iter().any(|end| name.len() > end.len() && name.ends_with(end));
     good_end && !name.contains(['/', '\0'])
+}
+
+/// Whether every bracket and brace of a glob is closed: one with an open bracket matches nothing, in silence.
+fn is_glob(text: &str) -> bool {
+    let mut closing = Vec::new();
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if characters.next().is_none() => return false,
+            '[' if closing.last() != Some(&']') => closing.push(']'),
+            '{' if closing.last() != Some(&']') => closing.push('}'),
+            ']' | '}' if closing.last() == Some(&character) => {
+                closing.pop();
+            }
+            _ => {}
+        }
+    }
+    closing.is_empty()
 }
