@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `// --- NAME` | a case begins; its text is `cluster.kdl` |
 //! | `// file: PATH` | what follows is another file of the case |
+//! | `// set: NAME=VALUE` | as `--set` of the command line; expectations may stand behind it |
+//! | `// closed: PLATFORM` | what follows is the spec with nothing left to evaluate, for that platform |
 //! | `TEXT //~ error CODE` | the text before it gives this error; `warning` likewise |
 //! | `` … `SPAN` "SAID" `` | the error covers exactly SPAN; its message, labels or help hold SAID (several may stand) |
 //! | `TEXT //~ also "SAID"` | a further label of some error lies here |
@@ -23,8 +25,8 @@ use std::path::{Path, PathBuf};
 use kic_base::{Epoch, Source};
 use kic_diag::{Diagnostic, Diagnostics, Severity};
 use kic_graph::{BaseFacts, Inputs};
-use kic_spec::{Base, Lock, Spec};
-use kic_syntax::File;
+use kic_spec::{Base, Lock, Settings, Spec};
+use kic_syntax::{File, Plain};
 
 use crate::support::root;
 use case::{Case, Expectation};
@@ -32,7 +34,8 @@ use case::{Case, Expectation};
 /// Every case, by file name and place.
 fn cases() -> Vec<Case> {
     let folder = root().join("tests/language");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files.iter().flat_map(|file| case::read(file)).collect()
 }
@@ -51,7 +54,7 @@ fn run(case: &Case) -> (File, Diagnostics) {
     if said.has_errors() {
         return (file, said);
     }
-    match kic_spec::resolve(&file, path, texts) {
+    match kic_spec::resolve_with(&file, path, &settings(case), texts) {
         Err(errors) => said.append(errors),
         Ok((spec, warnings)) => {
             said.append(warnings);
@@ -64,6 +67,26 @@ fn run(case: &Case) -> (File, Diagnostics) {
         }
     }
     (file, said)
+}
+
+fn settings(case: &Case) -> Settings {
+    Settings { set: case.set.iter().cloned().collect() }
+}
+
+/// How the closed specs differ from those that a case gives.
+fn closed_differences(case: &Case, file: &File) -> Vec<String> {
+    let mut differences = Vec::new();
+    for (platform, expected) in &case.closed {
+        let platform = platform.parse().unwrap();
+        let found = match kic_spec::evaluate_cluster(file, &platform, &settings(case), &case.texts) {
+            Ok((node, ..)) => Plain::from(&node).to_string(),
+            Err(errors) => format!("{} errors\n", errors.error_count()),
+        };
+        if found != *expected {
+            differences.push(format!("  for {platform} it is\n{found}"));
+        }
+    }
+    differences
 }
 
 /// A world in which no file and no image is known.
@@ -120,7 +143,8 @@ fn flaws(diagnostic: &Diagnostic) -> Vec<&'static str> {
     if diagnostic.help.as_ref().is_none_or(String::is_empty) {
         flaws.push("no help");
     }
-    if diagnostic.message.ends_with('.') || diagnostic.message.contains('\n') || diagnostic.message.is_empty() {
+    if diagnostic.message.ends_with('.') || diagnostic.message.contains('\n') || diagnostic.message.is_empty()
+    {
         flaws.push("the message is not one sentence without a full stop");
     }
     flaws
@@ -132,16 +156,20 @@ fn every_case_gives_exactly_the_errors_written_beside_it() {
     let cases = cases();
     assert!(cases.len() > 100, "the cases are not found");
     for case in &cases {
-        let (_, found) = run(case);
-        let mut wanted: Vec<&Expectation> = case.expected.iter().filter(|wanted| wanted.severity != "also").collect();
+        let (file, found) = run(case);
+        let mut wanted: Vec<&Expectation> =
+            case.expected.iter().filter(|wanted| wanted.severity != "also").collect();
         // The one that says most first, so that it is not left with the diagnostic of another.
         wanted.sort_by_key(|wanted| std::cmp::Reverse((wanted.span.is_some(), wanted.said.len())));
-        let mut wrong = Vec::new();
+        let mut wrong = closed_differences(case, &file);
         let mut unexpected: Vec<&Diagnostic> = found.iter().collect();
         for one in wanted {
             match unexpected.iter().position(|diagnostic| is_met(one, diagnostic)) {
                 Some(index) => drop(unexpected.remove(index)),
-                None => wrong.push(format!("  missing, line {}: {} {} {:?}", one.written_at, one.severity, one.code, one.said)),
+                None => wrong.push(format!(
+                    "  missing, line {}: {} {} {:?}",
+                    one.written_at, one.severity, one.code, one.said
+                )),
             }
         }
         for also in case.expected.iter().filter(|wanted| wanted.severity == "also") {
@@ -150,7 +178,8 @@ fn every_case_gives_exactly_the_errors_written_beside_it() {
             }
         }
         for diagnostic in unexpected {
-            let place = diagnostic.labels.first().map(|label| format!("{} `{}`", label.span, label.span.text()));
+            let place =
+                diagnostic.labels.first().map(|label| format!("{} `{}`", label.span, label.span.text()));
             let place = place.unwrap_or_default();
             wrong.push(format!("  unexpected: {} at {place}: {}", diagnostic.code.name, said(diagnostic)));
         }

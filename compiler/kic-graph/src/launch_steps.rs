@@ -40,8 +40,10 @@ fn ordered<'a>(spec: &'a Spec, platform: &Platform, kind: LayerKind) -> Vec<&'a 
     let mut placed: Vec<&Layer> = Vec::new();
     while !waiting.is_empty() {
         let free = waiting.iter().position(|layer| {
-            let after = layer.after.as_ref().map(|after| after.value.as_str());
-            !waiting.iter().any(|other| other.span != layer.span && Some(other.name.value.as_str()) == after)
+            let Some(after) = &layer.after else { return true };
+            // Names are unique among the layers of a kind; two may have one span, as those of a `for`.
+            let is_other = |other: &&&Layer| other.name.value != layer.name.value;
+            !waiting.iter().filter(is_other).any(|other| other.name.value == after.value)
         });
         // The language refuses circles of `after`.
         placed.push(waiting.remove(free.unwrap_or(0)));

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::Value;
+use crate::{Node, Value};
 
 /// A node to be written, without places: what `kic.lock` and `kic eval` are made of.
 ///
@@ -94,6 +94,22 @@ impl Plain {
     }
 }
 
+impl From<&Node> for Plain {
+    /// What a node says, without where it says it.
+    fn from(node: &Node) -> Self {
+        let mut out = Self::new(node.name.value.clone());
+        out.annotation = node.annotation.as_ref().map(|annotation| annotation.value.clone());
+        for entry in &node.entries {
+            match &entry.name {
+                None => out.arguments.push(entry.value.clone()),
+                Some(name) => out.properties.push((name.value.clone(), entry.value.clone())),
+            }
+        }
+        out.children = node.children.as_ref().map(|children| children.iter().map(Self::from).collect());
+        out
+    }
+}
+
 impl fmt::Display for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, 0)
@@ -122,9 +138,10 @@ struct Name<'a>(&'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bare = self.0.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-            && self.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-            && !matches!(self.0, "true" | "false" | "null" | "inf" | "nan");
+        let bare = self.0 == "-"
+            || self.0.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && self.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+                && !matches!(self.0, "true" | "false" | "null" | "inf" | "nan");
         if bare { f.write_str(self.0) } else { Quoted(self.0).fmt(f) }
     }
 }

@@ -13,6 +13,10 @@ pub struct Case {
     pub name: String,
     /// Its files.
     pub texts: BTreeMap<PathBuf, String>,
+    /// What `--set` gives.
+    pub set: Vec<(String, String)>,
+    /// The closed spec for each of these platforms.
+    pub closed: BTreeMap<String, String>,
     /// What it must give.
     pub expected: Vec<Expectation>,
 }
@@ -41,6 +45,7 @@ pub fn read(path: &Path) -> Vec<Case> {
     let file = path.file_name().unwrap().to_string_lossy().into_owned();
     let mut cases: Vec<Case> = Vec::new();
     let mut source = "cluster.kdl".to_owned();
+    let mut closed: Option<String> = None;
     for (index, line) in text.lines().enumerate() {
         let written_at = index + 1;
         if let Some(name) = line.strip_prefix("// --- ") {
@@ -51,8 +56,11 @@ pub fn read(path: &Path) -> Vec<Case> {
                 line: written_at,
                 name: name.to_owned(),
                 texts,
+                set: Vec::new(),
+                closed: BTreeMap::new(),
                 expected: Vec::new(),
             });
+            closed = None;
             continue;
         }
         let Some(case) = cases.last_mut() else {
@@ -62,7 +70,13 @@ pub fn read(path: &Path) -> Vec<Case> {
             );
             continue;
         };
+        if let Some(platform) = line.strip_prefix("// closed: ") {
+            closed = Some(platform.trim().to_owned());
+            case.closed.insert(platform.trim().to_owned(), String::new());
+            continue;
+        }
         if let Some(path) = line.strip_prefix("// file: ") {
+            closed = None;
             source = path.trim().to_owned();
             assert!(
                 case.texts.insert(PathBuf::from(&source), String::new()).is_none(),
@@ -74,6 +88,27 @@ pub fn read(path: &Path) -> Vec<Case> {
             Some(at) => line.split_at(at),
             None => (line, ""),
         };
+        if let Some(set) = kept.strip_prefix("// set: ") {
+            let (name, value) = set.split_once('=').unwrap();
+            let value = if expectations.is_empty() { value } else { value.trim_end() };
+            case.set.push((name.to_owned(), value.to_owned()));
+            for expectation in expectations.split("//~").skip(1) {
+                let place = format!("{file}:{written_at}");
+                case.expected.push(parse(expectation, "--set", 1, &place, written_at));
+            }
+            continue;
+        }
+        if let Some(platform) = &closed {
+            // A blank line ends it.
+            if line.is_empty() {
+                closed = None;
+            } else {
+                let text = case.closed.get_mut(platform).unwrap();
+                text.push_str(line);
+                text.push('\n');
+            }
+            continue;
+        }
         let text = case.texts.get_mut(Path::new(&source)).unwrap();
         let here = text.lines().count() + 1;
         text.push_str(if expectations.is_empty() { kept } else { kept.trim_end() });

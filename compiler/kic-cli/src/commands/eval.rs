@@ -42,7 +42,7 @@ impl Eval {
                 let origins = origins.then(|| Origins::new(&overrides));
                 print(&format!("{:#}\n", as_json(&node, origins.as_ref())));
             }
-            (_, false) => print(&plain(&node).to_string()),
+            (_, false) => print(&Plain::from(&node).to_string()),
             (_, true) => {
                 let mut text = String::new();
                 Origins::new(&overrides).write(&node, 0, &mut text);
@@ -51,19 +51,6 @@ impl Eval {
         }
         Ok(warnings)
     }
-}
-
-fn plain(node: &Node) -> Plain {
-    let mut out = Plain::new(node.name.value.clone());
-    out.annotation = node.annotation.as_ref().map(|annotation| annotation.value.clone());
-    for entry in &node.entries {
-        out = match &entry.name {
-            None => out.argument(entry.value.clone()),
-            Some(name) => out.property(name.value.clone(), entry.value.clone()),
-        };
-    }
-    out.children = node.children.as_ref().map(|children| children.iter().map(plain).collect());
-    out
 }
 
 /// Where values come from, and what they took the place of.
@@ -89,7 +76,7 @@ impl<'a> Origins<'a> {
     /// A node a line, and behind it where it was written, where each of its values was, if that is elsewhere, and what
     /// they took the place of.
     fn write(&self, node: &Node, depth: usize, out: &mut String) {
-        let head = Plain { children: None, ..plain(node) }.to_string();
+        let head = Plain { children: None, ..Plain::from(node) }.to_string();
         let mut origins = vec![node.name.span.to_string()];
         let mut instead_of = self.instead_of(&node.head());
         for entry in &node.entries {
