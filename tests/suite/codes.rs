@@ -11,7 +11,7 @@ use crate::support::root;
 
 /// Codes whose page tells in prose what it would take to show: a server, a full disk or a bug cannot stand in a page.
 /// The registry's errors are all given by the tests in `registry_errors.rs`.
-const IN_PROSE: [(&str, &str); 38] = [
+const IN_PROSE: [(&str, &str); 39] = [
     ("bad-auth-realm", "a registry that answers so"),
     ("body-too-large", "a server that answers so"),
     ("body-truncated", "a server that answers so"),
@@ -45,6 +45,7 @@ const IN_PROSE: [(&str, &str); 38] = [
     ("source-changed", "somebody who writes at the right moment"),
     ("store-corrupt", "a disk that loses bytes"),
     ("store-full", "a disk without room"),
+    ("store-healed", "a disk that loses bytes"),
     ("store-permission", "another user"),
     ("text-too-large", "16 MiB of text"),
     ("too-many-layers", "120 layers"),
