@@ -25,5 +25,6 @@ mod language;
 mod reproducible;
 mod seed;
 mod skopeo;
+mod store_faults;
 mod support;
 mod umoci;

@@ -83,7 +83,7 @@ pub fn store(error: &StoreError) -> Diagnostic {
             (&code::STORE_PERMISSION, "choose a store of your own with `KIC_STORE`")
         }
         StoreError::Corrupt { .. } | StoreError::Missing { .. } => {
-            (&code::STORE_CORRUPT, "run again: it is fetched or built anew")
+            (&code::STORE_CORRUPT, "run again: what is damaged was set aside, and is fetched or built anew")
         }
         _ => (&code::STORE_UNUSABLE, "choose another store with `KIC_STORE`"),
     };

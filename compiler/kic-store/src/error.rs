@@ -61,9 +61,7 @@ pub enum StoreError {
         digest: Digest,
     },
     /// The stored bytes no longer give their digest. The file was moved aside, so the blob is missing from now on.
-    #[error(
-        "the stored bytes of {digest} are damaged; they were moved aside, and are fetched or built anew on the next run"
-    )]
+    #[error("the stored bytes of {digest} are damaged")]
     Corrupt {
         /// The blob.
         digest: Digest,

@@ -8,6 +8,7 @@ use kic_graph::Graph;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
+use crate::heal::heal;
 use crate::write::{Output, check_room, write};
 
 /// What to compile, and how.
@@ -55,7 +56,7 @@ pub struct Prepared {
     pub warnings: Diagnostics,
 }
 
-/// Compiles a spec to an image: the straight line.
+/// Compiles a spec to an image: the straight line, walked again where damage in the store was in its way.
 ///
 /// # Errors
 /// Every diagnostic of the phase that failed, warnings of the earlier ones among them. The output is untouched then.
@@ -64,6 +65,11 @@ pub async fn compile(
     world: &dyn World,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
+    heal(async || line(request, world, context).await).await
+}
+
+/// The straight line.
+async fn line(request: &Request, world: &dyn World, context: &Context) -> Result<Compiled, Diagnostics> {
     let prepared = prepare(request, world, context).await?;
     if let Some(output) = &request.output {
         check_room(output)?;

@@ -12,6 +12,7 @@
 
 mod check;
 mod compile;
+mod heal;
 mod image;
 mod inspect;
 mod push;
