@@ -111,7 +111,12 @@ impl Evaluator<'_> {
             if let Some(annotation) = entry.annotation.as_ref().filter(|_| !is_marked(entry)) {
                 self.error(crate::decode::unknown_annotation(annotation));
             }
-            given.push(Given { name: name.value.clone(), value: self.value(entry), span: name.span.clone() });
+            given.push(Given {
+                name: name.value.clone(),
+                value: self.value(entry),
+                span: name.span.clone(),
+                place: entry.span.clone(),
+            });
         }
         for child in node.children() {
             if child.name.value == "-" {
@@ -126,6 +131,7 @@ impl Evaluator<'_> {
                 name: child.name.value.clone(),
                 value: self.shape(child),
                 span: child.name.span.clone(),
+                place: child.span.clone(),
             });
         }
         given

@@ -33,13 +33,10 @@ impl Evaluator<'_> {
 
     /// The value of a node in a call or a `let`.
     pub(super) fn shape(&mut self, node: &Node) -> Binding {
-        // Shaping takes the diagnostics for itself; those of the values follow.
+        // Shaping takes the diagnostics for itself; those of the values go to their place at once.
         let mut diagnostics = kic_diag::Diagnostics::new();
         let binding = shape::shape(node, &mut |entry| self.value(entry), &mut diagnostics);
-        if diagnostics.has_errors() {
-            self.diagnostics.append(diagnostics);
-            return Binding::Unknown;
-        }
+        self.diagnostics.append(diagnostics);
         if self.is_checking() { Binding::Unknown } else { binding }
     }
 

@@ -41,6 +41,9 @@ use scope::Scope;
 /// The most nodes, and parts of data, that a spec may become.
 pub(crate) const MOST_NODES: usize = 1_000_000;
 
+/// The name of the source in which built-in values are written.
+pub(crate) const BUILT_IN_SOURCE: &str = "built-in";
+
 /// What decides the value of a spec beside its text.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -77,7 +80,7 @@ pub(crate) fn evaluate(
     diagnostics: &mut Diagnostics,
 ) -> Evaluated {
     let head = cluster.head();
-    let built_in = [("platform", platform_value(platform, &head))];
+    let built_in = [("platform", platform_value(platform))];
     let mut evaluator = Evaluator::new(world, library, diagnostics, Scope::new(built_in.into()));
     module::check_documentation(cluster.children(), evaluator.diagnostics);
     let parameters = declared(cluster.children(), evaluator.diagnostics);
@@ -118,7 +121,8 @@ fn set(name: &str, text: &str, parameters: &BTreeMap<String, Parameter>) -> Give
         },
         _ => text_value(),
     };
-    Given { name: name.to_owned(), value: Binding::scalar(value, span), span: source.span(0..name.len()) }
+    let (value, place) = (Binding::scalar(value, span), source.span(0..source.text().len()));
+    Given { name: name.to_owned(), value, span: source.span(0..name.len()), place }
 }
 
 /// The names that are there without a declaration: name, and what it is, for the reference.
@@ -132,19 +136,21 @@ pub(crate) const BUILT_IN: [(&str, &str); 6] = [
     ("platform.variant", "The variant of the architecture, such as `v7`; empty where it has none."),
 ];
 
-fn platform_value(platform: &Platform, head: &Span) -> Binding {
-    let text = |text: &str| Binding::scalar(text, head.clone());
-    let one_of = |text: &str, words: &[&str]| {
+fn platform_value(platform: &Platform) -> Binding {
+    // What is built in is written nowhere; messages show its name.
+    let span = |name: &str| Source::new(BUILT_IN_SOURCE, name).span(0..name.len());
+    let text = |name: &str, text: &str| Binding::scalar(text, span(name));
+    let one_of = |name: &str, text: &str, words: &[&str]| {
         let form = Form::OneOf(words.iter().map(|word| (*word).to_owned()).collect());
-        Binding::Scalar(Scalar { value: text.into(), span: head.clone(), form })
+        Binding::Scalar(Scalar { value: text.into(), span: span(name), form })
     };
     let fields = BTreeMap::from([
-        ("name".to_owned(), text(&platform.to_string())),
-        ("os".to_owned(), one_of(&platform.os, &SYSTEMS)),
-        ("arch".to_owned(), one_of(&platform.architecture, &PROCESSORS)),
-        ("variant".to_owned(), text(platform.variant.as_deref().unwrap_or_default())),
+        ("name".to_owned(), text("platform.name", &platform.to_string())),
+        ("os".to_owned(), one_of("platform.os", &platform.os, &SYSTEMS)),
+        ("arch".to_owned(), one_of("platform.arch", &platform.architecture, &PROCESSORS)),
+        ("variant".to_owned(), text("platform.variant", platform.variant.as_deref().unwrap_or_default())),
     ]);
-    Binding::map(fields, head.clone())
+    Binding::map(fields, span("platform"))
 }
 
 fn cluster_value(cluster: &Node, head: &Span) -> Binding {

@@ -9,7 +9,7 @@ use kic_syntax::{Entry, Node, Value};
 use super::binding::Binding;
 use super::parameter_type::ParameterType;
 use super::shape::shape;
-use crate::decode::{decode, list};
+use crate::decode::{decode, is_within, list, used_at};
 use crate::nodes;
 
 /// A declared parameter.
@@ -150,7 +150,10 @@ fn literal(node: &Node, diagnostics: &mut Diagnostics) -> Binding {
 pub(crate) struct Given {
     pub name: String,
     pub value: Binding,
+    /// Its name, where it is given.
     pub span: Span,
+    /// All of it.
+    pub place: Span,
 }
 
 /// The values of the `declared` parameters: what a call gives, and defaults for the rest; unknown where there is an
@@ -188,12 +191,10 @@ pub(crate) fn bind(
                 bound.insert(one.name, value);
             }
             Err(diagnostic) => {
-                // A value that came by a name was written elsewhere.
-                let is_here = one
-                    .value
-                    .span()
-                    .is_none_or(|written| is_within(written, call) || !is_within(&one.span, call));
-                let diagnostic = if is_here { diagnostic } else { diagnostic.at(&one.span, "given here") };
+                // A value that came by a name was written elsewhere, or nowhere.
+                let is_here = one.value.span().is_none_or(|written| is_within(written, &one.place));
+                let diagnostic =
+                    if is_here { diagnostic } else { used_at(diagnostic, &one.span, "given here") };
                 let declared = format!("`{}` is declared as `{}`", parameter.name, parameter.kind.name());
                 diagnostics.push(diagnostic.at(&parameter.span, declared));
                 bound.insert(one.name, Binding::Unknown);
@@ -213,13 +214,6 @@ pub(crate) fn bind(
         bound.insert(parameter.name.clone(), value);
     }
     bound.into_iter().collect()
-}
-
-/// Whether `inner` lies in the head of a call, or in the block that follows it.
-fn is_within(inner: &Span, outer: &Span) -> bool {
-    inner.source() == outer.source()
-        && outer.range().start <= inner.range().start
-        && inner.range().end <= outer.range().end
 }
 
 fn unknown(
@@ -246,6 +240,10 @@ fn missing(what: &str, parameter: &Parameter, call: &Span) -> Diagnostic {
         ParameterType::List(_) => format!("`{name} VALUE…` inside"),
         ParameterType::Map(_) => format!("`{name} {{ KEY VALUE; }}` inside"),
         _ => format!("`{name}=…`"),
+    };
+    let form = match what {
+        "the spec" => format!("on the command line: `--set {name}=…`, or a default"),
+        _ => form,
     };
     let doc = if parameter.doc.is_empty() { String::new() } else { format!(": {}", parameter.doc) };
     Diagnostic::new(&code::MISSING_PARAMETER, format!("{what} needs the parameter `{name}`"))

@@ -100,7 +100,7 @@ impl Scope {
                 let diagnostic =
                     Diagnostic::new(&code::UNKNOWN_VARIABLE, format!("`{walked}` has no `{part}`"))
                         .at(span, "unknown name");
-                // Built-in names have no place of their own to show.
+                // What is built in has no place to show.
                 let diagnostic = if self.named.contains_key(first) {
                     diagnostic.at(&map.span, format!("the value of `{walked}`"))
                 } else {

@@ -19,8 +19,11 @@ pub(crate) fn shape(
     scalar: &mut dyn FnMut(&Entry) -> Binding,
     diagnostics: &mut Diagnostics,
 ) -> Binding {
-    let mut shaping = Shaping { scalar, diagnostics };
-    let binding = shaping.node(node);
+    let before = diagnostics.error_count();
+    let binding = Shaping { scalar, diagnostics }.node(node);
+    if diagnostics.error_count() > before {
+        return Binding::Unknown;
+    }
     let extent = binding.extent();
     if extent.depth > DEEPEST {
         diagnostics.push(
