@@ -10,7 +10,7 @@ use crate::support::markdown::{Page, page};
 use crate::support::root;
 
 /// Codes whose page tells in prose what it would take to show: a server, a full disk or a bug cannot stand in a page.
-/// The registry's errors are all given by the tests in `registry_errors.rs`.
+/// The errors of registries are given by the tests in `faults.rs` and `registry_errors.rs`.
 const IN_PROSE: [(&str, &str); 39] = [
     ("bad-auth-realm", "a registry that answers so"),
     ("body-too-large", "a server that answers so"),
@@ -109,7 +109,8 @@ fn every_page_says_what_its_code_means_and_how_to_cure_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The codes that the cases expect: those of the language, of the command line, of bad input, and of pages.
+/// The codes that the cases expect: those of the language, of the command line, of bad input, of faults, and of
+/// pages.
 fn expected_by_cases() -> BTreeSet<String> {
     fn collect(folder: &Path, words: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -124,6 +125,9 @@ fn expected_by_cases() -> BTreeSet<String> {
                 // The code stands alone on a line, above what is said.
                 "stderr" => words.extend(text.lines().map(str::to_owned)),
                 "expected" => words.extend(text.split_whitespace().map(str::to_owned)),
+                _ if path.starts_with(root().join("tests/faults")) => {
+                    words.extend(text.split('"').map(str::to_owned));
+                }
                 _ if path.starts_with(root().join("tests/language")) => {
                     let expectations = text.split("//~").skip(1).map(|text| text.trim_start_matches('^'));
                     words.extend(
@@ -135,7 +139,7 @@ fn expected_by_cases() -> BTreeSet<String> {
         }
     }
     let mut words = BTreeSet::new();
-    for folder in ["tests/language", "tests/cli", "tests/bad-input"] {
+    for folder in ["tests/language", "tests/cli", "tests/bad-input", "tests/faults"] {
         collect(&root().join(folder), &mut words);
     }
     for code in ALL {

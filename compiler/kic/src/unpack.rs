@@ -61,7 +61,7 @@ pub async fn unpack(
             BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
         let reader = obtain(&facts, &opened.origin(), context).await?;
         let name =
-            layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| format!("layer {}", index + 1));
+            layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| (index + 1).to_string());
         let reader = Box::new(Stoppable::new(reader, context));
         layers.push(UnpackLayer { media_type: layer.media_type.clone(), reader, name });
     }

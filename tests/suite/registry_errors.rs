@@ -1,0 +1,178 @@
+//! Errors of registries and servers that need more than an odd answer: credentials, files that change, a redirect out of
+//! https. Odd answers are cases in `faults.rs`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use kic_registry::scripted_server::{Reply, Request, ScriptedServer};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::support::kic::{kic, shown, stdout};
+use crate::support::peers::peer;
+
+/// A server on a free loopback port, which lives as long as the value.
+struct Server {
+    server: ScriptedServer,
+    _runtime: Runtime,
+}
+
+impl Server {
+    fn start(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = runtime.block_on(ScriptedServer::start(script));
+        Self { server, _runtime: runtime }
+    }
+
+    fn host(&self) -> String {
+        self.server.host()
+    }
+}
+
+/// Writes a spec with this inside, and compiles it; `Command` may get more arguments and variables.
+fn compile(folder: &Path, inside: &str, change: impl FnOnce(&mut Command)) -> Output {
+    fs::write(folder.join("cluster.kdl"), format!("cluster \"shop\" {{\n{inside}\n}}\n")).unwrap();
+    let mut command = kic(folder, &folder.join("store"));
+    command.args(["compile", "--format", "json", "-o", "out.oci"]);
+    change(&mut command);
+    command.output().unwrap()
+}
+
+/// Holds that a run ended with one error of `code`, on the second line of the spec, with `words` in what it says, and
+/// left no image.
+fn assert_ends(output: &Output, code: &str, words: &[&str], folder: &Path) {
+    let said: Value = serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", shown(output)));
+    let one = &said[0];
+    assert_eq!(said.as_array().unwrap().len(), 1, "{}", shown(output));
+    assert_eq!(one["code"], code, "{}", shown(output));
+    assert_eq!(one["labels"][0]["line"], 3, "{}", shown(output));
+    let text = format!("{} {}", one["message"].as_str().unwrap(), one["help"].as_str().unwrap());
+    for word in words {
+        assert!(text.contains(word), "`{word}` is not in: {text}");
+    }
+    assert_eq!(output.status.code(), Some(2), "{}", shown(output));
+    assert!(!folder.join("out.oci").exists());
+}
+
+fn wants_credentials() -> Server {
+    Server::start(|request| match request.header("authorization") {
+        None => Reply::new(401).header("www-authenticate", "Basic realm=\"shop\""),
+        Some(_) => Reply::new(403),
+    })
+}
+
+#[test]
+fn a_docker_configuration_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = wants_credentials();
+    fs::create_dir(folder.path().join("docker")).unwrap();
+    fs::write(folder.path().join("docker/config.json"), "{ \"auths\": { secret-word").unwrap();
+    let base = format!("base scratch\nregistry \"sea.hub:5000\" {{ image \"{}/shop:v1\"; }}", server.host());
+    let output = compile(folder.path(), &base, |command| {
+        command.env("DOCKER_CONFIG", folder.path().join("docker"));
+    });
+    assert_ends(&output, "docker-config", &["config.json", "mend the file"], folder.path());
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret-word"), "no part of the file is shown");
+}
+
+#[test]
+fn a_credential_helper_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = wants_credentials();
+    let helpers = format!("{{ \"credHelpers\": {{ \"{}\": \"nobody-has-this-one\" }} }}", server.host());
+    fs::create_dir(folder.path().join(".docker")).unwrap();
+    fs::write(folder.path().join(".docker/config.json"), helpers).unwrap();
+    let base = format!("base scratch\nregistry \"sea.hub:5000\" {{ image \"{}/shop:v1\"; }}", server.host());
+    let output = compile(folder.path(), &base, |_| {});
+    let words = ["docker-credential-nobody-has-this-one", "check that it is installed"];
+    assert_ends(&output, "credential-helper", &words, folder.path());
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_downloaded_is_not_put_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut version = 0;
+    let server = Server::start(move |request| {
+        version += 1;
+        let bytes = vec![b'a' + u8::try_from(version % 20).unwrap(); 100_000];
+        Reply::file(request, &bytes).header("etag", &format!("\"{version}\"")).cut_after(60_000)
+    });
+    let files =
+        format!("base scratch\nfiles \"x\" {{ fetch \"http://{}/file\" to=\"/file\"; }}", server.host());
+    let output = compile(folder.path(), &files, |_| {});
+    assert_ends(
+        &output,
+        "changed-while-downloading",
+        &["changed while it was downloaded", "run again"],
+        folder.path(),
+    );
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let files = "base scratch\nfiles \"x\" { fetch \"http://files.example.com/file\" to=\"/file\"; }";
+    let output = compile(folder.path(), files, |command| {
+        command.env("http_proxy", format!("http://user:secret-word@{closed}"));
+    });
+    assert_ends(&output, "registry-proxy", &["HTTP_PROXY"], folder.path());
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret-word"));
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_not_followed() {
+    let Some(openssl) = peer("openssl") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let mut request = Command::new(&openssl);
+    request
+        .current_dir(path)
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "key.pem"]);
+    request.args([
+        "-out",
+        "certificate.pem",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    ]);
+    request.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    stdout(&mut request);
+    let answer = "HTTP/1.1 302 Found\r\nLocation: http://files.example.com/file\r\nContent-Length: 0\r\n\r\n";
+    fs::write(path.join("file"), answer).unwrap();
+    let mut server = Command::new(&openssl);
+    server.current_dir(path).args([
+        "s_server",
+        "-accept",
+        "127.0.0.1:0",
+        "-cert",
+        "certificate.pem",
+        "-key",
+        "key.pem",
+    ]);
+    let mut server = server
+        .arg("-HTTP")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // `ACCEPT 127.0.0.1:PORT`
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let port =
+        lines.find_map(|line| line.strip_prefix("ACCEPT ")?.rsplit(':').next().map(str::to_owned)).unwrap();
+    let files =
+        format!("base scratch\nfiles \"x\" {{ fetch \"https://localhost:{port}/file\" to=\"/file\"; }}");
+    let output = compile(path, &files, |command| {
+        command.args(["--ca-file", "certificate.pem"]);
+    });
+    drop(server.kill());
+    drop(server.wait());
+    assert_ends(&output, "insecure-redirect", &["files.example.com", "--insecure-registry"], path);
+}
