@@ -165,6 +165,27 @@ fn a_wrong_layer_is_told_as_json_too() {
 }
 
 #[test]
+fn a_damaged_blob_in_the_output_is_replaced() {
+    let place = Place::new();
+    let spec = spec("right", "right", "true");
+    let built = place.compile("right", &spec, &[]);
+    assert!(built.status.success(), "{}", shown(&built));
+    let output = place.path("right.oci");
+    let whole = files(&output);
+    for name in whole.keys().filter(|name| name.starts_with("blobs")) {
+        let mut bytes = fs::read(output.join(name)).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        // Another file of the same size: the old one may be a hard link to the store's own.
+        fs::remove_file(output.join(name)).unwrap();
+        fs::write(output.join(name), bytes).unwrap();
+    }
+    let checked = place.compile("right", &spec, &["--check"]);
+    assert!(checked.status.success(), "{}", shown(&checked));
+    assert_eq!(files(&output), whole);
+}
+
+#[test]
 fn a_damaged_record_is_built_anew_and_the_check_passes() {
     let place = Place::new();
     let right = spec("right", "right", "true");

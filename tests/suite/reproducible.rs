@@ -344,6 +344,21 @@ fn the_clock_does_not_show() {
 }
 
 #[test]
+fn the_instructions_of_the_processor_do_not_show() {
+    if !cfg!(target_arch = "x86_64") {
+        eprintln!("SKIPPED: only processors of the kind x86-64 are played, and this is none");
+        return;
+    }
+    let Some(qemu) = peer("qemu-x86_64") else { return };
+    let reference = reference();
+    // One without AVX, BMI and SHA instructions, and one with all that can be played.
+    for processor in ["Nehalem", "max"] {
+        let build = Build::new(&reference.spec()).wrapper(&[qemu.to_str().unwrap(), "-cpu", processor]);
+        build.run_and_compare(&reference, processor);
+    }
+}
+
+#[test]
 fn what_the_store_holds_does_not_show() {
     let reference = reference();
     let cold = Build::new(&reference.spec());

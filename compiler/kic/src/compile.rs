@@ -82,7 +82,7 @@ async fn line(request: &Request, world: &dyn World, context: &Context) -> Result
     }
     if let Some(output) = &request.output {
         context.watch.event(kic_exec::Event::Writing);
-        write(output, &prepared.graph.image.tag, &image, context).await?;
+        write(output, &prepared.graph.image.tag, &image, request.check, context).await?;
     }
     let Prepared { graph, locks, warnings, .. } = prepared;
     Ok(Compiled { graph, realised, image, locks, warnings })

@@ -47,7 +47,7 @@ pub(crate) fn check_room(output: &Output) -> Result<(), Diagnostics> {
     }
 }
 
-/// Writes the image as `reference`.
+/// Writes the image as `reference`. Of blobs that are there already, the size alone is looked at, unless `verify`.
 ///
 /// # Errors
 /// `output-not-empty` and `output-unwritable`, and those of a full disk.
@@ -55,6 +55,7 @@ pub(crate) async fn write(
     output: &Output,
     reference: &str,
     image: &Assembled,
+    verify: bool,
     context: &Context,
 ) -> Result<(), Diagnostics> {
     let (output, reference, root, blobs) =
@@ -63,7 +64,8 @@ pub(crate) async fn write(
     let writing = move || {
         let written = match &output {
             Output::Layout(path) => {
-                write_layout(path, &root, &reference, &blobs, &source, LayoutOptions::default())
+                let options = LayoutOptions { verify, ..LayoutOptions::default() };
+                write_layout(path, &root, &reference, &blobs, &source, options)
             }
             Output::Archive(path) => write_archive(path, &root, &reference, &blobs, &source),
         };
