@@ -7,7 +7,7 @@ use kic_base::{Digest, ImageReference, Platform, Span, Spanned, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{Entry, Node};
 
-use crate::evaluate::{BUILT_IN_SOURCE, is_marked};
+use crate::evaluate::is_marked;
 use crate::image_source::ImageSource;
 use crate::nodes;
 use crate::schema::{Children, Count, NodeSchema, Occurs};
@@ -78,23 +78,11 @@ fn decode_value(
                 diagnostic
             } else {
                 // The value came by a name.
-                used_at(diagnostic, &entry.span, "used here")
+                diagnostic.at(&entry.span, "used here")
             });
             None
         }
     }
-}
-
-/// Adds the place where a value is used that came by a name. What is built in is written nowhere: then that place is the
-/// one that the diagnostic is about.
-pub(crate) fn used_at(mut diagnostic: Diagnostic, place: &Span, label: &str) -> Diagnostic {
-    let is_built_in =
-        diagnostic.labels.first().is_some_and(|label| label.span.source().name() == BUILT_IN_SOURCE);
-    diagnostic = diagnostic.at(place, label);
-    if is_built_in {
-        diagnostic.labels.rotate_right(1);
-    }
-    diagnostic
 }
 
 pub(crate) fn is_within(inner: &Span, outer: &Span) -> bool {

@@ -7,7 +7,7 @@ use kic_syntax::{Entry, Node, Value};
 use super::binding::{Binding, Scalar};
 use super::module::Library;
 use super::scope::{Missing, Scope};
-use super::{MOST_NODES, interpolate, is_marked, no_scalar};
+use super::{BUILT_IN_SOURCE, MOST_NODES, interpolate, is_marked, no_scalar};
 use crate::decode::{check_nodes, unknown_annotation};
 use crate::nodes;
 use crate::schema::{Children, Count, NodeSchema, Occurs};
@@ -24,6 +24,8 @@ pub(crate) struct Closed {
     pub node: Node,
     /// 0 for the spec itself, else a place in `callers`.
     pub instance: usize,
+    /// Whether it has taken the name of another one, and is added to it even if both come by one instance.
+    pub is_moved: bool,
 }
 
 pub(super) struct Evaluator<'a> {
@@ -140,7 +142,11 @@ impl<'a> Evaluator<'a> {
                 "for" => self.each(node, instance, parent, out),
                 name => {
                     let schema = schema_of(parent, name);
-                    out.extend(self.close(node, instance, schema).map(|node| Closed { node, instance }));
+                    out.extend(self.close(node, instance, schema).map(|node| Closed {
+                        node,
+                        instance,
+                        is_moved: false,
+                    }));
                 }
             }
         }
@@ -298,11 +304,14 @@ impl<'a> Evaluator<'a> {
 }
 
 fn closed_entry(entry: &Entry, scalar: &Scalar) -> Entry {
+    // What is built in is written nowhere.
+    let is_built_in = scalar.span.source().name() == BUILT_IN_SOURCE;
+    let value_span = if is_built_in { &entry.value_span } else { &scalar.span };
     Entry {
         name: entry.name.clone(),
         annotation: None,
         value: scalar.value.clone(),
-        value_span: scalar.span.clone(),
+        value_span: value_span.clone(),
         span: entry.span.clone(),
     }
 }

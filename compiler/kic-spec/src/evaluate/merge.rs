@@ -90,7 +90,7 @@ struct Merged {
 }
 
 impl Merged {
-    fn new(Closed { node, instance }: Closed) -> Self {
+    fn new(Closed { node, instance, .. }: Closed) -> Self {
         let objects = node.children().iter().enumerate();
         let objects = objects.filter_map(|(index, child)| Some((object_key(child)?, index))).collect();
         Self {
@@ -131,6 +131,7 @@ impl Merging<'_> {
             if weight_of(&one.node) == heaviest || one.instance == from {
                 continue;
             }
+            one.is_moved = true;
             if let Some(entry) = one.node.entries.iter_mut().find(|entry| entry.name.is_none()) {
                 if entry.value != host.value {
                     self.overrides.push(Override { kept: host.span.clone(), instead_of: entry.span.clone() });
@@ -145,7 +146,7 @@ impl Merging<'_> {
     /// reports.
     fn group(&mut self, mut group: Vec<Closed>) -> Vec<Node> {
         let name = group[0].node.name.value.clone();
-        if group.iter().all(|one| one.instance == group[0].instance) {
+        if group.iter().all(|one| one.instance == group[0].instance && !one.is_moved) {
             return group.into_iter().map(|one| unmarked(one.node)).collect();
         }
         if matches!(name.as_str(), "base" | "compression" | "launch" | "platform" | "label") {
@@ -159,7 +160,7 @@ impl Merging<'_> {
         let mut merged = Merged::new(first);
         let mut rest = Vec::new();
         for one in group {
-            if !instances.insert(one.instance) {
+            if !instances.insert(one.instance) && !one.is_moved {
                 // Said twice in one place: an error of that place, whatever others say.
                 rest.push(unmarked(one.node));
                 continue;
@@ -190,9 +191,14 @@ impl Merging<'_> {
             .eq(other.node.arguments().map(|entry| &entry.value))
         {
             let (first, second) = (merged.node.head(), other.node.head());
-            self.conflict(&format!("`{what}`"), (&first, own_instance), (&second, other.instance), weight);
+            let what = match other.node.arguments().next() {
+                Some(name) if what == "label" => format!("the label {}", name.value),
+                _ => format!("`{what}`"),
+            };
+            self.conflict(&what, (&first, own_instance), (&second, other.instance), weight);
             return;
         }
+        let other_weight = weight_of(&other.node);
         for entry in other.node.entries.into_iter().filter(|entry| entry.name.is_some()) {
             let name = entry.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
             let is_same = |own: &Entry| own.name.as_ref().is_some_and(|own| own.value == name);
@@ -204,7 +210,7 @@ impl Merging<'_> {
                 Some(index) => {
                     let own = &merged.node.entries[index];
                     if own.value != entry.value {
-                        let weight = super::merge::weight(entry.annotation.as_ref()).unwrap_or(weight);
+                        let weight = self::weight(entry.annotation.as_ref()).unwrap_or(other_weight);
                         let (first, second) = (own.span.clone(), entry.span.clone());
                         let instance = merged.entry_instances[index];
                         self.conflict(
@@ -310,7 +316,7 @@ impl Merging<'_> {
     }
 }
 
-/// A node without `(default)` and `(force)` on itself, its own entries, and the fields of its objects.
+/// A node without `(default)` and `(force)` on itself, its own properties, and the fields of its objects.
 pub(super) fn unmarked(mut node: Node) -> Node {
     unmark(&mut node);
     for child in node.children.iter_mut().flatten().filter(|child| child.name.value == "object") {
@@ -325,7 +331,7 @@ fn unmark(node: &mut Node) {
     if weight(node.annotation.as_ref()).is_some() {
         node.annotation = None;
     }
-    for entry in &mut node.entries {
+    for entry in node.entries.iter_mut().filter(|entry| entry.name.is_some()) {
         if weight(entry.annotation.as_ref()).is_some() {
             entry.annotation = None;
         }

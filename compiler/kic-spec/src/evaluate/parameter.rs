@@ -9,7 +9,7 @@ use kic_syntax::{Entry, Node, Value};
 use super::binding::Binding;
 use super::parameter_type::ParameterType;
 use super::shape::shape;
-use crate::decode::{decode, is_within, list, used_at};
+use crate::decode::{decode, is_within, list};
 use crate::nodes;
 
 /// A declared parameter.
@@ -193,8 +193,7 @@ pub(crate) fn bind(
             Err(diagnostic) => {
                 // A value that came by a name was written elsewhere, or nowhere.
                 let is_here = one.value.span().is_none_or(|written| is_within(written, &one.place));
-                let diagnostic =
-                    if is_here { diagnostic } else { used_at(diagnostic, &one.span, "given here") };
+                let diagnostic = if is_here { diagnostic } else { given_at(diagnostic, &one.span) };
                 let declared = format!("`{}` is declared as `{}`", parameter.name, parameter.kind.name());
                 diagnostics.push(diagnostic.at(&parameter.span, declared));
                 bound.insert(one.name, Binding::Unknown);
@@ -214,6 +213,17 @@ pub(crate) fn bind(
         bound.insert(parameter.name.clone(), value);
     }
     bound.into_iter().collect()
+}
+
+/// Adds the place where a value is given that came by a name. What is built in is written nowhere: then that place is
+/// the one that the diagnostic is about.
+fn given_at(mut diagnostic: Diagnostic, place: &Span) -> Diagnostic {
+    let is_built_in = |span: &Span| span.source().name() == super::BUILT_IN_SOURCE;
+    if let Some(label) = diagnostic.labels.first_mut().filter(|label| is_built_in(&label.span)) {
+        label.span = place.clone();
+        return diagnostic;
+    }
+    diagnostic.at(place, "given here")
 }
 
 fn unknown(
