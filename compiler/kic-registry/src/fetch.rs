@@ -10,7 +10,7 @@ use crate::transport::shown;
 
 impl Registries {
     /// The file at an `http://` or `https://` address, with at most `limit` bytes, under the rules that registries are
-    /// under. A broken connection goes on where it was, if the file is still the same.
+    /// under. Without a limit, what the server announces is the limit, else [`Settings::unannounced`](crate::Settings). A broken connection goes on where it was, if the file is still the same.
     pub fn fetch(
         &self,
         url: &str,

@@ -317,6 +317,9 @@ impl Reading {
         if file && self.offset == 0 {
             self.validator = validator(&answer);
             self.total = length;
+            if length.is_none() && self.limit.is_none() {
+                self.limit = Some(self.registries.inner.settings.unannounced);
+            }
         } else if file {
             let same = match (&self.validator, validator(&answer)) {
                 (Some(old), Some(new)) => *old == new,

@@ -35,6 +35,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How large blobs are fetched in several ranges at once.
     pub ranges: Ranges,
+    /// The most bytes taken of a file whose size neither the caller nor the server tells: it may have no end.
+    pub unannounced: u64,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             backoff: Backoff::default(),
             timeouts: Timeouts::default(),
             ranges: Ranges::default(),
+            unannounced: 1 << 30,
         }
     }
 }
@@ -74,6 +77,7 @@ impl fmt::Debug for Settings {
             .field("backoff", &self.backoff)
             .field("timeouts", &self.timeouts)
             .field("ranges", &self.ranges)
+            .field("unannounced", &self.unannounced)
             .finish()
     }
 }

@@ -27,6 +27,13 @@ async fn an_endless_file_ends_at_its_limit() {
     let server = ScriptedServer::start(|_| Reply::new(200).body(content(1000)).endless()).await;
     let error = fetch(&server, Some(50_000)).await.unwrap_err();
     assert!(matches!(error, RegistryError::TooLarge { limit: 50_000, .. }), "{error}");
+    // Even where nobody knows how large it should be.
+    let few = Registries::new(Settings { unannounced: 70_000, ..quick() }).unwrap();
+    let error = collect(few.fetch(&server.url("/file"), None)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooLarge { limit: 70_000, .. }), "{error}");
+    // What is announced is taken.
+    let server = ScriptedServer::start(|_| Reply::new(200).body(content(100_000))).await;
+    assert_eq!(collect(few.fetch(&server.url("/file"), None)).await.unwrap(), content(100_000));
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ mod fetch;
 mod network;
 mod push;
 mod resolve;
-mod stock_registry;
 mod tls;
 
 use std::time::Duration;
