@@ -481,7 +481,9 @@ fn without_a_word_the_store_is_in_the_cache_of_the_user() {
     };
     let (home, cache, own, given) =
         (place.path("home"), place.path("cache"), place.path("own"), place.path("given"));
-    let cases: [(&[(&str, &OsStr)], &[&OsStr], &Path); 7] = [
+    /// The environment, the arguments, and where the store is then.
+    type StorePlace<'a> = (&'a [(&'a str, &'a OsStr)], &'a [&'a OsStr], &'a Path);
+    let cases: [StorePlace; 7] = [
         (&[("HOME", home.as_os_str())], &[], &home.join(".cache/kic")),
         (&[("HOME", home.as_os_str()), ("XDG_CACHE_HOME", cache.as_os_str())], &[], &cache.join("kic")),
         (&[("XDG_CACHE_HOME", cache.as_os_str())], &[], &cache.join("kic")),
