@@ -51,7 +51,7 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
             "check that the address is that of a registry, and that no login page of the network stands in the way".into(),
         ),
         E::Truncated { .. } => (&code::BODY_TRUNCATED, "try again, or ask a mirror: the registry's copy may be damaged".into()),
-        E::TooLarge { .. } => (&code::BODY_TOO_LARGE, "the server does not send what it announced: do not trust it".into()),
+        E::TooLarge { .. } => (&code::BODY_TOO_LARGE, "the server sends more than it announced, or without an end: do not trust it".into()),
         E::DigestMismatch { .. } => (&code::DIGEST_MISMATCH, "the content was changed on its way, or the registry is damaged: do not trust it".into()),
         E::Schema1 { .. } => (&code::SCHEMA_1_MANIFEST, "push the image again with a current tool, such as `skopeo copy --format oci`".into()),
         E::TooManyRedirects { .. } => (&code::TOO_MANY_REDIRECTS, "check the address".into()),
