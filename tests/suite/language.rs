@@ -205,3 +205,23 @@ fn every_node_argument_and_property_has_a_good_and_a_bad_case() {
     let missing = coverage.missing();
     assert!(missing.is_empty(), "no case in tests/language has\n{}", missing.join("\n"));
 }
+
+/// The cases that give no error, as `(FILE:NAME, TEXTS)`, for other tests that need good specs.
+pub fn good_cases() -> Vec<(String, BTreeMap<PathBuf, String>)> {
+    let good = cases().into_iter().filter(|case| case.expected.is_empty() && case.set.is_empty());
+    good.map(|case| (format!("{}: {}", case.file, case.name), case.texts)).collect()
+}
+
+/// What is said of the spec `cluster.kdl` among these texts.
+pub fn said_of(texts: &BTreeMap<PathBuf, String>) -> Diagnostics {
+    let case = Case {
+        file: String::new(),
+        line: 0,
+        name: String::new(),
+        texts: texts.clone(),
+        set: Vec::new(),
+        closed: BTreeMap::new(),
+        expected: Vec::new(),
+    };
+    run(&case).1
+}

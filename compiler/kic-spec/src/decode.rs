@@ -232,6 +232,9 @@ fn decode_children<'a>(
     };
     let mut decoded: Vec<Decoded<'a>> = Vec::new();
     for child in node.children() {
+        if diagnostics.are_full() {
+            break;
+        }
         let Some(child_schema) = allowed.iter().find(|schema| schema.name == child.name.value) else {
             diagnostics.push(unknown_node(schema, allowed, child));
             continue;

@@ -61,7 +61,7 @@ fn pair_plainly(tokens: &[Token]) -> Pairing {
 /// Pairs a closing brace that is the first on its line with the block whose first line is indented as far.
 fn pair_by_indentation(tokens: &[Token]) -> Pairing {
     let mut pairing = Pairing::default();
-    let mut open: Vec<(usize, u32)> = Vec::new();
+    let mut open: Vec<(usize, u32, u32)> = Vec::new();
     let mut last = None;
     let mut line_start = 0;
     let mut indentation = None;
@@ -77,26 +77,32 @@ fn pair_by_indentation(tokens: &[Token]) -> Pairing {
         let is_first = indentation.is_none();
         let own = *indentation.get_or_insert(token.start - line_start);
         match token.kind {
-            Kind::OpenBrace => open.push((index, own)),
+            Kind::OpenBrace => open.push((index, own, line_start)),
             Kind::CloseBrace => {
                 // A search of the whole stack would take time in proportion to the square of the text.
-                let near = open.iter().rev().take(256).position(|(_, indentation)| *indentation == own);
+                let near = open.iter().rev().take(256).position(|(_, indentation, _)| *indentation == own);
                 match (open.last(), near) {
                     (None, _) => pairing.extra.push((index, last)),
                     (Some(_), Some(above)) if is_first => {
                         for _ in 0..above {
-                            pairing.unclosed.extend(open.pop().map(|(opening, _)| (opening, index)));
+                            pairing.unclosed.extend(open.pop().map(|(opening, ..)| (opening, index)));
                         }
-                        last = open.pop().map(|(opening, _)| (opening, index));
+                        last = open.pop().map(|(opening, ..)| (opening, index));
                     }
-                    (Some((_, outer)), None) if is_first && *outer < own => pairing.extra.push((index, last)),
-                    _ => last = open.pop().map(|(opening, _)| (opening, index)),
+                    (Some((_, outer, _)), None) if is_first && *outer < own => {
+                        pairing.extra.push((index, last))
+                    }
+                    // A block that a line closes behind other things is one that it opened.
+                    (Some((.., line)), _) if !is_first && *line != line_start => {
+                        pairing.extra.push((index, last))
+                    }
+                    _ => last = open.pop().map(|(opening, ..)| (opening, index)),
                 }
             }
             _ => {}
         }
     }
-    pairing.unclosed.extend(open.into_iter().rev().map(|(opening, _)| (opening, tokens.len() - 1)));
+    pairing.unclosed.extend(open.into_iter().rev().map(|(opening, ..)| (opening, tokens.len() - 1)));
     pairing
 }
 

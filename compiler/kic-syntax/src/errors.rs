@@ -116,10 +116,17 @@ impl<'a> Errors<'a> {
         let text = self.source.text();
         let mut diagnostics = Diagnostics::new();
         let mut previous: Option<usize> = None;
+        let mut lost_quote: Option<usize> = None;
         for error in self.found {
             let at = start(&error);
-            let same_line = previous.is_some_and(|before| !text[before..at].contains(['\n', '\r']));
-            if !(same_line && *error.code == code::SYNTAX_ERROR) {
+            let is_on_line_of =
+                |before: Option<usize>| before.is_some_and(|before| !text[before..at].contains(['\n', '\r']));
+            let follows = *error.code == code::SYNTAX_ERROR && is_on_line_of(previous);
+            // Behind a lost quote, texts are words and words are texts.
+            if !follows && !is_on_line_of(lost_quote) {
+                if *error.code == code::UNTERMINATED_STRING {
+                    lost_quote = Some(at);
+                }
                 diagnostics.push(error);
             }
             previous = Some(at);

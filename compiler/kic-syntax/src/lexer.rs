@@ -70,8 +70,16 @@ impl Token {
 
 /// Cuts a text of less than 4 GiB into tokens.
 pub(crate) fn tokens(text: &str, errors: &mut Errors<'_>) -> Vec<Token> {
-    let mut lexer =
-        Lexer { text, bytes: text.as_bytes(), at: 0, errors, searches: 0, line_start: 0, brackets: 0 };
+    let mut lexer = Lexer {
+        text,
+        bytes: text.as_bytes(),
+        at: 0,
+        errors,
+        searches: 0,
+        line_start: 0,
+        brackets: 0,
+        line: Line::default(),
+    };
     let mut tokens = Vec::with_capacity(text.len() / 6 + 1);
     while lexer.at < text.len() {
         let start = lexer.at;
@@ -95,14 +103,40 @@ pub(crate) struct Lexer<'a, 'e, 's> {
     pub(crate) line_start: usize,
     /// How many `[` have no `]` yet.
     brackets: usize,
+    line: Line,
+}
+
+/// What the line so far tells of a string that is not closed on it.
+#[derive(Default)]
+pub(crate) struct Line {
+    /// Where it starts.
+    start: usize,
+    /// The first string in quotes behind which something follows without a space.
+    pub(crate) glued: Option<Range<usize>>,
+    /// How many braces are open.
+    pub(crate) open: usize,
 }
 
 impl Lexer<'_, '_, '_> {
+    pub(crate) fn line(&mut self) -> &mut Line {
+        if self.line.start != self.line_start {
+            self.line = Line { start: self.line_start, ..Line::default() };
+        }
+        &mut self.line
+    }
+
     fn next(&mut self) -> Kind {
         let rest = &self.bytes[self.at..];
         match rest[0] {
-            b'{' => self.take(1, Kind::OpenBrace),
-            b'}' => self.take(1, Kind::CloseBrace),
+            b'{' => {
+                self.line().open += 1;
+                self.take(1, Kind::OpenBrace)
+            }
+            b'}' => {
+                let open = &mut self.line().open;
+                *open = open.saturating_sub(1);
+                self.take(1, Kind::CloseBrace)
+            }
             b'(' => self.take(1, Kind::OpenParenthesis),
             b')' => self.take(1, Kind::CloseParenthesis),
             b'=' => self.take(1, Kind::Equals),

@@ -34,6 +34,12 @@ impl Lexer<'_, '_, '_> {
             match self.bytes.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
+                    let rest = &self.bytes[self.at..];
+                    let is_comment = [b"//", b"/*", b"/-"].iter().any(|mark| rest.starts_with(*mark));
+                    let ends = rest.first().is_none_or(|next| b" \t\r\n;}=)\\".contains(next)) || is_comment;
+                    if !ends {
+                        self.line().glued.get_or_insert(start..at + 1);
+                    }
                     return Kind::Text(Quotes::Plain);
                 }
                 Some(b'\\') => {
@@ -54,11 +60,46 @@ impl Lexer<'_, '_, '_> {
                 self.errors.legacy(start..end, Legacy::Multiline);
             }
             None => {
-                self.at = at;
-                self.unterminated(start, 1, at, "\"");
+                self.at = self.before_braces(start + 1, at);
+                match self.line().glued.clone() {
+                    Some(glued) => self.lost_quote(glued, start),
+                    None => self.unterminated(start, 1, self.at, "\""),
+                }
             }
         }
         Kind::Text(Quotes::Broken)
+    }
+
+    /// The end of a string that is not closed on its line: before the brace with which the line opens a block, or
+    /// before those with which it closes what it opened.
+    fn before_braces(&mut self, inside: usize, end: usize) -> usize {
+        let text = &self.text[inside..end];
+        let open = self.line().open;
+        let trimmed = text.trim_end();
+        if trimmed.ends_with('{') {
+            return inside + trimmed.len() - 1;
+        }
+        let mut rest = text;
+        for _ in 0..open {
+            match rest.trim_end_matches([' ', '\t', ';']).strip_suffix('}') {
+                Some(before) => rest = before,
+                None => break,
+            }
+        }
+        inside + rest.len()
+    }
+
+    /// An odd number of quotes on a line: the string that something follows at once is more likely to lack its quote
+    /// than the last one.
+    fn lost_quote(&mut self, glued: std::ops::Range<usize>, last: usize) {
+        let error = Diagnostic::new(&code::UNTERMINATED_STRING, "a string is never closed")
+            .at(
+                &self.errors.span(glued),
+                "its quote may be missing in here: what follows stands right behind it",
+            )
+            .at(&self.errors.span(last..last + 1), "this quote is then left over");
+        self.errors
+            .push(error.help("close each string with `\"` on the same line, and write a space behind it"));
     }
 
     /// The end of a string that would go on over the line end at `from`: on the next line that has a quote in

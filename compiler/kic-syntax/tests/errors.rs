@@ -80,6 +80,29 @@ fn an_unclosed_string_is_shown_where_it_opens_and_hides_nothing() {
 }
 
 #[test]
+fn a_lost_quote_is_looked_for_in_the_string_that_something_follows_at_once() {
+    // One error, in the first string: all the quotes behind it only follow.
+    let error = only("cluster \"shop version=\"v1\" flag=\"true\" {\n    a 1\n}\n");
+    assert_eq!(error.code.name, "unterminated-string");
+    let places: Vec<_> = error.labels.iter().map(|label| label.span.text()).collect();
+    assert_eq!(places, ["\"shop version=\"", "\""]);
+    one("a \"b\" c=\"5m d=\"7m\"", "unterminated-string", "\"5m d=\"", "write a space behind it");
+    // The braces of the line are none of the string's.
+    one("a {\n    b \"c {\n        d 1\n    }\n}\n", "unterminated-string", "\"", "close it");
+    one("a { b \"c; }\nd 1", "unterminated-string", "\"", "close it");
+}
+
+#[test]
+fn a_lost_opening_brace_is_shown_on_its_line() {
+    let error = only("a {\n    b 1  c 2; }\n    d 3\n}\n");
+    assert_eq!(
+        (error.code.name, error.labels[0].span.to_string()),
+        ("unbalanced-brace", "a.kdl:2:15".to_owned())
+    );
+    assert!(errors("a {\n  b 1 }\nc 2").is_empty());
+}
+
+#[test]
 fn an_unclosed_multi_line_string_ends_where_its_indentation_does() {
     let text =
         "a {\n    b \"\"\"\n        x\n        y\n    c 1\n    d \"\"\"\n        z\n        \"\"\"\n}\n";

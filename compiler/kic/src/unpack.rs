@@ -60,8 +60,7 @@ pub async fn unpack(
         let facts =
             BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
         let reader = obtain(&facts, &opened.origin(), context).await?;
-        let name =
-            layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| (index + 1).to_string());
+        let name = layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| (index + 1).to_string());
         let reader = Box::new(Stoppable::new(reader, context));
         layers.push(UnpackLayer { media_type: layer.media_type.clone(), reader, name });
     }

@@ -14,6 +14,9 @@ use crate::nodes;
 /// The most modules inside each other.
 const DEEPEST: usize = 64;
 
+/// The most uses of modules in one spec.
+const MOST_USES: usize = 20_000;
+
 impl Evaluator<'_> {
     pub(super) fn use_module(&mut self, node: &Node, out: &mut Vec<Closed>) {
         if self.is_checking() {
@@ -41,6 +44,14 @@ impl Evaluator<'_> {
             );
             return None;
         }
+        if self.callers.len() > MOST_USES {
+            self.stop(
+                Diagnostic::new(&code::TOO_LARGE, format!("modules are used more than {MOST_USES} times"))
+                    .at(&name.span, "at this use")
+                    .help("use a module once, with a list, and go over the list inside it"),
+            );
+            return None;
+        }
         let module = self.library.find(&identity, &name, self.world, self.diagnostics)?;
         let size: usize = given.iter().map(|one| one.value.extent().size).sum();
         if !self.spend(size, &name.span) {
@@ -48,7 +59,8 @@ impl Evaluator<'_> {
         }
         let what = format!("the module `{}`", name.value);
         let values = bind(&what, &module.parameters, given, &node.head(), self.diagnostics);
-        let outer = std::mem::replace(&mut self.scope, Scope::new(self.built_in.clone()));
+        let inner = Scope::new(self.scope.built_in().clone());
+        let outer = std::mem::replace(&mut self.scope, inner);
         for (name, value) in values {
             self.scope.add(name, value);
         }

@@ -185,6 +185,10 @@ impl Evaluator<'_> {
         match (name, right) {
             (_, Binding::Unknown) => None,
             ("in", Binding::List(list)) => {
+                // Comparing is quick, but there is a bound to it.
+                if !self.spend(list.items.len() / 32, &property.span) {
+                    return None;
+                }
                 let mut holds = false;
                 for item in &list.items {
                     let Binding::Scalar(item) = item else {

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use kic_base::Span;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{Entry, Node, Value};
@@ -33,7 +31,6 @@ pub(super) struct Evaluator<'a> {
     pub library: &'a mut Library,
     pub diagnostics: &'a mut Diagnostics,
     pub scope: Scope,
-    pub built_in: BTreeMap<&'static str, Binding>,
     /// The modules being evaluated, outermost first, and where each is used.
     pub stack: Vec<(String, Span)>,
     /// For each use of a module: where it is.
@@ -42,6 +39,7 @@ pub(super) struct Evaluator<'a> {
     pub is_incomplete: bool,
     /// Whether values are left open: the text is only checked.
     is_checking: bool,
+    is_stopped: bool,
     depth: usize,
     count: usize,
     text: usize,
@@ -58,13 +56,13 @@ impl<'a> Evaluator<'a> {
             world,
             library,
             diagnostics,
-            built_in: scope.built_in().clone(),
             scope,
             stack: Vec::new(),
             callers: vec![None],
             uses_platform: false,
             is_incomplete: false,
             is_checking: false,
+            is_stopped: false,
             depth: 0,
             count: 0,
             text: 0,
@@ -82,17 +80,23 @@ impl<'a> Evaluator<'a> {
 
     /// Takes note of `parts` more nodes or parts of data. `false` when there are too many: nothing more is evaluated.
     pub fn spend(&mut self, parts: usize, place: &Span) -> bool {
-        let before = self.count;
         self.count = self.count.saturating_add(parts);
-        if before <= MOST_NODES && self.count > MOST_NODES {
-            self.is_incomplete = true;
-            self.error(
+        if self.count > MOST_NODES {
+            self.stop(
                 Diagnostic::new(&code::TOO_LARGE, format!("the spec becomes more than {MOST_NODES} nodes"))
                     .at(place, "at this place")
                     .help("go over shorter lists, or put the data into files"),
             );
         }
-        self.count <= MOST_NODES && !self.diagnostics.are_full()
+        !self.is_stopped && !self.diagnostics.are_full()
+    }
+
+    /// Evaluates nothing more, for this reason.
+    pub fn stop(&mut self, reason: Diagnostic) {
+        if !std::mem::replace(&mut self.is_stopped, true) {
+            self.is_incomplete = true;
+            self.error(reason);
+        }
     }
 
     /// Evaluates the nodes of a block in order; what is left of them goes to `out`. `is_direct` tells whether it is
@@ -278,10 +282,9 @@ impl<'a> Evaluator<'a> {
     }
 
     fn spend_text(&mut self, bytes: usize, place: &Span) {
-        let before = self.text;
         self.text = self.text.saturating_add(bytes);
-        if before <= MOST_TEXT && self.text > MOST_TEXT {
-            self.error(
+        if self.text > MOST_TEXT {
+            self.stop(
                 Diagnostic::new(
                     &code::TOO_LARGE,
                     "the strings of the spec become longer than 64 MiB together",
@@ -289,9 +292,6 @@ impl<'a> Evaluator<'a> {
                 .at(place, "at this place")
                 .help("put long texts into files"),
             );
-            // Nothing more is evaluated.
-            self.count = usize::MAX;
-            self.is_incomplete = true;
         }
     }
 

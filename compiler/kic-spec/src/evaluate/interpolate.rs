@@ -181,7 +181,7 @@ mod tests {
         let span = source.span(0..source.text().len());
         let scalar = |value: Value| Binding::scalar(value, span.clone());
         let platform = Binding::map([("arch".to_owned(), scalar("arm64".into()))].into(), span.clone());
-        let mut scope = Scope::new([("platform", platform)].into());
+        let mut scope = Scope::new(std::sync::Arc::new([("platform", platform)].into()));
         scope.add("tag", scalar("v1".into()));
         scope.add("replicas", scalar(3.into()));
         scope.add("broken", Binding::Unknown);

@@ -84,21 +84,56 @@ pub(super) struct Merging<'a> {
 struct Merged {
     node: Node,
     entry_instances: Vec<usize>,
-    child_instances: Vec<usize>,
-    /// Its objects, by what they are.
+    /// What stands inside, in order; an object may be said by several instances.
+    children: Vec<Vec<(Node, usize)>>,
+    /// The objects among them, by what they are.
     objects: BTreeMap<Vec<String>, usize>,
 }
 
 impl Merged {
-    fn new(Closed { node, instance, .. }: Closed) -> Self {
-        let objects = node.children().iter().enumerate();
-        let objects = objects.filter_map(|(index, child)| Some((object_key(child)?, index))).collect();
-        Self {
-            entry_instances: vec![instance; node.entries.len()],
-            child_instances: vec![instance; node.children().len()],
-            node,
-            objects,
+    fn new(Closed { mut node, instance, .. }: Closed) -> Self {
+        let children = node.children.take();
+        let entry_instances = vec![instance; node.entries.len()];
+        let mut merged = Self { node, entry_instances, children: Vec::new(), objects: BTreeMap::new() };
+        merged.add_children(children, instance);
+        merged
+    }
+
+    fn add_children(&mut self, children: Option<Vec<Node>>, instance: usize) {
+        let Some(children) = children else { return };
+        // Braces that hold nothing stay.
+        self.node.children.get_or_insert_default();
+        for child in children {
+            let is_said =
+                |own: &Node| own.name.value == "discover" && own.entries.is_empty() && own.children.is_none();
+            if is_said(&child)
+                && self.children.iter().flatten().any(|(own, from)| *from != instance && is_said(own))
+            {
+                continue;
+            }
+            let Some(key) = object_key(&child) else {
+                self.children.push(vec![(child, instance)]);
+                continue;
+            };
+            let known = self.objects.get(&key).and_then(|index| self.children.get_mut(*index));
+            match known {
+                // Said twice by one instance, it stays twice, for what comes later to report.
+                Some(parts) if parts.last().is_some_and(|(_, last)| *last != instance) => {
+                    parts.push((child, instance))
+                }
+                _ => {
+                    self.objects.entry(key).or_insert(self.children.len());
+                    self.children.push(vec![(child, instance)]);
+                }
+            }
         }
+    }
+
+    fn finish(mut self, merging: &mut Merging<'_>) -> Node {
+        if let Some(children) = &mut self.node.children {
+            *children = self.children.into_iter().map(|parts| merge_objects(merging, parts)).collect();
+        }
+        unmarked(self.node)
     }
 }
 
@@ -167,7 +202,7 @@ impl Merging<'_> {
             }
             self.add(&mut merged, one, weight);
         }
-        let mut out = vec![unmarked(merged.node)];
+        let mut out = vec![merged.finish(self)];
         out.extend(rest);
         out
     }
@@ -223,30 +258,7 @@ impl Merging<'_> {
                 }
             }
         }
-        let Some(children) = other.node.children else { return };
-        let own = merged.node.children.get_or_insert_default();
-        for child in children {
-            let is_said =
-                |own: &Node| own.name.value == "discover" && own.entries.is_empty() && own.children.is_none();
-            if is_said(&child) && own.iter().any(is_said) {
-                continue;
-            }
-            let key = object_key(&child);
-            let known = key.as_ref().and_then(|key| merged.objects.get(key).copied());
-            match known {
-                Some(index) if merged.child_instances[index] != other.instance => {
-                    let instance = merged.child_instances[index];
-                    merge_objects(self, (&mut own[index], instance), (child, other.instance));
-                }
-                _ => {
-                    if let Some(key) = key {
-                        merged.objects.entry(key).or_insert(own.len());
-                    }
-                    own.push(child);
-                    merged.child_instances.push(other.instance);
-                }
-            }
-        }
+        merged.add_children(other.node.children, other.instance);
     }
 
     /// Two values of one weight for one thing: their places, and the uses of the modules that say them.

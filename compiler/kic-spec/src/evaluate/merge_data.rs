@@ -14,6 +14,13 @@ pub(super) fn object_key(node: &Node) -> Option<Vec<String>> {
     if node.name.value != "object" {
         return None;
     }
+    // One that is not well formed stays by itself, so that what is wrong with it is not lost.
+    let is_known = |entry: &Entry| {
+        entry.name.as_ref().is_some_and(|name| name.value == "name" || name.value == "namespace")
+    };
+    if node.arguments().count() != 1 || !node.properties().all(is_known) {
+        return None;
+    }
     let text = |entry: &Entry| match &entry.value {
         Value::String(text) if entry.annotation.is_none() => Some(text.clone()),
         _ => None,
@@ -27,21 +34,19 @@ pub(super) fn object_key(node: &Node) -> Option<Vec<String>> {
     Some(vec![kind, name, namespace])
 }
 
-/// Adds the fields of `other` to those of `object`; each comes with its instance.
-pub(super) fn merge_objects(merging: &mut Merging<'_>, object: (&mut Node, usize), other: (Node, usize)) {
-    let (into, first) = object;
-    let (other, second) = other;
-    let name = into.property("name").map(|entry| entry.value_span.text().trim_matches('"').to_owned());
+/// One object of its parts, each with the instance that it came by; at least one.
+pub(super) fn merge_objects(merging: &mut Merging<'_>, mut parts: Vec<(Node, usize)>) -> Node {
+    if parts.len() == 1 {
+        return parts.remove(0).0;
+    }
+    let name = parts[0].0.property("name").map(|entry| entry.value_span.text().trim_matches('"').to_owned());
     let what = format!("of the object `{}`", name.unwrap_or_default());
-    let mut fields = Fields { merging, what, first, second };
-    fields.maps(into, other, "");
+    Fields { merging, what }.maps(parts, "")
 }
 
 struct Fields<'a, 'b> {
     merging: &'a mut Merging<'b>,
     what: String,
-    first: usize,
-    second: usize,
 }
 
 #[derive(PartialEq)]
@@ -52,68 +57,89 @@ enum Shape {
 }
 
 impl Fields<'_, '_> {
-    /// Adds what `other` holds to `into`; both are maps, or objects themselves.
-    fn maps(&mut self, into: &mut Node, other: Node, path: &str) {
-        let own = into.children.get_or_insert_default();
+    /// One map of several: its fields in the order in which they are first said.
+    fn maps(&mut self, parts: Vec<(Node, usize)>, path: &str) -> Node {
+        let mut whole: Option<Node> = None;
+        let mut fields: Vec<Vec<(Node, usize)>> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
-        for (index, child) in own.iter().enumerate() {
-            places.entry(child.name.value.clone()).or_insert(index);
-        }
-        for child in other.children.into_iter().flatten() {
-            match places.get(&child.name.value) {
-                None => {
-                    // One that is said twice by the other stays twice, for decoding to report.
-                    own.push(child);
-                }
-                Some(index) => {
-                    let path = if path.is_empty() {
-                        child.name.value.clone()
-                    } else {
-                        format!("{path}.{}", child.name.value)
-                    };
-                    self.values(&mut own[*index], child, &path);
+        for (mut node, instance) in parts {
+            for field in node.children.take().into_iter().flatten() {
+                match places.get(&field.name.value) {
+                    // Said twice by one instance, it stays twice, for what comes later to report.
+                    Some(place) if fields[*place].last().is_some_and(|(_, last)| *last != instance) => {
+                        fields[*place].push((field, instance));
+                    }
+                    known => {
+                        if known.is_none() {
+                            places.insert(field.name.value.clone(), fields.len());
+                        }
+                        fields.push(vec![(field, instance)]);
+                    }
                 }
             }
+            whole.get_or_insert(node);
         }
+        let merged = fields.into_iter().map(|parts| {
+            let name = parts.first().map(|(node, _)| node.name.value.clone()).unwrap_or_default();
+            let path = if path.is_empty() { name } else { format!("{path}.{name}") };
+            self.values(parts, &path)
+        });
+        let children: Vec<Node> = merged.flatten().collect();
+        // There is at least one part.
+        let mut whole = whole.unwrap_or_else(|| children[0].clone());
+        whole.children = Some(children);
+        whole
     }
 
-    fn values(&mut self, into: &mut Node, other: Node, path: &str) {
+    /// One value of several for the field at `path`.
+    fn values(&mut self, mut parts: Vec<(Node, usize)>, path: &str) -> Option<Node> {
+        if parts.len() == 1 {
+            return parts.pop().map(|(node, _)| node);
+        }
         let of = |node: &Node| weight(node.annotation.as_ref()).unwrap_or(Weight::Plain);
-        let (own_weight, other_weight) = (of(into), of(&other));
-        if own_weight != other_weight {
-            let (kept, instead_of) =
-                if own_weight > other_weight { (&*into, &other) } else { (&other, &*into) };
-            self.merging.overrides.push(Override { kept: kept.head(), instead_of: instead_of.head() });
-            if other_weight > own_weight {
-                *into = other;
-            }
-            return;
+        let heaviest = parts.iter().map(|(node, _)| of(node)).max()?;
+        let kept = parts.iter().find(|(node, _)| of(node) == heaviest)?.0.head();
+        for (lighter, _) in parts.iter().filter(|(node, _)| of(node) < heaviest) {
+            self.merging.overrides.push(Override { kept: kept.clone(), instead_of: lighter.head() });
         }
-        match (shape(into), shape(&other)) {
-            (Shape::Map, Shape::Map) => {
-                let other = as_map(other);
-                let own = as_map(into.clone());
-                *into = own;
-                self.maps(into, other, path);
+        parts.retain(|(node, _)| of(node) == heaviest);
+        if parts.len() == 1 {
+            return parts.pop().map(|(node, _)| node);
+        }
+        let first_shape = shape(&parts[0].0);
+        let same_shape = parts.iter().all(|(node, _)| shape(node) == first_shape);
+        match first_shape {
+            Shape::Map if same_shape => {
+                let parts = parts.into_iter().map(|(node, instance)| (as_map(node), instance)).collect();
+                Some(self.maps(parts, path))
             }
-            (Shape::List, Shape::List) => {
-                let mut own = as_list(into.clone());
-                own.children.get_or_insert_default().extend(as_list(other).children.into_iter().flatten());
-                *into = own;
+            Shape::List if same_shape => {
+                let mut lists = parts.into_iter().map(|(node, _)| as_list(node));
+                let mut whole = lists.next()?;
+                whole
+                    .children
+                    .get_or_insert_default()
+                    .extend(lists.flat_map(|list| list.children.unwrap_or_default()));
+                Some(whole)
             }
-            (Shape::Scalar, Shape::Scalar) => {
+            _ => {
                 let value = |node: &Node| node.arguments().next().map(|entry| entry.value.clone());
-                if value(into) != value(&other) {
-                    self.conflict(into, &other, path, own_weight);
+                let (first, instance) = &parts[0];
+                let differs = |other: &&(Node, usize)| {
+                    !same_shape && shape(&other.0) != first_shape || value(&other.0) != value(first)
+                };
+                if let Some((other, second)) = parts.iter().find(differs) {
+                    let what = format!("`{path}` {}", self.what);
+                    self.merging.conflict(
+                        &what,
+                        (&first.head(), *instance),
+                        (&other.head(), *second),
+                        heaviest,
+                    );
                 }
+                parts.into_iter().next().map(|(node, _)| node)
             }
-            _ => self.conflict(into, &other, path, own_weight),
         }
-    }
-
-    fn conflict(&mut self, into: &Node, other: &Node, path: &str, weight: Weight) {
-        let what = format!("`{path}` {}", self.what);
-        self.merging.conflict(&what, (&into.head(), self.first), (&other.head(), self.second), weight);
     }
 }
 

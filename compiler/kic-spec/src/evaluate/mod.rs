@@ -22,6 +22,7 @@ mod scope;
 mod shape;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kic_base::{Platform, Source, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -80,8 +81,8 @@ pub(crate) fn evaluate(
     diagnostics: &mut Diagnostics,
 ) -> Evaluated {
     let head = cluster.head();
-    let built_in = [("platform", platform_value(platform))];
-    let mut evaluator = Evaluator::new(world, library, diagnostics, Scope::new(built_in.into()));
+    let built_in = BTreeMap::from([("platform", platform_value(platform))]);
+    let mut evaluator = Evaluator::new(world, library, diagnostics, Scope::new(Arc::new(built_in)));
     module::check_documentation(cluster.children(), evaluator.diagnostics);
     let parameters = declared(cluster.children(), evaluator.diagnostics);
     let given = settings.set.iter().map(|(name, text)| set(name, text, &parameters)).collect();
@@ -90,8 +91,7 @@ pub(crate) fn evaluate(
     }
     let mut closed_cluster = evaluator.closed_head(cluster, false);
     let of_cluster = cluster_value(&closed_cluster, &head);
-    evaluator.scope.add_built_in("cluster", of_cluster.clone());
-    evaluator.built_in.insert("cluster", of_cluster);
+    evaluator.scope.add_built_in("cluster", of_cluster);
     let mut closed = Vec::new();
     evaluator.children(cluster.children(), 0, Some(&nodes::CLUSTER), true, &mut closed);
     let (uses_platform, is_incomplete) = (evaluator.uses_platform, evaluator.is_incomplete);

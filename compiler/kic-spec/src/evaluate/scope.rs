@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kic_base::{Span, closest};
 use kic_diag::{Diagnostic, declared as code};
@@ -14,7 +15,7 @@ const MOST_COMPARED: usize = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Scope {
     /// What is there without a declaration. Everything else hides it.
-    built_in: BTreeMap<&'static str, Binding>,
+    built_in: Arc<BTreeMap<&'static str, Binding>>,
     named: BTreeMap<String, Vec<Binding>>,
     /// The names in the order in which they came.
     order: Vec<String>,
@@ -38,16 +39,16 @@ pub(crate) struct Found {
 }
 
 impl Scope {
-    pub fn new(built_in: BTreeMap<&'static str, Binding>) -> Self {
+    pub fn new(built_in: Arc<BTreeMap<&'static str, Binding>>) -> Self {
         Self { built_in, ..Self::default() }
     }
 
-    pub fn built_in(&self) -> &BTreeMap<&'static str, Binding> {
+    pub fn built_in(&self) -> &Arc<BTreeMap<&'static str, Binding>> {
         &self.built_in
     }
 
     pub fn add_built_in(&mut self, name: &'static str, binding: Binding) {
-        self.built_in.insert(name, binding);
+        Arc::make_mut(&mut self.built_in).insert(name, binding);
     }
 
     /// A place to come [`back_to`](Self::back_to).
