@@ -223,8 +223,7 @@ fn what_would_explode_is_refused() {
     let others = vec![("m.kdl".to_owned(), "module \"m\" { param \"l\" type=\"list<string>\"; }".to_owned())];
     let calls = "use \"m.kdl\" { l ($)\"${list}\"; }\n".repeat(1000);
     assert_eq!(codes(cluster(&format!("{list}{calls}")), others, &[]), ["too-large"]);
-    let conditions =
-        format!("for \"a\" in=($)\"${{list}}\" {{ when \"a\" in=($)\"${{list}}\" {{ let \"b\" 1; }}; }}");
+    let conditions = "for \"a\" in=($)\"${list}\" { when \"a\" in=($)\"${list}\" { let \"b\" 1; }; }";
     assert_eq!(alone(&format!("{list}{conditions}")), ["too-large"]);
 }
 
