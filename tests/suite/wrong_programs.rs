@@ -78,6 +78,8 @@ struct Mistakes<'a> {
     wrong: Vec<Wrong>,
     /// The names of layers, by the node that they are the layers of.
     layers: Vec<(String, String)>,
+    /// The steps that name layers: which, and where.
+    steps: Vec<(String, String, Range<usize>)>,
     /// Turns at each choice, so that not every word is misspelt in the same way.
     turn: usize,
 }
@@ -179,6 +181,21 @@ impl Mistakes<'_> {
         // Names of layers.
         let Some(entry) = given.first() else { return };
         let Value::String(name) = &entry.value else { return };
+        let step = if schema.name == "readiness" { "wait" } else { "apply" };
+        let named = self.steps.iter().find(|(kind, layer, _)| kind == step && layer == name);
+        if ["manifests", "policies", "readiness"].contains(&schema.name)
+            && let Some((.., step)) = named.cloned()
+        {
+            let place = entry.value_span.range();
+            let moved = format!("\"{name}-moved\"");
+            let added = moved.len() as isize - place.len() as isize;
+            let is_behind = step.start > place.start;
+            self.make("a layer renamed", place, &moved, None);
+            if let Some(wrong) = self.wrong.last_mut() {
+                let shift = |at: usize| if is_behind { at.saturating_add_signed(added) } else { at };
+                wrong.place = shift(step.start)..shift(step.end);
+            }
+        }
         let kinds: &[&str] = match schema.name {
             "apply" => &["manifests", "policies"],
             "wait" => &["readiness"],
@@ -276,7 +293,16 @@ fn mistakes(text: &str) -> Vec<Wrong> {
         Value::String(name) => Some((node.name.value.clone(), name.clone())),
         _ => None,
     });
-    let mut mistakes = Mistakes { text, wrong: Vec::new(), layers: layers.collect(), turn: text.len() };
+    let launch = cluster.children().iter().filter(|node| node.name.value == "launch");
+    let steps = launch.flat_map(|launch| launch.children()).filter_map(|step| {
+        let entry = step.arguments().next()?;
+        match &entry.value {
+            Value::String(name) => Some((step.name.value.clone(), name.clone(), entry.value_span.range())),
+            _ => None,
+        }
+    });
+    let (layers, steps) = (layers.collect(), steps.collect());
+    let mut mistakes = Mistakes { text, wrong: Vec::new(), layers, steps, turn: text.len() };
     mistakes.node(cluster, &CLUSTER, &[]);
     mistakes.wrong
 }
@@ -339,6 +365,6 @@ fn every_mistake_is_shown_where_it_is() {
     }
     let total: usize = made.values().sum();
     eprintln!("{total} wrong programs: {made:?}");
-    assert!(total >= 300 && made.len() >= 14 && made.values().all(|count| *count >= 3), "too few: {made:?}");
+    assert!(total >= 300 && made.len() >= 15 && made.values().all(|count| *count >= 3), "too few: {made:?}");
     assert!(failures.is_empty(), "{} of {total}\n{}", failures.len(), failures.join("\n"));
 }

@@ -102,6 +102,8 @@ fn where_to_learn_more(diagnostics: &Diagnostics) -> String {
     names.dedup();
     let more = match diagnostics.iter().count().saturating_sub(MOST_DRAWN) + diagnostics.omitted() {
         0 => String::new(),
+        // Whoever found so many may have stopped looking.
+        omitted if diagnostics.are_full() => format!("at least {omitted} more are not shown\n"),
         omitted => format!("{omitted} more are not shown\n"),
     };
     match names.as_slice() {

@@ -1,4 +1,5 @@
-//! How fast a large spec is read. Run by hand: `cargo test -p kic-syntax --release --test speed -- --ignored --nocapture`.
+//! How fast a large spec is read and formatted, beside kdl-rs: `cargo run --release -p kic-syntax --example measure`.
+#![allow(clippy::print_stdout, reason = "a measure prints")]
 
 use std::time::Instant;
 
@@ -24,9 +25,7 @@ fn spec(nodes: usize) -> String {
     (0..nodes / 7).map(seven).collect()
 }
 
-#[test]
-#[ignore = "a measure, for a release build on a quiet machine"]
-fn a_spec_of_ten_thousand_nodes_is_read_in_a_moment() {
+fn main() {
     let source = Source::new("large.kdl", spec(10_000));
     for _ in 0..5 {
         let start = Instant::now();
@@ -38,7 +37,6 @@ fn a_spec_of_ten_thousand_nodes_is_read_in_a_moment() {
         let laid_out = start.elapsed();
         assert!(formatted.is_ok_and(|text| text.len() > 500_000));
         println!("{} bytes: parsed in {parsed:?}, formatted in {laid_out:?}", source.text().len());
-        assert!(parsed.as_millis() < 50);
     }
     let start = Instant::now();
     assert!(source.text().parse::<kdl::KdlDocument>().is_ok());
