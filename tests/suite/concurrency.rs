@@ -11,7 +11,7 @@ use crate::support::contents::files;
 use crate::support::image_layout::{assert_valid, index, root_digest};
 use crate::support::kic::{kic, shown};
 use crate::support::random::Random;
-use crate::support::rich_spec::{self, Making};
+use crate::support::rich_spec;
 use crate::support::upstream::Upstream;
 
 const VARIANTS: [&str; 4] = ["north", "east", "south", "west"];
@@ -27,7 +27,7 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let images = folder.path().join("images");
-        rich_spec::make(&images, Making::default());
+        rich_spec::make_images_only(&images);
         let image = |name: &str| images.join("images").join(name);
         let (root, tool, agent) = (image("root.oci"), image("tool.oci"), image("agent.oci"));
         let upstream = Upstream::serve(

@@ -351,11 +351,9 @@ fn the_instructions_of_the_processor_do_not_show() {
     }
     let Some(qemu) = peer("qemu-x86_64") else { return };
     let reference = reference();
-    // One without AVX, BMI and SHA instructions, and one with all that can be played.
-    for processor in ["Nehalem", "max"] {
-        let build = Build::new(&reference.spec()).wrapper(&[qemu.to_str().unwrap(), "-cpu", processor]);
-        build.run_and_compare(&reference, processor);
-    }
+    // One without AVX, BMI and SHA instructions.
+    let build = Build::new(&reference.spec()).wrapper(&[qemu.to_str().unwrap(), "-cpu", "Nehalem"]);
+    build.run_and_compare(&reference, "an old processor");
 }
 
 #[test]

@@ -39,8 +39,16 @@ pub fn make(folder: &Path, making: Making) {
     make_images(folder);
 }
 
+/// Makes the images alone, as layouts `root.oci`, `tool.oci` and `agent.oci` in `folder/images`.
+pub fn make_images_only(folder: &Path) {
+    for item in items().iter().filter(|item| item.path().starts_with("images/")) {
+        item.make(folder, Making::default());
+    }
+    make_images(folder);
+}
+
 /// Makes the spec and its tree, without the images.
-pub fn make_sources(folder: &Path, making: Making) {
+fn make_sources(folder: &Path, making: Making) {
     let mut items = items();
     Random::new(making.order).shuffle(&mut items);
     for item in &items {
@@ -50,7 +58,7 @@ pub fn make_sources(folder: &Path, making: Making) {
 }
 
 /// Compiles the images that the spec caches or builds on.
-pub fn make_images(folder: &Path) {
+fn make_images(folder: &Path) {
     let store = folder.join(".images-store");
     for (spec, output) in
         [("root", "root.oci"), ("tool", "tool.oci"), ("agent", "agent.oci"), ("agent", "agent.tar")]
@@ -96,8 +104,8 @@ fn items() -> Vec<Item> {
     file("tree/run.sh", b"#!/bin/sh\necho run\n", true);
     file("tree/empty", b"", false);
     // Several frames of 4 MiB: some that do not compress, some that do.
-    let mut big = random.bytes(5 << 20);
-    big.extend(b"kic ".repeat(1 << 20));
+    let mut big = random.bytes(1 << 20);
+    big.extend(b"kic ".repeat(2 << 20));
     file("tree/big.bin", &big, false);
     file("tree/with space/a b  c", b"spaces", false);
     file("tree/quotes/'\"`$(x);&|<>*?", b"shell", true);
@@ -120,7 +128,7 @@ fn items() -> Vec<Item> {
     file("tree/left-out/never", b"never", false);
     file("tree/deep/x.tmp", b"never", false);
     file("tree/x.bak", b"never", false);
-    for number in 0..200 {
+    for number in 0..60 {
         file(
             &format!("tree/many/{}", number * 7919 % 1000),
             format!("{number}\n").as_bytes(),
