@@ -168,7 +168,7 @@ impl Place {
 
     /// Kills runs at `count` moments.
     fn kill_at_moments(&self, count: u32, seed: u64) {
-        assert!(count % 11 != 0, "moments would repeat");
+        assert!(!count.is_multiple_of(11), "moments would repeat");
         let mut random = Random::new(seed);
         let mut length = self.length;
         let mut ended_by_signal = 0;
