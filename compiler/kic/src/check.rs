@@ -1,5 +1,6 @@
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use kic_oci::layer_diff::diff_layers;
 use kic_oci::model::Descriptor;
 use kic_spec::World;
 use kic_store::Store;
+use tempfile::TempDir;
 
 use crate::compile::{Request, compile};
 
@@ -72,7 +74,7 @@ pub(crate) async fn check(
     world: &dyn World,
     context: &Context,
 ) -> Result<(), Diagnostics> {
-    let folder = scratch_folder(context)?;
+    let (folder, _lock) = scratch_folder(context)?;
     let store = Store::open(folder.path()).map_err(|error| fault::store(&error))?;
     let again = Context {
         store: store.clone(),
@@ -99,24 +101,42 @@ pub(crate) async fn check(
     Err(diagnostic.help("a layer that differs was built from something that is not declared, or its record in the store is wrong").into())
 }
 
-/// A folder beside the store's own, so that big layers go to a disk that has room for them.
-fn scratch_folder(context: &Context) -> Result<tempfile::TempDir, Diagnostics> {
+/// A folder beside the store's own, so that big layers go to a disk that has room for them. It is locked as long as
+/// the file that comes with it is open.
+fn scratch_folder(context: &Context) -> Result<(TempDir, File), Diagnostics> {
     let beside = context.store.path().parent().map_or_else(std::env::temp_dir, PathBuf::from);
     remove_stale(&beside);
-    let folder = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(beside);
-    folder
-        .or_else(|_| tempfile::Builder::new().prefix(SCRATCH).tempdir())
+    scratch_folder_in(&beside)
+        .or_else(|_| scratch_folder_in(&std::env::temp_dir()))
         .map_err(|error| fault::input_output(error, "making a second store").into())
+}
+
+fn scratch_folder_in(beside: &Path) -> io::Result<(TempDir, File)> {
+    loop {
+        let folder = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(beside)?;
+        // Until it is locked, another process may take it for a dead one's and remove it.
+        let lock = match File::open(folder.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        lock.lock()?;
+        if folder.path().is_dir() {
+            return Ok((folder, lock));
+        }
+    }
 }
 
 /// Removes the second stores of processes that were killed: those whose lock nobody holds.
 fn remove_stale(beside: &Path) {
     let Ok(entries) = fs::read_dir(beside) else { return };
     for entry in entries.flatten() {
-        if !entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
+        let is_scratch = entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_scratch {
             continue;
         }
-        if File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_ok()) {
+        let Ok(lock) = File::open(entry.path()) else { continue };
+        if lock.try_lock().is_ok() {
             drop(fs::remove_dir_all(entry.path()));
         }
     }
