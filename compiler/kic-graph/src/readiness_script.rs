@@ -26,6 +26,11 @@ const VERSION: u32 = 1;
 /// | `exists` | `namespace`, `resource` |
 /// | `established` | `crds` |
 /// | `jsonpath` | `equals`, `namespace`, `path`, `resource` |
+/// | `nodes` | `count` |
+/// | `endpoints` | `count`, `namespace`, `service` |
+/// | `webhook` | `resource` |
+/// | `admits` | `object` |
+/// | `policy` | `namespace`, `resource` |
 /// | `http` | `insecure`, `status`, `url` |
 /// | `command` | `command` |
 pub fn readiness_json(name: &str, checks: &[Check]) -> Vec<u8> {
@@ -40,7 +45,7 @@ pub fn readiness_json(name: &str, checks: &[Check]) -> Vec<u8> {
 /// It needs no GNU program: `date +%s`, `head`, `mktemp -d`, `sed`, `sleep`, `tail`, `tr` and `uniq` of busybox will do.
 /// A NUL character, which no argument of a program can hold, is left out.
 pub fn readiness_script(name: &str, checks: &[Check]) -> String {
-    let parts: BTreeSet<&str> = checks.iter().map(|check| part(&check.what)).collect();
+    let parts: BTreeSet<&str> = checks.iter().flat_map(|check| parts(&check.what)).copied().collect();
     let mut script = String::from(include_str!("readiness_script/begin.sh"));
     script.extend(parts);
     script.push_str(include_str!("readiness_script/await.sh"));
@@ -91,6 +96,15 @@ fn check_json(check: &Check) -> Value {
         CheckKind::Jsonpath { resource, path, equals, namespace } => json!({
             "kind": "jsonpath", "resource": resource, "path": path, "equals": equals, "namespace": namespace,
         }),
+        CheckKind::Nodes { count } => json!({ "kind": "nodes", "count": count }),
+        CheckKind::Endpoints { service, namespace, count } => json!({
+            "kind": "endpoints", "service": service, "namespace": namespace, "count": count,
+        }),
+        CheckKind::Webhook { resource } => json!({ "kind": "webhook", "resource": resource }),
+        CheckKind::Admits { object } => json!({ "kind": "admits", "object": object }),
+        CheckKind::Policy { resource, namespace } => {
+            json!({ "kind": "policy", "resource": resource, "namespace": namespace })
+        }
         CheckKind::Http { url, status, insecure } => {
             json!({ "kind": "http", "url": url, "status": status, "insecure": insecure })
         }
@@ -106,29 +120,37 @@ fn check_json(check: &Check) -> Value {
     sorted(value)
 }
 
-/// The object with its keys in order, also where a build of serde_json keeps the order of insertion.
+/// The value with the keys of every object in order, also where a build of serde_json keeps the order of insertion.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<(String, Value)> = fields.into_iter().collect();
+            let mut fields: Vec<(String, Value)> =
+                fields.into_iter().map(|(name, value)| (name, sorted(value))).collect();
             fields.sort_by(|(one, _), (other, _)| one.cmp(other));
             Value::Object(Map::from_iter(fields))
         }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
         other => other,
     }
 }
 
 /// The functions of the script that a check of that kind calls.
-fn part(what: &CheckKind) -> &'static str {
+fn parts(what: &CheckKind) -> &'static [&'static str] {
+    const ENDPOINTS: &str = include_str!("readiness_script/endpoints.sh");
     match what {
-        CheckKind::Rollout { .. } => include_str!("readiness_script/rollout.sh"),
+        CheckKind::Rollout { .. } => &[include_str!("readiness_script/rollout.sh")],
         CheckKind::Condition { .. } | CheckKind::Established { .. } => {
-            include_str!("readiness_script/condition.sh")
+            &[include_str!("readiness_script/condition.sh")]
         }
-        CheckKind::Exists { .. } => include_str!("readiness_script/exists.sh"),
-        CheckKind::Jsonpath { .. } => include_str!("readiness_script/jsonpath.sh"),
-        CheckKind::Http { .. } => include_str!("readiness_script/http.sh"),
-        CheckKind::Command { .. } => include_str!("readiness_script/shell.sh"),
+        CheckKind::Exists { .. } => &[include_str!("readiness_script/exists.sh")],
+        CheckKind::Jsonpath { .. } => &[include_str!("readiness_script/jsonpath.sh")],
+        CheckKind::Nodes { .. } => &[include_str!("readiness_script/nodes.sh")],
+        CheckKind::Endpoints { .. } => &[ENDPOINTS],
+        CheckKind::Webhook { .. } => &[include_str!("readiness_script/webhook.sh"), ENDPOINTS],
+        CheckKind::Admits { .. } => &[include_str!("readiness_script/admits.sh")],
+        CheckKind::Policy { .. } => &[include_str!("readiness_script/policy.sh")],
+        CheckKind::Http { .. } => &[include_str!("readiness_script/http.sh")],
+        CheckKind::Command { .. } => &[include_str!("readiness_script/shell.sh")],
     }
 }
 
@@ -160,6 +182,16 @@ fn call(what: &CheckKind) -> String {
             let output = quoted(&format!("jsonpath={path}"));
             format!("jsonpath {objects} {} --output={output} {}", quoted(equals), on(resource, namespace))
         }
+        CheckKind::Nodes { count } => format!("nodes {count}"),
+        CheckKind::Endpoints { service, namespace, count } => {
+            format!("endpoints {count} {}", on(&format!("endpoints/{service}"), namespace))
+        }
+        CheckKind::Webhook { resource } => format!("webhook -- {}", quoted(resource)),
+        CheckKind::Admits { object } => format!("admits {}", quoted(&sorted(object.clone()).to_string())),
+        CheckKind::Policy { resource, namespace } => {
+            let objects = if is_kind(resource) { "each" } else { "one" };
+            format!("policy {objects} {}", on(resource, namespace))
+        }
         CheckKind::Http { url, status, insecure } => {
             format!("http {} {status} {}", quoted(url), if *insecure { "insecure" } else { "secure" })
         }
@@ -185,6 +217,26 @@ fn describe(what: &CheckKind) -> String {
         CheckKind::Established { crds } => format!("established definitions: {}", crds.join(", ")),
         CheckKind::Jsonpath { resource, path, equals, namespace } => {
             format!("{} = \"{equals}\" in {}{}", template(path), which(resource), inside(namespace))
+        }
+        CheckKind::Nodes { count: 1 } => "every node ready".to_owned(),
+        CheckKind::Nodes { count } => format!("{count} nodes, every one ready"),
+        CheckKind::Endpoints { service, namespace, count } => {
+            let addresses = if *count == 1 { "an address".to_owned() } else { format!("{count} addresses") };
+            format!("{addresses} behind the service {service}{}", inside(namespace))
+        }
+        CheckKind::Webhook { resource } => format!("webhooks of {resource}"),
+        CheckKind::Admits { object } => {
+            let part = |part: &Value| part.as_str().unwrap_or_default().to_owned();
+            let namespace = object["metadata"]["namespace"].as_str().map(str::to_owned);
+            format!(
+                "admission of a {} {}{}",
+                part(&object["kind"]),
+                part(&object["metadata"]["name"]),
+                inside(&namespace)
+            )
+        }
+        CheckKind::Policy { resource, namespace } => {
+            format!("readiness of {}{}", which(resource), inside(namespace))
         }
         CheckKind::Http { url, status, .. } => format!("status {status} from {url}"),
         CheckKind::Command { command } => format!("success of: {command}"),

@@ -39,6 +39,18 @@ fn every_kind() -> Vec<Check> {
             equals: "true".into(),
             namespace: None,
         },
+        CheckKind::Nodes { count: 3 },
+        CheckKind::Endpoints { service: "kyverno-svc".into(), namespace: kyverno(), count: 1 },
+        CheckKind::Webhook {
+            resource: "validatingwebhookconfiguration/kyverno-policy-validating-webhook-cfg".into(),
+        },
+        CheckKind::Admits {
+            object: serde_json::json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "it's", "namespace": "kyverno" },
+            }),
+        },
+        CheckKind::Policy { resource: "clusterpolicies".into(), namespace: None },
+        CheckKind::Policy { resource: "policy/redirect".into(), namespace: kyverno() },
         CheckKind::Http { url: "https://sea.hub:5000/v2/".into(), status: 200, insecure: true },
         command("kubectl auth can-i create pods"),
     ];
@@ -79,7 +91,10 @@ fn shellcheck_finds_nothing_in_any_script() {
 
 #[test]
 fn ready_at_once_is_status_0_without_a_pause() {
-    let ready = "echo call >>$here/calls; case $* in *jsonpath*range*) printf 'true\\ntrue\\n';; *jsonpath*) printf true;; *) echo x/y;; esac";
+    let ready = "echo call >>$here/calls; case $* in
+         *webhooks*) echo 'a||kyverno|kyverno-svc|Q0E=';; *subsets*) echo 10.0.0.1;;
+         *conditionStatus*) echo 'redirect|true|||';; *Ready*nodes*) printf 'a|True\\nb|True\\nc|True\\n';;
+         *jsonpath*range*) printf 'true\\ntrue\\n';; *jsonpath*) printf true;; *) echo x/y;; esac";
     on_every_machine(|machine| {
         machine.stand_in("kubectl", ready);
         machine.stand_in("curl", "printf 200");
@@ -92,7 +107,11 @@ fn ready_at_once_is_status_0_without_a_pause() {
             "{}",
             outcome.stderr
         );
-        assert_eq!(machine.left("calls").lines().count(), 7, "one for each check that asks kubectl");
+        let calls = machine.left("calls").lines().count();
+        assert_eq!(
+            calls, 14,
+            "one for each check that asks kubectl, and one more for the service of a webhook"
+        );
     });
 }
 

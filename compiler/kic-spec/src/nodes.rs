@@ -448,7 +448,20 @@ static READINESS: NodeSchema = NodeSchema {
         ),
         AFTER,
     ],
-    children: Children::Nodes(&[&ROLLOUT, &CONDITION, &EXISTS, &ESTABLISHED, &JSONPATH, &HTTP, &COMMAND]),
+    children: Children::Nodes(&[
+        &ROLLOUT,
+        &CONDITION,
+        &EXISTS,
+        &ESTABLISHED,
+        &JSONPATH,
+        &NODES,
+        &ENDPOINTS,
+        &WEBHOOK,
+        &ADMITS,
+        &POLICY,
+        &HTTP,
+        &COMMAND,
+    ]),
     occurs: Occurs::Many,
     example: "readiness \"shop\" timeout=\"5m\" {\n    rollout \"deployment/shop\" namespace=\"shop\"\n}",
 };
@@ -507,6 +520,68 @@ static JSONPATH: NodeSchema = NodeSchema {
     children: Children::None,
     occurs: Occurs::Many,
     example: "jsonpath \"clusterpolicy/redirect\" \"{.status.ready}\" equals=\"true\"",
+};
+
+static NODES: NodeSchema = NodeSchema {
+    name: "nodes",
+    doc: "Waits until all nodes of the cluster are ready, and so many are there.",
+    arguments: &[],
+    properties: &[property("count", Type::Count, "The least number of nodes; 1 when left out."), TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "nodes count=3",
+};
+
+static ENDPOINTS: NodeSchema = NodeSchema {
+    name: "endpoints",
+    doc: "Waits until a service has addresses of pods that are ready.",
+    arguments: &[argument("SERVICE", Type::Name, "The name of the service.")],
+    properties: &[
+        property("count", Type::Count, "The least number of addresses; 1 when left out."),
+        NAMESPACE,
+        TIMEOUT,
+    ],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "endpoints \"shop\" namespace=\"shop\"",
+};
+
+static WEBHOOK: NodeSchema = NodeSchema {
+    name: "webhook",
+    doc: "Waits until the API server can call every webhook of a configuration: its certificate authority is known, and its service has an address that is ready.",
+    arguments: &[argument(
+        "CONFIGURATION",
+        Type::Resource,
+        "`validatingwebhookconfiguration/NAME` or `mutatingwebhookconfiguration/NAME`.",
+    )],
+    properties: &[TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "webhook \"validatingwebhookconfiguration/cert-manager-webhook\"",
+};
+
+static ADMITS: NodeSchema = NodeSchema {
+    name: "admits",
+    doc: "Waits until the API server would take an object: a dry run of its creation, which every admission webhook for it must answer. Nothing is created.",
+    arguments: &[argument("KIND", Type::Kind, "`VERSION/KIND` or `GROUP/VERSION/KIND`.")],
+    properties: &[
+        required("name", Type::Text, "Its name; one that no object of the cluster has."),
+        property("namespace", Type::Name, "Its namespace."),
+        TIMEOUT,
+    ],
+    children: Children::Data,
+    occurs: Occurs::Many,
+    example: "admits \"v1/ConfigMap\" name=\"trial\" namespace=\"shop\"",
+};
+
+static POLICY: NodeSchema = NodeSchema {
+    name: "policy",
+    doc: "Waits until the engine says of a policy that it is ready; of every policy, where only a kind is named.",
+    arguments: &[argument("RESOURCE", Type::Resource, "The policy, or the kind.")],
+    properties: &[NAMESPACE, TIMEOUT],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "policy \"clusterpolicies.kyverno.io\"",
 };
 
 static HTTP: NodeSchema = NodeSchema {

@@ -61,6 +61,38 @@ pub enum CheckKind {
         /// The namespace.
         namespace: Option<String>,
     },
+    /// So many nodes are there, and every one of them is ready.
+    Nodes {
+        /// The least number of nodes; every one that is there must be ready, those above it as well.
+        count: u32,
+    },
+    /// A service has addresses of pods that are ready.
+    Endpoints {
+        /// The name of the service.
+        service: String,
+        /// Its namespace.
+        namespace: Option<String>,
+        /// The least number of addresses.
+        count: u32,
+    },
+    /// The API server can call every webhook of a configuration: it knows the certificate authority of each, and
+    /// the service of each has an address that is ready.
+    Webhook {
+        /// The configuration: `validatingwebhookconfiguration/NAME` or `mutatingwebhookconfiguration/NAME`.
+        resource: String,
+    },
+    /// The API server would take an object: a dry run of its creation passes every admission webhook for it.
+    Admits {
+        /// The object, which is never created.
+        object: serde_json::Value,
+    },
+    /// The engine says of a policy that it is ready; for a kind alone, of every policy.
+    Policy {
+        /// The policy, or a kind.
+        resource: String,
+        /// The namespace.
+        namespace: Option<String>,
+    },
     /// A URL answers with a status. Redirects are not followed.
     Http {
         /// The URL.

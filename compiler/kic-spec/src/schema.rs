@@ -120,6 +120,8 @@ pub enum Type {
     Kind,
     /// A whole number from 100 to 599: the status of an HTTP answer.
     HttpStatus,
+    /// A whole number from 1 to 1000000.
+    Count,
     /// Any value of KDL.
     Any,
     /// One of these words.
@@ -146,6 +148,7 @@ impl Type {
             Self::Resource => "a resource such as `deployment/shop`".into(),
             Self::Kind => "a kind such as `v1/ConfigMap`".into(),
             Self::HttpStatus => "an HTTP status from 100 to 599".into(),
+            Self::Count => "a whole number from 1 to 1000000".into(),
             Self::Any => "a value".into(),
             Self::Choice(words) => Self::describe_words(words.iter().copied()),
         }

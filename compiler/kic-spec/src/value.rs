@@ -16,7 +16,7 @@ pub enum Typed {
     Text(String),
     /// Of [`Type::Bool`].
     Bool(bool),
-    /// Of [`Type::HttpStatus`].
+    /// Of [`Type::HttpStatus`] and [`Type::Count`].
     Number(u32),
     /// Of [`Type::Duration`], in whole seconds, rounded up.
     Seconds(u32),
@@ -43,8 +43,9 @@ pub(crate) fn read(value: &Value, wanted: Type, span: &Span) -> Result<Typed, Di
     match (wanted, value) {
         (Type::Any, _) => return Ok(Typed::Any),
         (Type::Bool, Value::Bool(bool)) => return Ok(Typed::Bool(*bool)),
-        (Type::HttpStatus, Value::Integer(number @ 100..=599)) => return Ok(Typed::Number(*number as u32)),
-        (Type::HttpStatus, Value::Integer(_)) | (Type::Bool, _) | (Type::HttpStatus, _) => {}
+        (Type::HttpStatus, Value::Integer(number @ 100..=599))
+        | (Type::Count, Value::Integer(number @ 1..=1_000_000)) => return Ok(Typed::Number(*number as u32)),
+        (Type::Bool | Type::HttpStatus | Type::Count, _) => {}
         (_, Value::String(text)) => return read_text(text, wanted, span),
         _ => {}
     }
@@ -58,9 +59,10 @@ pub(crate) fn read(value: &Value, wanted: Type, span: &Span) -> Result<Typed, Di
             format!("write `#{text}`: KDL's keywords begin with `#`")
         }
         (Type::Bool, _) => "write `#true` or `#false`".to_owned(),
-        (Type::HttpStatus, Value::String(text)) if text.parse::<u16>().is_ok() => {
+        (Type::HttpStatus | Type::Count, Value::String(text)) if text.parse::<u16>().is_ok() => {
             format!("write it without quotes: `{text}`")
         }
+        (Type::Count, _) => "write a number such as `1`".to_owned(),
         (Type::HttpStatus, _) => "write a number such as `200`".to_owned(),
         (Type::Mode, Value::Integer(_)) => "a mode is octal: put it in quotes, such as `\"0644\"`".to_owned(),
         (_, Value::Null) => "give it a value, or leave it out".to_owned(),
@@ -189,7 +191,7 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
             wrong(&code::UNKNOWN_CHOICE, format!("`{}` is not {}", shown(text), wanted.describe()), &help)
         }),
         Type::Any => Ok(Typed::Any),
-        Type::Bool | Type::HttpStatus => Err(wrong(
+        Type::Bool | Type::HttpStatus | Type::Count => Err(wrong(
             &code::WRONG_TYPE,
             format!("expected {}, found a text", wanted.describe()),
             "write it without quotes",

@@ -71,11 +71,41 @@ limited() {
     return "$result"
 }
 
+# admits OBJECT
+admits() {
+    printf '%s\n' "$1" >"$scratch/object.json"
+    limited "$(at_most 30)" "$kubectl" create --dry-run=server --output=name --filename="$scratch/object.json" >"$scratch/answer" || return
+    [ -s "$scratch/answer" ] || {
+        echo 'there is no answer to the dry run'
+        return 1
+    }
+}
+
 # condition NAME=STATUS [--all] [--namespace=NAMESPACE] -- RESOURCE…
 condition() {
     expected=$1
     shift
     limited "$(at_most 30)" "$kubectl" wait --for="condition=$expected" --timeout="$(at_most 5)s" "$@"
+}
+
+# endpoints COUNT [--namespace=NAMESPACE] -- endpoints/SERVICE
+endpoints() {
+    expected=$1
+    shift
+    limited "$(at_most 30)" "$kubectl" get --output=jsonpath='{range .subsets[*].addresses[*]}{.ip}{"\n"}{end}' "$@" >"$scratch/answer" || return
+    all=0
+    while IFS= read -r address || [ -n "$address" ]; do
+        case $address in
+            '' | *[!0-9a-fA-F.:]*)
+                printf '"%s" is no address\n' "$address"
+                return 1
+                ;;
+        esac
+        all=$((all + 1))
+    done <"$scratch/answer"
+    [ "$all" -ge "$expected" ] && return
+    printf '%s addresses are ready, and there should be %s\n' "$all" "$expected"
+    return 1
 }
 
 # exists [--namespace=NAMESPACE] -- RESOURCE
@@ -142,6 +172,51 @@ jsonpath() {
     return 1
 }
 
+# nodes COUNT
+nodes() {
+    expected=$1
+    limited "$(at_most 30)" "$kubectl" get --output=jsonpath='{range .items[*]}{.metadata.name}{"|"}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' -- nodes >"$scratch/answer" || return
+    all=0 good=0 other=
+    while IFS='|' read -r node status || [ -n "$node" ]; do
+        all=$((all + 1))
+        if [ "$status" = True ]; then
+            good=$((good + 1))
+        else
+            other="; $node is not: its condition Ready is \"$status\""
+        fi
+    done <"$scratch/answer"
+    [ "$good" -eq "$all" ] && [ "$all" -ge "$expected" ] && return
+    printf '%s of %s nodes are ready, and there should be %s%s\n' "$good" "$all" "$expected" "$other"
+    return 1
+}
+
+# policy one|each [--namespace=NAMESPACE] -- RESOURCE
+# Engines say it in status.ready, in status.conditionStatus.ready, or by the condition Ready. A policy is ready when
+# one of them says so, and none says otherwise.
+policy() {
+    objects=$1
+    shift
+    path='{.metadata.name}{"|"}{.status.ready}{"|"}{.status.conditionStatus.ready}{"|"}{.status.conditions[?(@.type=="Ready")].status}{"|"}{.status.conditions[?(@.type=="Ready")].reason}{"\n"}'
+    [ "$objects" = one ] || path="{range .items[*]}$path{end}"
+    limited "$(at_most 30)" "$kubectl" get --output=jsonpath="$path" "$@" >"$scratch/answer" || return
+    all=0 good=0 other=
+    while IFS='|' read -r name_of ready status condition why || [ -n "$name_of" ]; do
+        all=$((all + 1))
+        case $ready:$status:$condition in
+            true:: | true:true: | true::True | true:true:True | :true: | :true:True | ::True) good=$((good + 1)) ;;
+            ::) other="$name_of says nothing of it" ;;
+            *) other="$name_of says ready=$ready$status Ready=$condition $why" ;;
+        esac
+    done <"$scratch/answer"
+    if [ "$all" -eq 0 ]; then
+        echo 'there is none yet'
+        return 1
+    fi
+    [ "$good" -eq "$all" ] && return
+    printf '%s of %s policies are ready; %s\n' "$good" "$all" "$other"
+    return 1
+}
+
 # rollout [--namespace=NAMESPACE] -- RESOURCE
 rollout() {
     limited "$(at_most 30)" "$kubectl" rollout status --timeout="$(at_most 5)s" "$@"
@@ -150,6 +225,36 @@ rollout() {
 # shell COMMAND
 shell() {
     limited "$left" sh -c "$1"
+}
+
+# webhook -- RESOURCE
+# A webhook of a service needs a certificate authority and an address; one of a URL, which is outside the cluster,
+# may do with the authorities of the system.
+webhook() {
+    limited "$(at_most 30)" "$kubectl" get --output=jsonpath='{range .webhooks[*]}{.name}{"|"}{.clientConfig.url}{"|"}{.clientConfig.service.namespace}{"|"}{.clientConfig.service.name}{"|"}{.clientConfig.caBundle}{"\n"}{end}' "$@" >"$scratch/webhooks" || return
+    [ -s "$scratch/webhooks" ] || {
+        echo 'the configuration holds no webhook yet'
+        return 1
+    }
+    asked=
+    while IFS='|' read -r hook url namespace service authority || [ -n "$hook" ]; do
+        [ -z "$url" ] || continue
+        if [ -z "$namespace" ] || [ -z "$service" ]; then
+            printf 'the webhook "%s" has neither service nor URL\n' "$hook"
+            return 1
+        fi
+        if [ -z "$authority" ]; then
+            printf 'the webhook "%s" has no certificate authority yet\n' "$hook"
+            return 1
+        fi
+        [ "$namespace/$service" != "$asked" ] || continue
+        asked=$namespace/$service
+        endpoints 1 --namespace="$namespace" -- "endpoints/$service" || {
+            result=$?
+            printf 'which the webhook "%s" needs of the service %s\n' "$hook" "$asked"
+            return "$result"
+        }
+    done <"$scratch/webhooks"
 }
 
 # The end of what the last try said: without control characters, without the time and process id that kubectl puts
@@ -211,6 +316,12 @@ list() {
     printf '%s (at most %s s)\n' 'existence of secret/kyverno-svc in namespace kyverno' 300
     printf '%s (at most %s s)\n' '{.status.ready} = "true" in every one of clusterpolicies' 300
     printf '%s (at most %s s)\n' '{.status.ready} = "true" in clusterpolicy/redirect-registry' 300
+    printf '%s (at most %s s)\n' '3 nodes, every one ready' 300
+    printf '%s (at most %s s)\n' 'an address behind the service kyverno-svc in namespace kyverno' 300
+    printf '%s (at most %s s)\n' 'webhooks of validatingwebhookconfiguration/kyverno-policy-validating-webhook-cfg' 300
+    printf '%s (at most %s s)\n' 'admission of a ConfigMap it'\''s in namespace kyverno' 300
+    printf '%s (at most %s s)\n' 'readiness of every one of clusterpolicies' 300
+    printf '%s (at most %s s)\n' 'readiness of policy/redirect in namespace kyverno' 300
     printf '%s (at most %s s)\n' 'status 200 from https://sea.hub:5000/v2/' 300
     printf '%s (at most %s s)\n' 'success of: kubectl auth can-i create pods' 300
 }
@@ -233,6 +344,18 @@ checks() {
         jsonpath each 'true' --output='jsonpath={range .items[*]}{.status.ready}{"\n"}{end}' -- 'clusterpolicies'
     await 300 2 '{.status.ready} = "true" in clusterpolicy/redirect-registry' \
         jsonpath one 'true' --output='jsonpath={.status.ready}' -- 'clusterpolicy/redirect-registry'
+    await 300 2 '3 nodes, every one ready' \
+        nodes 3
+    await 300 2 'an address behind the service kyverno-svc in namespace kyverno' \
+        endpoints 1 --namespace='kyverno' -- 'endpoints/kyverno-svc'
+    await 300 2 'webhooks of validatingwebhookconfiguration/kyverno-policy-validating-webhook-cfg' \
+        webhook -- 'validatingwebhookconfiguration/kyverno-policy-validating-webhook-cfg'
+    await 300 2 'admission of a ConfigMap it'\''s in namespace kyverno' \
+        admits '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"it'\''s","namespace":"kyverno"}}'
+    await 300 2 'readiness of every one of clusterpolicies' \
+        policy each -- 'clusterpolicies'
+    await 300 2 'readiness of policy/redirect in namespace kyverno' \
+        policy one --namespace='kyverno' -- 'policy/redirect'
     await 300 2 'status 200 from https://sea.hub:5000/v2/' \
         http 'https://sea.hub:5000/v2/' 200 insecure
     await 300 2 'success of: kubectl auth can-i create pods' \

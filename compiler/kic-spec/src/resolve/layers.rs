@@ -163,12 +163,44 @@ impl Context<'_> {
         let layer_timeout = node.seconds_property("timeout").unwrap_or(DEFAULT_TIMEOUT_SECONDS);
         let mut checks = Vec::new();
         for child in &node.children {
-            let Some(what) = check_kind(child) else { continue };
+            let what = match child.schema.name {
+                "admits" => self.admits(child),
+                "webhook" => self.webhook(child),
+                _ => check_kind(child),
+            };
+            let Some(what) = what else { continue };
             let timeout_seconds = child.seconds_property("timeout").unwrap_or(layer_timeout);
             let check = Check { what, timeout_seconds, interval_seconds: 2 };
             checks.push(Spanned::new(check, child.span().clone()));
         }
         self.layer(node, Content::Readiness(checks))
+    }
+
+    fn webhook(&mut self, node: &Decoded) -> Option<CheckKind> {
+        let resource = node.text(0)?;
+        let kinds = ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"];
+        let (kind, name) = resource.value.split_once('/').unwrap_or((&resource.value, ""));
+        let kind = kind.split('.').next().unwrap_or(kind).to_lowercase();
+        if name.is_empty() || !kinds.contains(&kind.strip_suffix('s').unwrap_or(&kind)) {
+            self.error(
+                Diagnostic::new(
+                    &code::INVALID_RESOURCE,
+                    format!("`{}` is no configuration of webhooks", resource.value),
+                )
+                .at(&resource.span, "")
+                .help("write `validatingwebhookconfiguration/NAME` or `mutatingwebhookconfiguration/NAME`"),
+            );
+            return None;
+        }
+        Some(CheckKind::Webhook { resource: resource.value })
+    }
+
+    fn admits(&mut self, node: &Decoded) -> Option<CheckKind> {
+        let (kind, name) = (node.text(0)?, node.text_property("name")?);
+        let namespace = node.text_property("namespace").map(|text| text.value);
+        let namespace = namespace.as_deref();
+        let object = object::object(node.node, &kind.value, &name.value, namespace, &mut self.diagnostics);
+        Some(CheckKind::Admits { object })
     }
 }
 
@@ -193,6 +225,13 @@ pub(super) fn check_kind(node: &Decoded) -> Option<CheckKind> {
             equals: node.text_property("equals")?.value,
             namespace,
         },
+        "nodes" => CheckKind::Nodes { count: node.number_property("count").unwrap_or(1) },
+        "endpoints" => CheckKind::Endpoints {
+            service: text(0)?,
+            namespace,
+            count: node.number_property("count").unwrap_or(1),
+        },
+        "policy" => CheckKind::Policy { resource: text(0)?, namespace },
         "http" => CheckKind::Http {
             url: text(0)?,
             status: u16::try_from(node.number_property("status").unwrap_or(200)).ok()?,
