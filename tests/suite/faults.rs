@@ -262,7 +262,11 @@ async fn inside(folder: &Path) -> (u8, String, String) {
     let request = kic::Request {
         spec: folder.join("cluster.kdl"),
         output: Some(kic::Output::at(folder.join("out.oci"))),
-        gather: kic::GatherOptions { lock: kic::LockMode::Add, source_date_epoch: 0 },
+        gather: kic::GatherOptions {
+            lock: kic::LockMode::Add,
+            source_date_epoch: 0,
+            allow_missing: std::collections::BTreeSet::new(),
+        },
         settings: kic_spec::Settings::default(),
         check: false,
     };

@@ -19,7 +19,7 @@
 mod case;
 mod coverage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use kic_base::{Epoch, Source};
@@ -98,6 +98,7 @@ fn inputs(spec: &Spec) -> Inputs {
         fetches: BTreeMap::new(),
         images: BTreeMap::new(),
         needs: Vec::new(),
+        allow_missing: BTreeSet::new(),
         base: match &spec.base.value {
             Base::Spec(base) => BaseFacts::Spec(Box::new(inputs(base))),
             _ => BaseFacts::Scratch,

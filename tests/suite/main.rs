@@ -16,6 +16,7 @@ mod book;
 mod bounds;
 mod check_command;
 mod cli;
+mod closure;
 mod codes;
 mod concurrency;
 mod containerd;

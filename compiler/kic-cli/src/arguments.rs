@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use kic::{GatherOptions, Request, Settings};
+use kic::{GatherOptions, LockMode, Request, Settings};
+use kic_base::ImageReference;
+use kic_diag::Diagnostics;
 
 use crate::commands;
+use crate::world::source_date_epoch;
 
 /// A compiler for cluster images: a Kubernetes cluster described in KDL becomes one OCI image.
 #[derive(Debug, Parser)]
@@ -113,15 +116,26 @@ pub struct Building {
     /// A value for a parameter that the spec declares
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
+    /// An image that may be missing in the cluster: a warning says so, where it would be an error
+    #[arg(long, value_name = "REF")]
+    pub allow_missing: Vec<ImageReference>,
     #[command(flatten)]
     pub network: Network,
 }
 
 impl Building {
     /// What to compile, with no output.
-    pub fn request(&self, gather: GatherOptions) -> Request {
+    ///
+    /// # Errors
+    /// `invalid-environment`
+    pub fn request(&self, lock: LockMode) -> Result<Request, Diagnostics> {
+        let gather = GatherOptions {
+            lock,
+            source_date_epoch: source_date_epoch()?,
+            allow_missing: self.allow_missing.iter().cloned().collect(),
+        };
         let settings = Settings { set: self.set.iter().cloned().collect() };
-        Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false }
+        Ok(Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false })
     }
 }
 

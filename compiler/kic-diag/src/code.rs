@@ -5,6 +5,8 @@ pub enum Severity {
     Error,
     /// Worth a look; the compile goes on.
     Warning,
+    /// Worth knowing; nothing has to be done.
+    Note,
 }
 
 /// Whose turn it is to act, which is also the exit status of a run that ends with such an error.

@@ -43,8 +43,10 @@ codes! {
     EMPTY_LAYER "empty-layer" Warning Input "A layer holds nothing.";
     FILE_NOT_FOUND "file-not-found" Error Input "A file that the spec names does not exist.";
     FOREIGN_LAYER "foreign-layer" Error Input "A base image has a layer that its registry does not hold.";
+    IMAGE_LIKELY "image-likely" Note Input "An image is cached because it most likely is needed.";
     IMAGE_NOT_CACHED "image-not-cached" Error Input "An image that the cluster will ask for is in no registry cache.";
     IMAGE_NOT_FOUND "image-not-found" Error Input "A registry has no such image.";
+    IMAGE_UNDECIDED "image-undecided" Warning Input "An image may be needed, and the spec does not say whether to cache it.";
     IMAGE_WITHOUT_NAME "image-without-name" Error Input "An image on disk bears no name to answer to.";
     INSECURE_REDIRECT "insecure-redirect" Error Environment "A server redirects from https to plain http.";
     INTERNAL "internal" Error Bug "Something that cannot happen did: a bug in kic.";
@@ -79,6 +81,7 @@ codes! {
     LOCK_STALE "lock-stale" Error Input "The lock contradicts the spec, and may not be changed.";
     MISSING_ARGUMENT "missing-argument" Error Input "A node lacks an argument that it must have.";
     MISSING_FORM "missing-form" Error Input "A node says its one thing in no way.";
+    MISSING_IMAGE_ALLOWED "missing-image-allowed" Warning Input "An image will be missing in the cluster, as the command line allows.";
     MISSING_NODE "missing-node" Error Input "A node lacks a child that it must have.";
     MISSING_PARAMETER "missing-parameter" Error Input "A parameter without a default is not given.";
     MISSING_PROPERTY "missing-property" Error Input "A node lacks a property that it must have.";
@@ -127,6 +130,7 @@ codes! {
     UNKNOWN_ANNOTATION "unknown-annotation" Error Input "A value or node carries a type annotation that means nothing there.";
     UNKNOWN_CHOICE "unknown-choice" Error Input "A text is none of the choices that its place takes.";
     UNKNOWN_CODE "unknown-code" Error Input "A name is no error code.";
+    UNKNOWN_IMAGE "unknown-image" Error Input "A reference is that of no image of the spec.";
     UNKNOWN_LAYER "unknown-layer" Error Input "A name refers to a layer that does not exist.";
     UNKNOWN_MODULE "unknown-module" Error Input "A name that no module has.";
     UNKNOWN_NODE "unknown-node" Error Input "A node has a name that means nothing where it stands.";

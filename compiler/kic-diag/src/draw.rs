@@ -54,6 +54,7 @@ fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "error",
         Severity::Warning => "warning",
+        Severity::Note => "note",
     }
 }
 
@@ -120,6 +121,7 @@ impl Part {
         let severity = match diagnostic.code.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
+            Severity::Note => miette::Severity::Advice,
         };
         let mut sources: Vec<&Source> = Vec::new();
         for label in &diagnostic.labels {

@@ -47,6 +47,7 @@ fn the_index_of_errors_lists_every_code() {
         let (kind, status) = match code.severity {
             Severity::Error => ("error", code.class.exit_status().to_string()),
             Severity::Warning => ("warning", String::new()),
+            Severity::Note => ("note", String::new()),
         };
         format!("| [`{0}`](errors/{0}.md) | {kind} | {status} | {1} |", code.name, code.summary)
     };

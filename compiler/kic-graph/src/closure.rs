@@ -1,10 +1,17 @@
-//! The proven closure: every image that something names is in the cache, under the name by which it will be
-//! asked for.
+//! The proven closure: every image that the cluster will ask for is in the cache, under the name by which it will
+//! be asked for, and the author has decided on every other one that something may mean.
+//!
+//! | the surest place that names an image | with `discover` | without | neither cached nor excluded |
+//! |---|---|---|---|
+//! | certain | cached | not cached | an error |
+//! | likely | cached, with a note | not cached | a warning |
+//! | possible | not cached | not cached | a warning |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::{ImageReference, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_manifest::Confidence;
 
 use crate::inputs::Need;
 
@@ -19,6 +26,8 @@ pub(crate) struct Available {
     pub hosts: BTreeSet<String>,
     /// The images that the spec leaves out on purpose.
     pub excluded: BTreeSet<ImageReference>,
+    /// The images that are cached because they were discovered, and that the spec does not name.
+    pub discovered: BTreeSet<ImageReference>,
 }
 
 impl Available {
@@ -38,46 +47,130 @@ impl Available {
     }
 }
 
-/// Reports every need that `available` does not meet; the same image once, with all the places that name it.
-pub(crate) fn prove(needs: &[Need], available: &Available, diagnostics: &mut Diagnostics) {
-    let mut reported: BTreeSet<&ImageReference> = BTreeSet::new();
-    for need in needs.iter().filter(|need| need.certain) {
-        let met = available.excluded.contains(&need.reference) || available.has(&need.reference);
-        if met || !reported.insert(&need.reference) {
-            continue;
+/// So many images are named in one message, and so many places shown.
+const SHOWN: usize = 5;
+
+/// Holds every need against `available`; the same image once, with the places that name it. What is missing and in
+/// `allowed` is a warning.
+pub(crate) fn prove(
+    needs: &[Need],
+    available: &Available,
+    allowed: &BTreeSet<ImageReference>,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut undecided = Vec::new();
+    let mut likely = Vec::new();
+    for (reference, places) in by_image(needs) {
+        let Some(surest) = places.iter().map(|need| need.confidence).max() else { continue };
+        let is_met = available.excluded.contains(reference) || available.has(reference);
+        match (is_met, surest) {
+            (false, Confidence::Certain) if allowed.contains(reference) => {
+                diagnostics.push(allowed_missing(reference, &places));
+            }
+            (false, Confidence::Certain) => diagnostics.push(missing(reference, &places, available)),
+            (false, _) => undecided.push((reference, places)),
+            (true, Confidence::Likely) if available.discovered.contains(reference) => {
+                likely.push((reference, places));
+            }
+            (true, _) => {}
         }
-        let mut diagnostic = Diagnostic::new(
+    }
+    if let [(first, _), ..] = undecided.as_slice() {
+        let them = if undecided.len() == 1 { "it" } else { "them" };
+        let message =
+            format!("{} may be needed, and nothing says whether to cache {them}", names(&undecided));
+        let help = format!(
+            "decide in a `registry` node: `image \"{first}\"` caches it, `exclude \"{first}\"` leaves it out; `kic images` shows them all"
+        );
+        diagnostics.push(listing(&code::IMAGE_UNDECIDED, message, &undecided).help(help));
+    }
+    if let [(first, _), ..] = likely.as_slice() {
+        let are = if likely.len() == 1 { "is" } else { "are" };
+        let message = format!("{} {are} most likely needed, and cached for that", names(&likely));
+        let help = format!(
+            "decide in a `registry` node: `image \"{first}\"` keeps it without this note, `exclude \"{first}\"` leaves it out; `kic images` shows them all"
+        );
+        diagnostics.push(listing(&code::IMAGE_LIKELY, message, &likely).help(help));
+    }
+}
+
+/// The needs of each image, in the order in which the images are named first; the surest places of one first.
+pub(crate) fn by_image(needs: &[Need]) -> Vec<(&ImageReference, Vec<&Need>)> {
+    let mut order: Vec<(&ImageReference, Vec<&Need>)> = Vec::new();
+    let mut places: BTreeMap<&ImageReference, usize> = BTreeMap::new();
+    for need in needs {
+        let index = *places.entry(&need.reference).or_insert_with(|| {
+            order.push((&need.reference, Vec::new()));
+            order.len() - 1
+        });
+        order[index].1.push(need);
+    }
+    for (_, needs) in &mut order {
+        needs.sort_by_key(|need| std::cmp::Reverse(need.confidence));
+    }
+    order
+}
+
+fn missing(reference: &ImageReference, places: &[&Need], available: &Available) -> Diagnostic {
+    let diagnostic = shown_at(
+        Diagnostic::new(
             &code::IMAGE_NOT_CACHED,
-            format!("`{}` would be missing in the cluster: no registry caches it", need.reference),
-        )
-        .at(&need.span, need.place.clone());
-        let others =
-            needs.iter().filter(|other| other.reference == need.reference && other.span != need.span);
-        for other in others.take(3) {
-            diagnostic = diagnostic.at(&other.span, other.place.clone());
+            format!("`{reference}` would be missing in the cluster: no registry caches it"),
+        ),
+        places,
+    );
+    let asked = format!("{}:{}", reference.repository(), reference.tag().unwrap_or("latest"));
+    let close =
+        closest(&asked, available.names.iter().map(String::as_str).filter(|name| !name.contains('@')));
+    diagnostic.help(match close {
+        _ if available.hosts.is_empty() => {
+            format!("add `registry \"HOST\" {{ discover; }}`, or `image \"{reference}\"` inside it")
         }
-        let asked = format!("{}:{}", need.reference.repository(), need.reference.tag().unwrap_or("latest"));
-        let close =
-            closest(&asked, available.names.iter().map(String::as_str).filter(|name| !name.contains('@')));
-        let help = match close {
-            _ if available.hosts.is_empty() => {
-                format!(
-                    "add `registry \"HOST\" {{ discover; }}`, or `image \"{}\"` inside it",
-                    need.reference
-                )
-            }
-            Some(close) if !close.is_empty() => {
-                format!("the cache answers to `{close}`: is that the one that is meant?")
-            }
-            _ if available.hosts.contains(need.reference.registry()) => format!(
-                "`{}` is the private registry itself: name the image in a `registry` node as upstream names it",
-                need.reference.registry()
-            ),
-            _ => format!(
-                "add `discover` or `image \"{0}\"` to a `registry` node, or `exclude \"{0}\"` if the cluster can do without it",
-                need.reference
-            ),
-        };
-        diagnostics.push(diagnostic.help(help));
+        Some(close) if !close.is_empty() => {
+            format!("the cache answers to `{close}`: is that the one that is meant?")
+        }
+        _ if available.hosts.contains(reference.registry()) => format!(
+            "`{}` is the private registry itself: name the image in a `registry` node as upstream names it",
+            reference.registry()
+        ),
+        _ => format!(
+            "add `discover` or `image \"{reference}\"` to a `registry` node, or `exclude \"{reference}\"` if the cluster can do without it"
+        ),
+    })
+}
+
+fn allowed_missing(reference: &ImageReference, places: &[&Need]) -> Diagnostic {
+    let message = format!("`{reference}` will be missing in the cluster, as `--allow-missing` says");
+    shown_at(Diagnostic::new(&code::MISSING_IMAGE_ALLOWED, message), places)
+        .help(format!("`exclude \"{reference}\"` in a `registry` node says so once and for all"))
+}
+
+/// The first of the places that name an image.
+fn shown_at(diagnostic: Diagnostic, places: &[&Need]) -> Diagnostic {
+    places.iter().take(4).fold(diagnostic, |diagnostic, need| diagnostic.at(&need.span, need.place()))
+}
+
+/// One message on several images: a place and a reason for each of the first.
+fn listing(
+    code: &'static kic_diag::Code,
+    message: String,
+    images: &[(&ImageReference, Vec<&Need>)],
+) -> Diagnostic {
+    let first = images.iter().take(SHOWN).filter_map(|(_, places)| places.first());
+    first.fold(Diagnostic::new(code, message), |diagnostic, need| {
+        diagnostic.at(&need.span, need.reason.clone())
+    })
+}
+
+/// `a`, `b` and 3 more.
+fn names(images: &[(&ImageReference, Vec<&Need>)]) -> String {
+    let mut names: Vec<String> =
+        images.iter().take(SHOWN).map(|(reference, _)| format!("`{reference}`")).collect();
+    if images.len() > SHOWN {
+        names.push(format!("{} more", images.len() - SHOWN));
+    }
+    match names.pop() {
+        Some(last) if !names.is_empty() => format!("{} and {last}", names.join(", ")),
+        last => last.unwrap_or_default(),
     }
 }

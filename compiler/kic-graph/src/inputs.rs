@@ -1,9 +1,10 @@
 //! What the graph has to know of the world, all of it by digest. Whoever has a disk and a network gathers it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use kic_base::{Digest, Epoch, ImageReference, Platform, Span};
+use kic_manifest::Confidence;
 use kic_spec::ImageSource;
 use serde_json::Value as Json;
 
@@ -20,8 +21,10 @@ pub struct Inputs {
     pub fetches: BTreeMap<String, ContentFacts>,
     /// What each image that a registry caches is made of, paths on disk seen from where kic runs.
     pub images: BTreeMap<ImageSource, ImageFacts>,
-    /// The images that manifests, policies and commands name.
+    /// Every place where manifests, policies and commands name an image, sure or not.
     pub needs: Vec<Need>,
+    /// The images that may be missing in the cluster. They decide which errors are warnings, and nothing else.
+    pub allow_missing: BTreeSet<ImageReference>,
     /// What comes first.
     pub base: BaseFacts,
 }
@@ -150,15 +153,31 @@ pub struct BaseLayer {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// An image that something names.
+/// A place that names an image.
 #[derive(Debug, Clone)]
 pub struct Need {
     /// The image.
     pub reference: ImageReference,
-    /// The place that names it: in a manifest, or in the spec.
+    /// The place itself: in a manifest, or in the spec.
     pub span: Span,
-    /// The object and field, such as `Deployment shop/shop spec.template.spec.containers[0].image`.
-    pub place: String,
-    /// Whether the cluster asks for it beyond doubt.
-    pub certain: bool,
+    /// What of the spec brings that place in: a file, a download, an object, a step.
+    pub said: Span,
+    /// The object, such as `Deployment shop/shop`; `command` for a step of the launch.
+    pub object: String,
+    /// The field, such as `spec.template.spec.containers[0].image`; empty for a command.
+    pub path: String,
+    /// How sure it is that the cluster asks for the image because of it.
+    pub confidence: Confidence,
+    /// Why, in plain English, as the end of "because it is …".
+    pub reason: String,
+}
+
+impl Need {
+    /// The place in words, for the label of a message.
+    pub fn place(&self) -> String {
+        match self.path.as_str() {
+            "" => format!("this {} asks for it", self.object),
+            path => format!("{} {path}", self.object),
+        }
+    }
 }

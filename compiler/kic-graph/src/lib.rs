@@ -23,6 +23,7 @@ pub use inputs::{
     BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs,
     ManifestFacts, Need, Origin, PathFacts, PathKey,
 };
+pub use kic_manifest::Confidence;
 pub use lower::{LAYER_LIMIT, located, lower};
 pub use petgraph::graph::NodeIndex;
 pub use readiness_script::{readiness_json, readiness_script};

@@ -64,6 +64,17 @@ pub enum Confidence {
     Certain,
 }
 
+impl Confidence {
+    /// Its name, in one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        }
+    }
+}
+
 /// What of the text makes up a reference.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Parts {

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -26,7 +27,11 @@ impl Check {
     pub fn run(&self, _: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let mut all = Diagnostics::new();
         for spec in &self.specs {
-            let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
+            let gather = GatherOptions {
+                lock: LockMode::Locked,
+                source_date_epoch: 0,
+                allow_missing: BTreeSet::new(),
+            };
             let settings = Settings { set: self.set.iter().cloned().collect() };
             let request = Request { spec: spec_in(spec), output: None, gather, settings, check: false };
             match kic::resolve(&request, &Disk) {

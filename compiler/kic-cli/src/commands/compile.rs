@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kic::{Compiled, GatherOptions, LockMode, Outcome, Output};
+use kic::{Compiled, LockMode, Outcome, Output};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::Context;
 use kic_graph::Kind;
@@ -11,7 +11,7 @@ use crate::arguments::{Building, Format, Global};
 use crate::report::{short_digest, size, table, time};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
-use crate::world::{Disk, block_on, building_context, source_date_epoch};
+use crate::world::{Disk, block_on, building_context};
 
 /// Compile a spec to an OCI image, and print its layers and, last, its digest.
 #[derive(Debug, Args)]
@@ -50,8 +50,7 @@ impl Compile {
 
     async fn compile(&self, context: &Context) -> Result<(Compiled, Option<PathBuf>), Diagnostics> {
         let lock = if self.locked { LockMode::Locked } else { LockMode::Add };
-        let gather = GatherOptions { lock, source_date_epoch: source_date_epoch()? };
-        let mut request = self.building.request(gather);
+        let mut request = self.building.request(lock)?;
         let output = match (&self.output, self.no_output) {
             (Some(path), _) => Some(path.clone()),
             (None, true) => None,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -33,7 +33,8 @@ pub struct Eval {
 impl Eval {
     /// Runs the command.
     pub fn run(&self, _: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let gather = GatherOptions { lock: LockMode::Locked, source_date_epoch: 0 };
+        let gather =
+            GatherOptions { lock: LockMode::Locked, source_date_epoch: 0, allow_missing: BTreeSet::new() };
         let settings = Settings { set: self.set.iter().cloned().collect() };
         let request = Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false };
         let (node, overrides, warnings) = kic::evaluate(&request, self.platform.as_ref(), &Disk)?;

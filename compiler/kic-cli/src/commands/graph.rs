@@ -1,5 +1,5 @@
 use clap::Args;
-use kic::{GatherOptions, LockMode};
+use kic::LockMode;
 use kic_diag::Diagnostics;
 use kic_graph::NodeIndex;
 use serde_json::json;
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::arguments::{Building, Format, Global};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
-use crate::world::{Disk, block_on, building_context, source_date_epoch};
+use crate::world::{Disk, block_on, building_context};
 
 /// Draw the graph of layers on standard output: `--format dot` (for Graphviz, the default), `mermaid`, `svg` or `json`.
 #[derive(Debug, Args)]
@@ -21,8 +21,7 @@ impl Graph {
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let watch = watcher(terminal);
         let context = building_context(global, &self.building, watch.clone())?;
-        let gather = GatherOptions { lock: LockMode::Add, source_date_epoch: source_date_epoch()? };
-        let request = self.building.request(gather);
+        let request = self.building.request(LockMode::Add)?;
         let prepared = block_on(&context, kic::prepare(&request, &Disk, &context));
         drop(watch);
         let prepared = prepared?;

@@ -1,12 +1,12 @@
 use clap::Args;
-use kic::{GatherOptions, LockFile, LockMode};
+use kic::{LockFile, LockMode};
 use kic_diag::Diagnostics;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
-use crate::world::{Disk, block_on, building_context, source_date_epoch};
+use crate::world::{Disk, block_on, building_context};
 
 /// Resolve every tag and URL of a spec, and write kic.lock. Pins that are there stay, those that nothing needs go.
 #[derive(Debug, Args)]
@@ -31,8 +31,7 @@ impl Lock {
             (None, true) => LockMode::Locked,
             (None, false) => LockMode::Tidy,
         };
-        let gather = GatherOptions { lock, source_date_epoch: source_date_epoch()? };
-        let request = self.building.request(gather);
+        let request = self.building.request(lock)?;
         let locked = block_on(&context, kic::lock(&request, &Disk, &context));
         drop(watch);
         let (locks, warnings) = locked?;

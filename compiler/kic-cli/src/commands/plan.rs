@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use kic::{GatherOptions, LockMode, Prepared, State};
+use kic::{LockMode, Prepared, State};
 use kic_diag::Diagnostics;
 use kic_graph::Kind;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::arguments::{Building, Format, Global};
 use crate::report::{size, table};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
-use crate::world::{Disk, block_on, building_context, source_date_epoch};
+use crate::world::{Disk, block_on, building_context};
 
 /// Tell what a compile would build, fetch and reuse. Tags that have no pin yet are resolved, but the lock is not
 /// written.
@@ -29,8 +29,7 @@ impl Plan {
         let watch = watcher(terminal);
         let context = building_context(global, &self.building, watch.clone())?;
         let lock = if self.locked { LockMode::Locked } else { LockMode::Add };
-        let gather = GatherOptions { lock, source_date_epoch: source_date_epoch()? };
-        let request = self.building.request(gather);
+        let request = self.building.request(lock)?;
         let prepared = block_on(&context, kic::prepare(&request, &Disk, &context));
         drop(watch);
         let prepared = prepared?;

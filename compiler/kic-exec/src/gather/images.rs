@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, stream};
 use kic_base::{Digest, ImageReference, Platform, Span, Spanned};
 use kic_diag::{Diagnostics, declared as code};
-use kic_graph::{BaseImage, BaseLayer, BlobFacts, ImageFacts, ManifestFacts};
+use kic_graph::{BaseImage, BaseLayer, BlobFacts, Confidence, ImageFacts, ManifestFacts, Need};
 use kic_oci::model::media_types::{self, LayerFormat};
 use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest};
 use kic_spec::{ImagePin, ImageSource, Spec};
 
-use super::origin;
 use super::pins::Pins;
+use super::{GatherOptions, origin};
 use crate::context::{Context, interrupted};
 use crate::documents::{Documents, blob_facts};
 use crate::event::Event;
@@ -28,6 +28,8 @@ struct Resolved {
 pub(super) async fn cached(
     wanted: Vec<Spanned<ImageSource>>,
     spec: &Spec,
+    needs: &[Need],
+    options: &GatherOptions,
     pins: &mut Pins,
     context: &Context,
 ) -> Result<BTreeMap<ImageSource, ImageFacts>, Diagnostics> {
@@ -47,18 +49,17 @@ pub(super) async fn cached(
         let resolved = match result {
             Ok(resolved) => resolved,
             Err(errors) => {
-                let named = spec
+                let is_named = spec
                     .registries
                     .iter()
                     .flat_map(|registry| &registry.images)
                     .any(|image| image.from.span == source.span);
-                let note = format!(
-                    "it was discovered: `exclude \"{}\"` in the registry leaves it out",
-                    source.value
-                );
-                diagnostics.extend(
-                    errors.into_iter().map(|error| if named { error } else { error.note(note.clone()) }),
-                );
+                if is_named {
+                    diagnostics.append(errors);
+                } else if !may_be_missing(&source.value, &errors, options) {
+                    let note = discovered(&source.value, needs);
+                    diagnostics.extend(errors.into_iter().map(|error| error.note(note.clone())));
+                }
                 continue;
             }
         };
@@ -92,6 +93,33 @@ pub(super) async fn cached(
             .insert(source.value, ImageFacts { root: resolved.root, manifests, origin, name: resolved.name });
     }
     diagnostics.or(facts).map(|(facts, _)| facts)
+}
+
+/// Whether a discovered image is not to be had, for good, and may be missing. A failure that may pass is none: with
+/// it the image would be another one from day to day.
+fn may_be_missing(source: &ImageSource, errors: &Diagnostics, options: &GatherOptions) -> bool {
+    let ImageSource::Registry(reference) = source else { return false };
+    let for_good = [
+        &code::IMAGE_NOT_FOUND,
+        &code::REGISTRY_UNAUTHORIZED,
+        &code::REGISTRY_FORBIDDEN,
+        &code::PLATFORM_MISSING,
+        &code::SCHEMA_1_MANIFEST,
+    ];
+    options.allow_missing.contains(reference) && errors.iter().all(|error| for_good.contains(&error.code))
+}
+
+/// How an image came to be wanted that the spec does not name, and how to do without.
+fn discovered(source: &ImageSource, needs: &[Need]) -> String {
+    let places =
+        needs.iter().filter(|need| matches!(source, ImageSource::Registry(one) if *one == need.reference));
+    let guess = match places.max_by_key(|need| need.confidence) {
+        Some(need) if need.confidence != Confidence::Certain => {
+            format!(", as one that is most likely needed ({})", need.reason)
+        }
+        _ => String::new(),
+    };
+    format!("it was discovered{guess}: `exclude \"{source}\"` in the registry leaves it out")
 }
 
 fn has_name(spec: &Spec, span: &Span) -> bool {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use kic_base::{ImageReference, Source, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{BaseFacts, Inputs, Origin, located};
+use kic_graph::{BaseFacts, Confidence, Inputs, Origin, located};
 use kic_spec::{Base, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World};
 use serde_json::Value as Json;
 
@@ -38,6 +38,9 @@ pub struct GatherOptions {
     pub lock: LockMode,
     /// The time of every file in every layer, in seconds since 1970.
     pub source_date_epoch: u64,
+    /// The images that may be missing in the cluster: what would be an error without it is a warning, and all else
+    /// is the same.
+    pub allow_missing: BTreeSet<ImageReference>,
 }
 
 /// What was gathered.
@@ -106,11 +109,52 @@ pub async fn gather(
                 );
             }
         }
-        if gathered.warnings.has_errors() {
-            return Err(gathered.warnings);
-        }
+    }
+    check_allowed(&options.allow_missing, &gathered.inputs, &mut gathered.warnings);
+    if gathered.warnings.has_errors() {
+        return Err(gathered.warnings);
     }
     Ok(gathered)
+}
+
+/// An error for each image that may be missing and that nothing needs.
+fn check_allowed(allowed: &BTreeSet<ImageReference>, inputs: &Inputs, diagnostics: &mut Diagnostics) {
+    let mut known: BTreeSet<&ImageReference> = BTreeSet::new();
+    let mut of_base = Some(inputs);
+    while let Some(inputs) = of_base {
+        known.extend(inputs.needs.iter().map(|need| &need.reference));
+        of_base = match &inputs.base {
+            BaseFacts::Spec(inputs) => Some(inputs),
+            _ => None,
+        };
+    }
+    for reference in allowed.iter().filter(|reference| !known.contains(reference)) {
+        diagnostics.push(unknown_image("--allow-missing", reference, known.iter().copied()));
+    }
+}
+
+/// The error for an image that is given to an option or command and that nothing needs.
+pub fn unknown_image<'a>(
+    given_to: &str,
+    reference: &ImageReference,
+    known: impl Iterator<Item = &'a ImageReference>,
+) -> Diagnostic {
+    let names: BTreeSet<String> = known.map(ToString::to_string).collect();
+    let wanted = reference.to_string();
+    let path = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+    // A host that is left out makes a name that is far from the one that is meant.
+    let close = kic_base::closest(&wanted, names.iter().map(String::as_str)).or_else(|| {
+        let short = path(&wanted);
+        names.iter().map(String::as_str).find(|name| path(name) == short)
+    });
+    Diagnostic::new(
+        &code::UNKNOWN_IMAGE,
+        format!("nothing in the spec needs `{wanted}`, which `{given_to}` names"),
+    )
+    .help(match close {
+        Some(close) => format!("did you mean `{close}`?"),
+        None => "`kic images` lists what it needs".to_owned(),
+    })
 }
 
 async fn gather_spec(
@@ -153,7 +197,7 @@ async fn gather_spec(
     let needs = needs::gather(spec, &files, &fetches, context).await;
     let needs = keep(needs, &mut diagnostics).unwrap_or_default();
     let wanted = wanted_images(spec, &needs, &base);
-    let images = images::cached(wanted, spec, &mut pins, context).await;
+    let images = images::cached(wanted, spec, &needs, options, &mut pins, context).await;
     let images = keep(images, &mut diagnostics).unwrap_or_default();
 
     if diagnostics.has_errors() {
@@ -166,6 +210,7 @@ async fn gather_spec(
         fetches,
         images,
         needs,
+        allow_missing: options.allow_missing.clone(),
         base,
     };
     locks.insert(0, LockFile { path, lock: pins.finish(), before });
@@ -226,7 +271,7 @@ fn wanted_images(spec: &Spec, needs: &[kic_graph::Need], base: &BaseFacts) -> Ve
             .flat_map(|registry| &registry.images)
             .filter_map(|image| image.name.as_ref().map(|name| &name.value))
             .collect();
-        for need in needs {
+        for need in needs.iter().filter(|need| need.confidence != Confidence::Possible) {
             let reference = &need.reference;
             let skip = hosts.contains(reference.registry())
                 || excluded.contains(reference)

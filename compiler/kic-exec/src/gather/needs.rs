@@ -41,8 +41,15 @@ pub(super) async fn gather(
         if let Step::Run(command) = &step.value {
             for image in kic_manifest::command_images(command) {
                 if let Ok(reference) = image.parse() {
-                    let place = "this command asks for it".to_owned();
-                    needs.push(Need { reference, span: step.span.clone(), place, certain: true });
+                    needs.push(Need {
+                        reference,
+                        span: step.span.clone(),
+                        said: step.span.clone(),
+                        object: "command".to_owned(),
+                        path: String::new(),
+                        confidence: Confidence::Certain,
+                        reason: "an image that a step of the launch runs or pulls".to_owned(),
+                    });
                 }
             }
         }
@@ -136,14 +143,14 @@ fn in_text(text: Text) -> Result<Vec<Need>, Diagnostics> {
         diagnostics.extend(errors.into_iter().map(diagnostic));
         return Err(diagnostics);
     }
-    let needs =
-        kic_manifest::images(&objects).into_iter().filter(|found| found.confidence != Confidence::Possible);
-    Ok(needs
-        .map(|found| Need {
-            reference: found.reference,
-            span: found.span,
-            place: format!("{} {}", found.object, found.path),
-            certain: found.confidence == Confidence::Certain,
-        })
-        .collect())
+    let need = |found: kic_manifest::Found| Need {
+        reference: found.reference,
+        span: found.span,
+        said: text.span.clone(),
+        object: found.object,
+        path: found.path,
+        confidence: found.confidence,
+        reason: found.reason,
+    };
+    Ok(kic_manifest::images(&objects).into_iter().map(need).collect())
 }

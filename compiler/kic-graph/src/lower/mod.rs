@@ -89,7 +89,7 @@ impl Lowering {
         let own = self.own_layers(spec, inputs, settings);
         let base_layers = base.values().map(|base| base.layers.len()).max().unwrap_or(0);
         let cache = self.registry_layers(spec, inputs, settings, base_layers + own.len(), &mut available);
-        prove(&inputs.needs, &available, &mut self.diagnostics);
+        prove(&inputs.needs, &available, &inputs.allow_missing, &mut self.diagnostics);
 
         let mut platforms = BTreeMap::new();
         for (platform, base) in base {

@@ -1,6 +1,7 @@
 //! The registry cache: which images it holds, and how they become layers.
 
 use kic_base::Digest;
+use kic_manifest::Confidence;
 use kic_spec::{Compression, ImageSource, Spec};
 
 use super::{Hints, LAYER_LIMIT, Lowering, located};
@@ -134,10 +135,13 @@ pub(super) fn cached_images<'a>(
     if spec.registries.iter().any(|registry| registry.discover.is_some()) {
         for need in &inputs.needs {
             let named = images.iter().any(|image| image.reference == need.reference);
-            let skip = named || available.excluded.contains(&need.reference);
+            let skip = named
+                || need.confidence == Confidence::Possible
+                || available.excluded.contains(&need.reference);
             let facts = inputs.images.get(&ImageSource::Registry(need.reference.clone()));
             if let (false, Some(facts)) = (skip, facts) {
                 let (reference, span) = (need.reference.clone(), need.span.clone());
+                available.discovered.insert(reference.clone());
                 images.push(Cached { reference, facts, span, short_names: true });
             }
         }
