@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `kdl` | a whole spec, which resolves without a warning |
 //! | `kdl,fragment` | nodes that stand inside `cluster`, which resolve |
+//! | `kdl,fragment,in=PATH` | nodes that stand inside the node of that path, such as `files/copy`, which resolve |
 //! | `kdl,error-CODE`, `kdl,fragment,error-CODE` | a compile fails with that code and no other |
 //! | `kdl,module` | a module, which can be read |
 //! | `LANGUAGE,file=NAME` | a file, for what follows on the page; a `kdl` one is tested, too |
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use kic_base::Source;
 use kic_diag::{Diagnostics, by_name};
+use kic_spec::reference::within;
 use serde_json::Value;
 
 use crate::support::kic::{kic, shell, shown};
@@ -33,16 +35,10 @@ const NOT_RUN: [(&str, &str); 3] = [
     ("book/src/tutorial/nginx-on-top.md", "needs a registry with the image of the chapter before"),
 ];
 
-/// A fragment in a spec of its own. It brings its base, or gets one.
-fn whole(fragment: &str) -> String {
-    let has_base = fragment.lines().any(|line| line.starts_with("base"));
-    let base = if has_base { "" } else { "base scratch\n" };
-    format!("cluster \"example\" {{\n{base}{fragment}}}\n")
-}
-
 /// The text of a block of KDL, as a spec.
 fn spec_of(block: &Block) -> String {
-    if block.has("fragment") { whole(&block.text) } else { block.text.clone() }
+    let is_fragment = block.has("fragment");
+    if is_fragment { within(block.tag("in=").unwrap_or_default(), &block.text) } else { block.text.clone() }
 }
 
 /// What is said of a spec whose files are those of the page.
@@ -104,7 +100,9 @@ fn wrong_kdl(page: &Page) -> Vec<String> {
             continue;
         }
         let known = |tag: &String| {
-            tag == "fragment" || tag == "module" || tag.starts_with("file=") || tag.starts_with("error-")
+            tag == "fragment"
+                || tag == "module"
+                || ["file=", "in=", "error-"].iter().any(|beginning| tag.starts_with(beginning))
         };
         if let Some(unknown) = block.tags.iter().skip(1).find(|tag| !known(tag)) {
             wrong.push(format!("{place}: a block of KDL has no tag `{unknown}`"));
@@ -228,4 +226,16 @@ fn every_link_within_the_book_leads_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_files_of_the_tutorial_on_teams_are_those_of_its_example() {
+    let page = page(Path::new("book/src/tutorial/teams.md"));
+    let shown: BTreeSet<&str> = page.blocks.iter().filter_map(|block| block.tag("file=")).collect();
+    for block in &page.blocks {
+        let Some(name) = block.tag("file=") else { continue };
+        let file = fs::read_to_string(root().join("examples/teams").join(name)).unwrap();
+        assert_eq!(block.text, file, "{name}");
+    }
+    assert_eq!(shown.len(), 6);
 }

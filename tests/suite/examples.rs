@@ -1,7 +1,8 @@
 //! Every example that stands for itself compiles to the digest that stands in it, however it is compiled.
 //!
 //! An example is a folder of `examples/` with a `cluster.kdl` and a file `expected-digest`, which has one line for
-//! each encoder epoch: its number, and the digest of the image. `examples/NAME/PART-image` is what
+//! each encoder epoch: its number, and the digest of the image. `expected-digest.NAME=VALUE` is that of the image with
+//! `--set NAME=VALUE`. `examples/NAME/PART-image` is what
 //! `examples/NAME/PART/cluster.kdl` compiles to, kept because it is so small. The other examples need a registry:
 //! see `seed.rs`.
 
@@ -24,9 +25,20 @@ fn folders(folder: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// `kic compile SPEC -o OUTPUT --quiet` from `folder` with another umask, time zone, locale, clock format and job
+/// What is set for each image of an example, nothing for the first, and the file with its digest.
+fn variants(example: &Path) -> Vec<(Option<String>, PathBuf)> {
+    let mut files: Vec<PathBuf> = fs::read_dir(example).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let variant = |path: PathBuf| {
+        let rest = path.file_name()?.to_str()?.strip_prefix("expected-digest")?.to_owned();
+        Some((rest.strip_prefix('.').map(str::to_owned), path))
+    };
+    files.into_iter().filter_map(variant).collect()
+}
+
+/// `kic compile SPEC [--set SET] -o OUTPUT --quiet` from `folder` with another umask, time zone, locale, clock format and job
 /// count for each `variant`; its store is new. The digest that it prints.
-fn compile(folder: &Path, spec: &Path, output: &Path, variant: usize) -> String {
+fn compile(folder: &Path, spec: &Path, set: Option<&str>, output: &Path, variant: usize) -> String {
     let (jobs, umask, time_zone, locale) = [
         ("1", "022", "UTC", "C"),
         ("16", "077", "Pacific/Kiritimati", "tr_TR.UTF-8"),
@@ -36,6 +48,7 @@ fn compile(folder: &Path, spec: &Path, output: &Path, variant: usize) -> String 
     let mut shell = Command::new("sh");
     shell.args(["-c", "umask \"$1\"; shift; exec \"$@\"", "sh", umask]).arg(program());
     shell.args(["compile", "--quiet", "--offline", "--jobs", jobs]).arg(spec).arg("-o").arg(output);
+    shell.args(set.map(|set| format!("--set={set}")));
     shell.current_dir(folder).env("TZ", time_zone).env("LC_ALL", locale).env("KIC_STORE", store.path());
     shell.env_remove("SOURCE_DATE_EPOCH");
     stdout(&mut shell).trim().to_owned()
@@ -62,24 +75,27 @@ fn expected(file: &Path, actual: &str) -> String {
 
 #[test]
 fn examples_compile_to_their_golden_digests() {
-    let examples = folders(&root().join("examples"));
-    let examples: Vec<_> = examples.iter().filter(|folder| folder.join("expected-digest").exists()).collect();
-    assert!(!examples.is_empty());
-    for example in examples {
+    let mut images = Vec::new();
+    for example in folders(&root().join("examples")) {
+        images.extend(variants(&example).into_iter().map(|(set, digest)| (example.clone(), set, digest)));
+    }
+    assert!(!images.is_empty());
+    for (example, set, digest) in images {
+        let set = set.as_deref();
         let scratch = tempfile::tempdir().unwrap();
         let out = scratch.path();
         // As the README has it: from the root.
         let spec = example.strip_prefix(root()).unwrap().join("cluster.kdl");
-        let first = compile(&root(), &spec, &out.join("first"), 0);
-        assert_eq!(first, expected(&example.join("expected-digest"), &first), "{}", example.display());
+        let first = compile(&root(), &spec, set, &out.join("first"), 0);
+        assert_eq!(first, expected(&digest, &first), "{}", digest.display());
         assert_eq!(root_digest(&out.join("first")), first);
         assert_valid(&out.join("first"));
         // A copy, its files written in another order and with other modes, from within it.
         let copy = out.join("elsewhere/copy");
-        copy_tree(example, &copy, 0o600);
-        assert_eq!(compile(&copy, Path::new("cluster.kdl"), &out.join("second"), 1), first);
+        copy_tree(&example, &copy, 0o600);
+        assert_eq!(compile(&copy, Path::new("cluster.kdl"), set, &out.join("second"), 1), first);
         assert_valid(&out.join("second"));
-        assert_eq!(compile(&copy, Path::new("cluster.kdl"), &out.join("third.tar"), 2), first);
+        assert_eq!(compile(&copy, Path::new("cluster.kdl"), set, &out.join("third.tar"), 2), first);
         assert_eq!(root_digest(&out.join("third.tar")), first);
         assert!(!example.join("kic.lock").exists(), "it needs no pins");
     }
@@ -91,12 +107,14 @@ fn images_kept_in_examples_are_what_their_specs_compile_to() {
     for example in folders(&root().join("examples")) {
         for folder in folders(&example) {
             let image = PathBuf::from(format!("{}-image", folder.display()));
-            if !image.is_dir() {
+            // One that lies in another example is counted there.
+            if !image.is_dir() || image.is_symlink() {
                 continue;
             }
             kept += 1;
             let scratch = tempfile::tempdir().unwrap();
-            let digest = compile(&root(), &folder.join("cluster.kdl"), &scratch.path().join("image"), 1);
+            let digest =
+                compile(&root(), &folder.join("cluster.kdl"), None, &scratch.path().join("image"), 1);
             if updates_expectations() {
                 fs::remove_dir_all(&image).unwrap();
                 copy_tree(&scratch.path().join("image"), &image, 0o644);

@@ -70,7 +70,7 @@ fn run(case: &Case) -> (File, Diagnostics) {
 }
 
 fn settings(case: &Case) -> Settings {
-    Settings { set: case.set.iter().cloned().collect() }
+    Settings { set: case.set.clone() }
 }
 
 /// How the closed specs differ from those that a case gives.

@@ -134,7 +134,7 @@ impl Building {
             source_date_epoch: source_date_epoch()?,
             allow_missing: self.allow_missing.iter().cloned().collect(),
         };
-        let settings = Settings { set: self.set.iter().cloned().collect() };
+        let settings = Settings { set: self.set.clone() };
         Ok(Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false })
     }
 }

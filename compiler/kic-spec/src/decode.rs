@@ -159,6 +159,16 @@ fn decode_properties(
             None => diagnostics.push(unknown_property(schema, name)),
         }
     }
+    for property in schema.properties {
+        let is_said = |entry: &Entry| entry.name.as_ref().is_some_and(|name| name.value == property.name);
+        if let Some(default) = property.default
+            && !node.properties().any(is_said)
+        {
+            let span = node.head();
+            let value = value::read(&default.value(), property.value, &span);
+            decoded.extend(value.map(|value| (property.name, Spanned::new(value, span))));
+        }
+    }
     // A misspelt property is reported as such, and not again as a missing one.
     let known = || schema.properties.iter().map(|property| property.name);
     let is_meant = |name: &str| {
@@ -341,7 +351,8 @@ fn first_line(example: &str) -> &str {
     example.lines().next().unwrap_or(example).trim_end_matches(" {")
 }
 
-/// Typed access to what was decoded; `None` where it was absent, or wrong and reported.
+/// Typed access to what was decoded, or to its declared default; `None` where it was absent without one, or wrong and
+/// reported.
 impl Decoded<'_> {
     fn property(&self, name: &str) -> Option<&Spanned<Typed>> {
         self.properties.iter().find(|(known, _)| *known == name).map(|(_, value)| value)

@@ -11,6 +11,7 @@ pub mod nodes;
 mod object;
 mod platforms;
 pub mod readiness;
+pub mod reference;
 mod resolve;
 pub mod schema;
 mod spec;

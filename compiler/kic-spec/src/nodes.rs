@@ -1,6 +1,6 @@
 //! Every node of the language, declared once.
 
-use crate::schema::{Argument, Children, Count, NodeSchema, Occurs, Property, Type};
+use crate::schema::{Argument, Children, Count, Literal, NodeSchema, Occurs, Property, Type};
 
 const fn argument(name: &'static str, value: Type, doc: &'static str) -> Argument {
     Argument { name, value, count: Count::One, doc }
@@ -19,11 +19,15 @@ const fn any(name: &'static str, value: Type, doc: &'static str) -> Argument {
 }
 
 const fn property(name: &'static str, value: Type, doc: &'static str) -> Property {
-    Property { name, value, required: false, doc }
+    Property { name, value, required: false, default: None, doc }
 }
 
 const fn required(name: &'static str, value: Type, doc: &'static str) -> Property {
-    Property { name, value, required: true, doc }
+    Property { name, value, required: true, default: None, doc }
+}
+
+const fn defaulting(name: &'static str, value: Type, default: Literal, doc: &'static str) -> Property {
+    Property { name, value, required: false, default: Some(default), doc }
 }
 
 const NAMESPACE: Property =
@@ -32,6 +36,8 @@ const TIMEOUT: Property =
     property("timeout", Type::Duration, "How long to wait; the layer's timeout when left out.");
 const AFTER: Property =
     property("after", Type::Name, "The name of a layer that must be built, and launched, before this one.");
+
+const MODE: Property = defaulting("mode", Type::Mode, Literal::Text("0644"), "Its permission bits.");
 
 /// The root of a spec.
 pub static CLUSTER: NodeSchema = NodeSchema {
@@ -79,7 +85,7 @@ pub static MODULE: NodeSchema = NodeSchema {
     properties: &[],
     children: Children::Data,
     occurs: Occurs::Once,
-    example: "module \"redirect\" {\n    param \"to\" type=\"registry\"\n}",
+    example: "module \"greeting\" {\n    doc \"Greets whoever logs in.\"\n    param \"text\" type=\"string\" default=\"Welcome\"\n    files \"greeting\" {\n        text \"/etc/motd\" ($)\"${text}\\n\"\n    }\n}",
 };
 
 pub(crate) static DOC: NodeSchema = NodeSchema {
@@ -111,7 +117,7 @@ pub(crate) static PARAM: NodeSchema = NodeSchema {
     ],
     children: Children::Nodes(&[&DOC, &DEFAULT, &ONE_OF]),
     occurs: Occurs::Many,
-    example: "param \"engine\" type=\"enum\" default=\"kyverno\" { one-of \"kyverno\" \"containerd\"; }",
+    example: "param \"engine\" type=\"enum\" default=\"kyverno\" { one-of \"kyverno\" \"containerd\" }",
 };
 
 static DEFAULT: NodeSchema = NodeSchema {
@@ -121,7 +127,7 @@ static DEFAULT: NodeSchema = NodeSchema {
     properties: &[],
     children: Children::Data,
     occurs: Occurs::Optional,
-    example: "default \"a\" \"b\"",
+    example: "param \"teams\" type=\"list<string>\" { default \"green\" \"blue\" }",
 };
 
 static ONE_OF: NodeSchema = NodeSchema {
@@ -131,7 +137,7 @@ static ONE_OF: NodeSchema = NodeSchema {
     properties: &[],
     children: Children::None,
     occurs: Occurs::Optional,
-    example: "one-of \"kyverno\" \"containerd\"",
+    example: "param \"size\" type=\"enum\" default=\"small\" { one-of \"small\" \"large\" }",
 };
 
 /// Uses a module.
@@ -160,7 +166,7 @@ pub(crate) static LET: NodeSchema = NodeSchema {
     properties: &[],
     children: Children::Data,
     occurs: Occurs::Many,
-    example: "let \"image\" ($)\"${registry}/shop:${version}\"",
+    example: "let \"image\" ($)\"registry.example.com/shop:${cluster.version}\"",
 };
 
 /// Keeps nodes on a condition.
@@ -175,7 +181,7 @@ pub(crate) static WHEN: NodeSchema = NodeSchema {
     ],
     children: Children::Data,
     occurs: Occurs::Many,
-    example: "when \"engine\" is=\"kyverno\" {\n    …\n}",
+    example: "when \"platform.arch\" is=\"arm64\" {\n    files \"board\" { text \"/etc/board\" \"arm\" }\n}",
 };
 
 /// Repeats nodes.
@@ -189,7 +195,7 @@ pub(crate) static FOR: NodeSchema = NodeSchema {
     properties: &[property("in", Type::Any, "A list or map.")],
     children: Children::Data,
     occurs: Occurs::Many,
-    example: "for \"team\" in=($)\"${teams}\" {\n    …\n}",
+    example: "for \"team\" \"green\" \"blue\" {\n    files ($)\"${team}\" { text ($)\"/etc/teams/${team}\" \"\" }\n}",
 };
 
 static PLATFORM: NodeSchema = NodeSchema {
@@ -285,7 +291,7 @@ static COPY_EXCLUDE: NodeSchema = NodeSchema {
     properties: &[],
     children: Children::None,
     occurs: Occurs::Many,
-    example: "copy \"etc\" { exclude \"*.md\" \"test/**\"; }",
+    example: "exclude \"*.md\" \"test/**\"",
 };
 
 static TEXT: NodeSchema = NodeSchema {
@@ -295,7 +301,7 @@ static TEXT: NodeSchema = NodeSchema {
         argument("PATH", Type::ImagePath, "The file's path."),
         argument("TEXT", Type::Text, "Its text, as it stands."),
     ],
-    properties: &[property("mode", Type::Mode, "Its permission bits; 0644 when left out.")],
+    properties: &[MODE],
     children: Children::None,
     occurs: Occurs::Many,
     example: "text \"/etc/motd\" \"Welcome\\n\"",
@@ -308,7 +314,7 @@ static FILES_FETCH: NodeSchema = NodeSchema {
     properties: &[
         property("sha256", Type::Checksum, "Its checksum; pinned in the lock when left out."),
         required("to", Type::ImagePath, "Its path; a folder when it ends with `/`."),
-        property("mode", Type::Mode, "Its permission bits; 0644 when left out."),
+        MODE,
     ],
     children: Children::None,
     occurs: Occurs::Many,
@@ -355,7 +361,7 @@ static FETCH: NodeSchema = NodeSchema {
     ],
     children: Children::None,
     occurs: Occurs::Many,
-    example: "fetch \"https://example.com/install.yaml\" sha256=\"…\"",
+    example: "fetch \"https://example.com/install.yaml\"",
 };
 
 static OBJECT: NodeSchema = NodeSchema {
@@ -368,7 +374,7 @@ static OBJECT: NodeSchema = NodeSchema {
     ],
     children: Children::Data,
     occurs: Occurs::Many,
-    example: "object \"v1/ConfigMap\" name=\"greeting\" {\n    data { text \"hello\"; }\n}",
+    example: "object \"v1/ConfigMap\" name=\"greeting\" {\n    data { text \"hello\" }\n}",
 };
 
 static REGISTRY: NodeSchema = NodeSchema {
@@ -405,10 +411,11 @@ static IMAGE: NodeSchema = NodeSchema {
             Type::Reference,
             "The name by which it answers; needed for an image on disk that names none.",
         ),
-        property(
+        defaulting(
             "short-names",
             Type::Bool,
-            "Whether it also answers without its own registry's host; `#true` when left out.",
+            Literal::Bool(true),
+            "Whether it also answers without its own registry's host.",
         ),
     ],
     children: Children::None,
@@ -441,10 +448,11 @@ static READINESS: NodeSchema = NodeSchema {
     doc: "A layer of checks that say when the cluster is ready, made in order.",
     arguments: &[argument("NAME", Type::Name, "The layer's name.")],
     properties: &[
-        property(
+        defaulting(
             "timeout",
             Type::Duration,
-            "The time limit of each check that has none of its own; `5m` when left out.",
+            Literal::Text("5m"),
+            "The time limit of each check that has none of its own.",
         ),
         AFTER,
     ],
@@ -483,7 +491,7 @@ static CONDITION: NodeSchema = NodeSchema {
         argument("RESOURCE", Type::Resource, "What to wait for."),
         argument("CONDITION", Type::Text, "The condition's type."),
     ],
-    properties: &[property("status", Type::Text, "The value; `True` when left out."), NAMESPACE, TIMEOUT],
+    properties: &[defaulting("status", Type::Text, Literal::Text("True"), "The value."), NAMESPACE, TIMEOUT],
     children: Children::None,
     occurs: Occurs::Many,
     example: "condition \"node/master\" \"Ready\"",
@@ -526,7 +534,10 @@ static NODES: NodeSchema = NodeSchema {
     name: "nodes",
     doc: "Waits until all nodes of the cluster are ready, and so many are there.",
     arguments: &[],
-    properties: &[property("count", Type::Count, "The least number of nodes; 1 when left out."), TIMEOUT],
+    properties: &[
+        defaulting("count", Type::Count, Literal::Number(1), "The least number of nodes."),
+        TIMEOUT,
+    ],
     children: Children::None,
     occurs: Occurs::Many,
     example: "nodes count=3",
@@ -537,7 +548,7 @@ static ENDPOINTS: NodeSchema = NodeSchema {
     doc: "Waits until a service has addresses of pods that are ready.",
     arguments: &[argument("SERVICE", Type::Name, "The name of the service.")],
     properties: &[
-        property("count", Type::Count, "The least number of addresses; 1 when left out."),
+        defaulting("count", Type::Count, Literal::Number(1), "The least number of addresses."),
         NAMESPACE,
         TIMEOUT,
     ],
@@ -589,8 +600,8 @@ static HTTP: NodeSchema = NodeSchema {
     doc: "Waits until a URL answers with a status.",
     arguments: &[argument("URL", Type::Url, "What to ask.")],
     properties: &[
-        property("status", Type::HttpStatus, "The status; 200 when left out."),
-        property("insecure", Type::Bool, "Whether any TLS certificate will do; `#false` when left out."),
+        defaulting("status", Type::HttpStatus, Literal::Number(200), "The status."),
+        defaulting("insecure", Type::Bool, Literal::Bool(false), "Whether any TLS certificate will do."),
         TIMEOUT,
     ],
     children: Children::None,

@@ -1,7 +1,9 @@
 //! How a node of the language is declared: its arguments, properties, children and documentation, as data.
 //!
-//! The declarations themselves are in [`crate::nodes`]. Decoding, suggestions for unknown names and the
-//! book's reference all come from them, so they cannot disagree.
+//! The declarations themselves are in [`crate::nodes`]. Decoding, suggestions for unknown names, the book's
+//! reference and `kic explain` all come from them, so they cannot disagree.
+
+use kic_syntax::Value;
 
 /// One kind of node.
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub struct NodeSchema {
     pub children: Children,
     /// How often it may stand in its parent.
     pub occurs: Occurs,
-    /// One line or block that shows it.
+    /// One line or block that shows it, where it stands in its parent; or the parent with it.
     pub example: &'static str,
 }
 
@@ -44,8 +46,32 @@ pub struct Property {
     pub value: Type,
     /// Whether the node must have it.
     pub required: bool,
-    /// One sentence on what it says, with its default.
+    /// What it is where it is left out, if that is always the same.
+    pub default: Option<Literal>,
+    /// One sentence on what it says.
     pub doc: &'static str,
+}
+
+/// A value, as it stands in a spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Literal {
+    /// A string.
+    Text(&'static str),
+    /// A whole number.
+    Number(u32),
+    /// `#true` or `#false`.
+    Bool(bool),
+}
+
+impl Literal {
+    /// The value that a spec has where this is written.
+    pub fn value(self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.to_owned()),
+            Self::Number(number) => Value::Integer(number.into()),
+            Self::Bool(bool) => Value::Bool(bool),
+        }
+    }
 }
 
 /// How many values an argument takes.
@@ -129,6 +155,95 @@ pub enum Type {
 }
 
 impl Type {
+    /// Every type, in the order of the reference, but for [`Choice`](Self::Choice), whose words are its description.
+    pub const ALL: [Self; 19] = [
+        Self::Text,
+        Self::Name,
+        Self::Version,
+        Self::Bool,
+        Self::Count,
+        Self::HttpStatus,
+        Self::Path,
+        Self::ImagePath,
+        Self::Mode,
+        Self::Duration,
+        Self::Url,
+        Self::Checksum,
+        Self::Image,
+        Self::Reference,
+        Self::Registry,
+        Self::Platform,
+        Self::Kind,
+        Self::Resource,
+        Self::Any,
+    ];
+
+    /// What the reference calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Name => "name",
+            Self::Version => "version",
+            Self::Bool => "boolean",
+            Self::Path => "path",
+            Self::ImagePath => "image path",
+            Self::Duration => "duration",
+            Self::Mode => "mode",
+            Self::Registry => "registry",
+            Self::Image => "image",
+            Self::Reference => "reference",
+            Self::Platform => "platform",
+            Self::Url => "URL",
+            Self::Checksum => "checksum",
+            Self::Resource => "resource",
+            Self::Kind => "kind",
+            Self::HttpStatus => "HTTP status",
+            Self::Count => "count",
+            Self::Any => "value",
+            Self::Choice(_) => "choice",
+        }
+    }
+
+    /// What the reference says of it.
+    pub fn doc(self) -> &'static str {
+        match self {
+            Self::Text => "Any text, as it stands: `$` and `{{ }}` need no escaping.",
+            Self::Name => "1 to 63 of `a-z`, `0-9` and `-`, with a letter or digit at both ends.",
+            Self::Version => {
+                "1 to 128 letters, digits, `.`, `_`, `+` and `-`, with a letter or digit first. It may serve as an image's tag."
+            }
+            Self::Bool => "`#true` or `#false`.",
+            Self::Path => "A path of the machine that compiles, relative to the file that says it.",
+            Self::ImagePath => {
+                "A path in the cluster image, seen from its root. A `/` at the end means a folder; `..` is an error."
+            }
+            Self::Duration => {
+                "Numbers with `h`, `m`, `s` or `ms`, such as `90s`, `5m` or `1h30m`; at most 24 days."
+            }
+            Self::Mode => "Permission bits as octal text, such as `\"0644\"`.",
+            Self::Registry => "`HOST` or `HOST:PORT`, such as `sea.hub:5000`.",
+            Self::Image => {
+                "A reference, or an image on disk as skopeo writes it: `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`, each with `:NAME` behind it where there are several."
+            }
+            Self::Reference => {
+                "`[HOST/]REPOSITORY[:TAG][@DIGEST]`, as Docker and Kubernetes take it: `nginx` is `docker.io/library/nginx:latest`."
+            }
+            Self::Platform => "`OS/ARCHITECTURE` or `OS/ARCHITECTURE/VARIANT`, such as `linux/amd64`.",
+            Self::Url => "A whole `http://` or `https://` URL, without a user and password.",
+            Self::Checksum => "64 hexadecimal digits, with `sha256:` before them or not.",
+            Self::Resource => {
+                "`KIND/NAME` as kubectl takes it, such as `deployment/shop`, or `KIND` for every object of the kind."
+            }
+            Self::Kind => {
+                "`VERSION/KIND` or `GROUP/VERSION/KIND`, such as `v1/ConfigMap` or `apps/v1/Deployment`."
+            }
+            Self::HttpStatus => "A whole number from 100 to 599.",
+            Self::Count => "A whole number from 1 to 1000000.",
+            Self::Any => "Any value of KDL.",
+            Self::Choice(_) => "One of some words.",
+        }
+    }
+
     /// What a value of this type is called in a sentence, with its article.
     pub fn describe(self) -> String {
         match self {

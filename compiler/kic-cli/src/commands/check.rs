@@ -32,7 +32,7 @@ impl Check {
                 source_date_epoch: 0,
                 allow_missing: BTreeSet::new(),
             };
-            let settings = Settings { set: self.set.iter().cloned().collect() };
+            let settings = Settings { set: self.set.clone() };
             let request = Request { spec: spec_in(spec), output: None, gather, settings, check: false };
             match kic::resolve(&request, &Disk) {
                 Ok((_, warnings)) => all.append(warnings),

@@ -37,6 +37,7 @@ pub(crate) use module::{Library, normalised};
 pub use module::{ModuleDocumentation, documentation};
 use parameter::{Given, Parameter, bind, declared};
 use parameter_type::ParameterType;
+pub(crate) use parameter_type::TYPES as PARAMETER_TYPES;
 use scope::Scope;
 
 /// The most nodes, and parts of data, that a spec may become.
@@ -48,8 +49,9 @@ pub(crate) const BUILT_IN_SOURCE: &str = "built-in";
 /// What decides the value of a spec beside its text.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Values for the parameters of the spec, as texts: `--set NAME=VALUE`.
-    pub set: BTreeMap<String, String>,
+    /// Values for the parameters of the spec, as texts, in the order in which they are given: `--set NAME=VALUE`. A name
+    /// that is given twice is an error.
+    pub set: Vec<(String, String)>,
 }
 
 /// A value that another one took the place of, when modules were merged.
@@ -125,8 +127,7 @@ fn set(name: &str, text: &str, parameters: &BTreeMap<String, Parameter>) -> Give
     Given { name: name.to_owned(), value, span: source.span(0..name.len()), place }
 }
 
-/// The names that are there without a declaration: name, and what it is, for the reference.
-#[allow(dead_code, reason = "for the reference, which is being written")]
+/// The names that are there without a declaration, and what they are, for the reference.
 pub(crate) const BUILT_IN: [(&str, &str); 6] = [
     ("cluster.name", "The name of the cluster image."),
     ("cluster.version", "Its version; `latest` where it has none."),

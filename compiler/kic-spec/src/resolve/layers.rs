@@ -3,7 +3,7 @@
 use kic_base::Spanned;
 use kic_diag::{Diagnostic, declared as code};
 
-use super::{Context, DEFAULT_TIMEOUT_SECONDS};
+use super::Context;
 use crate::decode::Decoded;
 use crate::object;
 use crate::readiness::{Check, CheckKind};
@@ -71,11 +71,7 @@ impl Context<'_> {
             );
             return None;
         }
-        Some(FileItem::Text {
-            to: to.value,
-            text: node.text(1)?.value,
-            mode: node.mode_property().unwrap_or(0o644),
-        })
+        Some(FileItem::Text { to: to.value, text: node.text(1)?.value, mode: node.mode_property()? })
     }
 
     pub(super) fn files_fetch(&mut self, node: &Decoded) -> Option<FileItem> {
@@ -92,7 +88,7 @@ impl Context<'_> {
             };
             to.value.push_str(name);
         }
-        Some(FileItem::Fetch { fetch, to: to.value, mode: node.mode_property().unwrap_or(0o644) })
+        Some(FileItem::Fetch { fetch, to: to.value, mode: node.mode_property()? })
     }
 
     pub(super) fn manifests(&mut self, node: &Decoded, kind: LayerKind) -> Option<Layer> {
@@ -160,7 +156,8 @@ impl Context<'_> {
     }
 
     pub(super) fn readiness(&mut self, node: &Decoded) -> Option<Layer> {
-        let layer_timeout = node.seconds_property("timeout").unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        // Absent only where it is wrong, which has been reported.
+        let layer_timeout = node.seconds_property("timeout").unwrap_or_default();
         let mut checks = Vec::new();
         for child in &node.children {
             let what = match child.schema.name {
@@ -212,7 +209,7 @@ pub(super) fn check_kind(node: &Decoded) -> Option<CheckKind> {
         "condition" => CheckKind::Condition {
             resource: text(0)?,
             condition: text(1)?,
-            status: node.text_property("status").map_or_else(|| "True".to_owned(), |text| text.value),
+            status: node.text_property("status")?.value,
             namespace,
         },
         "exists" => CheckKind::Exists { resource: text(0)?, namespace },
@@ -225,17 +222,15 @@ pub(super) fn check_kind(node: &Decoded) -> Option<CheckKind> {
             equals: node.text_property("equals")?.value,
             namespace,
         },
-        "nodes" => CheckKind::Nodes { count: node.number_property("count").unwrap_or(1) },
-        "endpoints" => CheckKind::Endpoints {
-            service: text(0)?,
-            namespace,
-            count: node.number_property("count").unwrap_or(1),
-        },
+        "nodes" => CheckKind::Nodes { count: node.number_property("count")? },
+        "endpoints" => {
+            CheckKind::Endpoints { service: text(0)?, namespace, count: node.number_property("count")? }
+        }
         "policy" => CheckKind::Policy { resource: text(0)?, namespace },
         "http" => CheckKind::Http {
             url: text(0)?,
-            status: u16::try_from(node.number_property("status").unwrap_or(200)).ok()?,
-            insecure: node.bool_property("insecure").unwrap_or(false),
+            status: u16::try_from(node.number_property("status")?).ok()?,
+            insecure: node.bool_property("insecure")?,
         },
         _ => CheckKind::Command { command: text(0)? },
     })

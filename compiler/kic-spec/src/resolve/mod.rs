@@ -24,9 +24,6 @@ pub use layers::{is_manifest_name, url_file_name};
 /// The platform of a spec that names none.
 pub const DEFAULT_PLATFORM: &str = "linux/amd64";
 
-/// The time limit of a check where neither it nor its layer says one.
-const DEFAULT_TIMEOUT_SECONDS: u32 = 300;
-
 /// From the tree of a spec, read from `path`, to the closed value. Reads image lists and the specs of bases
 /// through `world`, and nothing else.
 ///

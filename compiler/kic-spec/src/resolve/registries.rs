@@ -29,11 +29,7 @@ impl Context<'_> {
             let mut images = Vec::new();
             for child in &node.children {
                 match child.schema.name {
-                    "image" => images.extend(child.image(0).map(|from| CachedImage {
-                        from,
-                        name: child.reference_property("as"),
-                        short_names: child.bool_property("short-names").unwrap_or(true),
-                    })),
+                    "image" => images.extend(image(child)),
                     "image-list" => images.extend(self.image_list(child)),
                     _ => {}
                 }
@@ -75,4 +71,12 @@ impl Context<'_> {
         }
         images
     }
+}
+
+fn image(node: &Decoded) -> Option<CachedImage> {
+    Some(CachedImage {
+        from: node.image(0)?,
+        name: node.reference_property("as"),
+        short_names: node.bool_property("short-names")?,
+    })
 }
