@@ -163,6 +163,10 @@ pub enum Command {
     Plan(commands::plan::Plan),
     /// Draw the graph of layers
     Graph(commands::graph::Graph),
+    /// List the images that a spec has to do with, and what needs them
+    Images(commands::images::Images),
+    /// Tell what needs an image
+    Why(commands::why::Why),
     /// Tell what is in an image
     Inspect(commands::inspect::Inspect),
     /// Unpack the root file system of an image

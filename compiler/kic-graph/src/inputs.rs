@@ -162,6 +162,8 @@ pub struct Need {
     pub span: Span,
     /// What of the spec brings that place in: a file, a download, an object, a step.
     pub said: Span,
+    /// Whether the text of `span` is made from the spec: there is no such file.
+    pub is_generated: bool,
     /// The object, such as `Deployment shop/shop`; `command` for a step of the launch.
     pub object: String,
     /// The field, such as `spec.template.spec.containers[0].image`; empty for a command.

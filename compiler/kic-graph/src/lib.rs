@@ -6,6 +6,7 @@ mod closure;
 mod derivation;
 mod draw;
 mod graph;
+mod image_list;
 mod inputs;
 mod launch_steps;
 mod layer_entries;
@@ -19,6 +20,7 @@ pub use derivation::{
 };
 pub use draw::{draw_dot, draw_mermaid, draw_svg};
 pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
+pub use image_list::{ImageContents, ImageState, ListedImage, list_images};
 pub use inputs::{
     BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs,
     ManifestFacts, Need, Origin, PathFacts, PathKey,

@@ -36,6 +36,10 @@ pub(crate) fn combine(
         for (what, span) in differences(&combined, &spec) {
             all.push(dependent(&what, &platform, &span));
         }
+        for (module, places) in spec.uses {
+            let uses = combined.uses.entry(module).or_default();
+            uses.extend(places.into_iter().filter(|place| !uses.contains(place)).collect::<Vec<_>>());
+        }
         spec.registries.into_iter().for_each(|registry| add_registry(&mut combined.registries, registry));
     }
     combined.layers = layers;

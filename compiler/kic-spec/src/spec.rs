@@ -33,6 +33,8 @@ pub struct Spec {
     pub registries: Vec<Registry>,
     /// The steps of a start, where the spec says them.
     pub launch: Option<Vec<Spanned<Step>>>,
+    /// For each module and each list of images, by the name of its source: where it is used.
+    pub uses: BTreeMap<String, Vec<Span>>,
 }
 
 impl Spec {
@@ -52,6 +54,18 @@ impl Spec {
             Path::new(name)
         };
         file.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+
+    /// How the spec comes by what stands at `span`: that place, then, where it lies in a module or a list, the use of
+    /// that, and so on to the spec itself. Of several uses the first.
+    pub fn way_to(&self, span: &Span) -> Vec<Span> {
+        let mut way = vec![span.clone()];
+        while let Some(uses) = way.last().and_then(|last| self.uses.get(last.source().name())) {
+            // A module does not use itself, so this ends; a list that names one does no harm either.
+            let Some(next) = uses.iter().find(|next| !way.contains(next)) else { break };
+            way.push(next.clone());
+        }
+        way
     }
 
     /// The path of the lock that stands beside the spec.

@@ -14,6 +14,7 @@ mod check;
 mod compile;
 mod heal;
 mod image;
+mod images;
 mod inspect;
 mod push;
 mod unpack;
@@ -22,6 +23,7 @@ mod write;
 pub use check::Difference;
 pub use compile::{Compiled, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks};
 pub use image::{ImageAt, open_image};
+pub use images::{Images, images};
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};
 pub use kic_exec::{
     Context, DiskImages, Event, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched, Watch,

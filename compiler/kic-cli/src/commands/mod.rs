@@ -6,12 +6,14 @@ pub mod eval;
 pub mod explain;
 pub mod fmt;
 pub mod graph;
+pub mod images;
 pub mod inspect;
 pub mod lock;
 pub mod plan;
 pub mod push;
 pub mod standard;
 pub mod unpack;
+pub mod why;
 
 use kic_diag::{Diagnostic, declared as code};
 
@@ -32,6 +34,8 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Lock(command) => command.run(global, terminal),
         Command::Plan(command) => command.run(global, terminal),
         Command::Graph(command) => command.run(global, terminal),
+        Command::Images(command) => command.run(global, terminal),
+        Command::Why(command) => command.run(global, terminal),
         Command::Inspect(command) => command.run(global, terminal),
         Command::Unpack(command) => command.run(global, terminal),
         Command::Push(command) => command.run(global, terminal),

@@ -24,7 +24,8 @@ struct Resolved {
     name: Option<ImageReference>,
 }
 
-/// What the images to cache are made of. Several are resolved at one time; errors come in the order of `wanted`.
+/// What the images to cache are made of, as far as that can be found out. Several are resolved at one time; errors come in
+/// the order of `wanted`.
 pub(super) async fn cached(
     wanted: Vec<Spanned<ImageSource>>,
     spec: &Spec,
@@ -32,7 +33,8 @@ pub(super) async fn cached(
     options: &GatherOptions,
     pins: &mut Pins,
     context: &Context,
-) -> Result<BTreeMap<ImageSource, ImageFacts>, Diagnostics> {
+    diagnostics: &mut Diagnostics,
+) -> BTreeMap<ImageSource, ImageFacts> {
     let platforms: Vec<&Spanned<Platform>> = spec.platforms.iter().collect();
     let (platforms, shared): (&[&Spanned<Platform>], &Pins) = (&platforms, pins);
     let results: Vec<_> = stream::iter(wanted)
@@ -43,7 +45,6 @@ pub(super) async fn cached(
         .buffered(context.downloads.max(1))
         .collect()
         .await;
-    let mut diagnostics = Diagnostics::new();
     let mut facts = BTreeMap::new();
     for (source, result) in results {
         let resolved = match result {
@@ -92,7 +93,7 @@ pub(super) async fn cached(
         facts
             .insert(source.value, ImageFacts { root: resolved.root, manifests, origin, name: resolved.name });
     }
-    diagnostics.or(facts).map(|(facts, _)| facts)
+    facts
 }
 
 /// Whether a discovered image is not to be had, for good, and may be missing. A failure that may pass is none: with

@@ -85,7 +85,7 @@ pub async fn gather(
     world: &dyn World,
     context: &Context,
 ) -> Result<Gathered, Diagnostics> {
-    let mut gathered = gather_spec(spec, options, world, context).await?;
+    let mut gathered = gather_spec(spec, options, world, context, Strictness::Strict).await?;
     if let LockMode::Update(names) = &options.lock {
         let known: BTreeSet<String> = gathered
             .locks
@@ -115,6 +115,29 @@ pub async fn gather(
         return Err(gathered.warnings);
     }
     Ok(gathered)
+}
+
+/// As [`gather`], but what goes wrong with an image, a file or a download is no end: it is among the warnings, as the
+/// error that it is, and missing in the inputs.
+///
+/// # Errors
+/// A lock that cannot be read.
+pub async fn survey(
+    spec: &Spec,
+    options: &GatherOptions,
+    world: &dyn World,
+    context: &Context,
+) -> Result<Gathered, Diagnostics> {
+    let mut gathered = gather_spec(spec, options, world, context, Strictness::Lenient).await?;
+    check_allowed(&options.allow_missing, &gathered.inputs, &mut gathered.warnings);
+    Ok(gathered)
+}
+
+/// Whether errors are an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    Strict,
+    Lenient,
 }
 
 /// An error for each image that may be missing and that nothing needs.
@@ -162,11 +185,12 @@ async fn gather_spec(
     options: &GatherOptions,
     world: &dyn World,
     context: &Context,
+    strictness: Strictness,
 ) -> Result<Gathered, Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let (base, mut locks) = match &spec.base.value {
         Base::Spec(base) => {
-            let gathered = Box::pin(gather_spec(base, options, world, context)).await?;
+            let gathered = Box::pin(gather_spec(base, options, world, context, strictness)).await?;
             diagnostics.append(gathered.warnings);
             (Some(BaseFacts::Spec(Box::new(gathered.inputs))), gathered.locks)
         }
@@ -194,13 +218,11 @@ async fn gather_spec(
         (None, _) => BaseFacts::Scratch,
     };
 
-    let needs = needs::gather(spec, &files, &fetches, context).await;
-    let needs = keep(needs, &mut diagnostics).unwrap_or_default();
+    let needs = needs::gather(spec, &files, &fetches, context, &mut diagnostics).await;
     let wanted = wanted_images(spec, &needs, &base);
-    let images = images::cached(wanted, spec, &needs, options, &mut pins, context).await;
-    let images = keep(images, &mut diagnostics).unwrap_or_default();
+    let images = images::cached(wanted, spec, &needs, options, &mut pins, context, &mut diagnostics).await;
 
-    if diagnostics.has_errors() {
+    if strictness == Strictness::Strict && diagnostics.has_errors() {
         return Err(diagnostics);
     }
     let inputs = Inputs {

@@ -19,19 +19,23 @@ struct Text {
     name: String,
     bytes: Vec<u8>,
     span: Span,
+    is_generated: bool,
 }
 
-/// Reads all manifests and policies, in the order of the spec.
+/// Reads all manifests and policies, in the order of the spec; those that cannot be read give errors, and nothing else.
 pub(super) async fn gather(
     spec: &Spec,
     files: &BTreeMap<PathKey, PathFacts>,
     fetches: &BTreeMap<String, ContentFacts>,
     context: &Context,
-) -> Result<Vec<Need>, Diagnostics> {
+    diagnostics: &mut Diagnostics,
+) -> Vec<Need> {
     let mut needs = Vec::new();
-    let mut diagnostics = Diagnostics::new();
-    for text in texts(spec, files, fetches, context, &mut diagnostics) {
-        context.go_on()?;
+    for text in texts(spec, files, fetches, context, diagnostics) {
+        if let Err(interrupted) = context.go_on() {
+            diagnostics.extend(Diagnostics::from(interrupted));
+            break;
+        }
         match context.blocking(move || in_text(text)).await {
             Ok(found) => needs.extend(found),
             Err(errors) => diagnostics.append(errors),
@@ -45,6 +49,7 @@ pub(super) async fn gather(
                         reference,
                         span: step.span.clone(),
                         said: step.span.clone(),
+                        is_generated: false,
                         object: "command".to_owned(),
                         path: String::new(),
                         confidence: Confidence::Certain,
@@ -54,7 +59,7 @@ pub(super) async fn gather(
             }
         }
     }
-    diagnostics.or(needs).map(|(needs, _)| needs)
+    needs
 }
 
 fn texts(
@@ -76,13 +81,17 @@ fn texts(
                     name: file_name.clone(),
                     bytes: kic_manifest::emit(object).into_bytes(),
                     span: span.clone(),
+                    is_generated: true,
                 }),
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
                     match stored(&content.digest, context) {
-                        Ok(bytes) => {
-                            texts.push(Text { name: fetch.url.value.clone(), bytes, span: span.clone() })
-                        }
+                        Ok(bytes) => texts.push(Text {
+                            name: fetch.url.value.clone(),
+                            bytes,
+                            span: span.clone(),
+                            is_generated: false,
+                        }),
                         Err(error) => diagnostics.push(error),
                     }
                 }
@@ -106,6 +115,7 @@ fn texts(
                                     name: path.display().to_string(),
                                     bytes,
                                     span: from.span.clone(),
+                                    is_generated: false,
                                 });
                             }
                             Err(error) => diagnostics.push(unreadable(&path, &from.span, &error)),
@@ -147,6 +157,7 @@ fn in_text(text: Text) -> Result<Vec<Need>, Diagnostics> {
         reference: found.reference,
         span: found.span,
         said: text.span.clone(),
+        is_generated: text.is_generated,
         object: found.object,
         path: found.path,
         confidence: found.confidence,

@@ -3,6 +3,8 @@ mod launch;
 mod own_layers;
 mod registry;
 
+pub(crate) use registry::cached_images;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::{Digest, Span, Spanned};
@@ -29,6 +31,14 @@ pub fn lower(spec: &Spec, inputs: &Inputs) -> Result<(Graph, Diagnostics), Diagn
     let (image, _) = lowering.image(spec, inputs);
     let Lowering { nodes, diagnostics, .. } = lowering;
     diagnostics.or(Graph { nodes, image })
+}
+
+/// Lowers for what it has to say alone: what the caches answer to, and every error and warning.
+pub(crate) fn lower_image(spec: &Spec, inputs: &Inputs) -> (Available, Diagnostics) {
+    let mut lowering =
+        Lowering { nodes: DiGraph::new(), by_digest: BTreeMap::new(), diagnostics: Diagnostics::new() };
+    let (_, available) = lowering.image(spec, inputs);
+    (available, lowering.diagnostics)
 }
 
 struct Lowering {

@@ -106,7 +106,7 @@ pub(super) struct CacheLayers {
 }
 
 /// The images that the registries of the spec cache: those that it names, then those that are discovered.
-pub(super) fn cached_images<'a>(
+pub(crate) fn cached_images<'a>(
     spec: &'a Spec,
     inputs: &'a Inputs,
     available: &mut Available,

@@ -66,6 +66,10 @@ impl Evaluator<'_> {
         }
         self.callers.push(Some(node.head()));
         let instance = self.callers.len() - 1;
+        let uses = self.uses.entry(identity.clone()).or_default();
+        if !uses.contains(&node.head()) {
+            uses.push(node.head());
+        }
         self.stack.push((identity, node.head()));
         self.children(module.children(), instance, Some(&nodes::CLUSTER), true, out);
         self.stack.pop();

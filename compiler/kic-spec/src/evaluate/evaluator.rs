@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use kic_base::Span;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::{Entry, Node, Value};
@@ -35,6 +37,8 @@ pub(super) struct Evaluator<'a> {
     pub stack: Vec<(String, Span)>,
     /// For each use of a module: where it is.
     pub callers: Vec<Option<Span>>,
+    /// For each module, by its identity: where it is used.
+    pub uses: BTreeMap<String, Vec<Span>>,
     pub uses_platform: bool,
     pub is_incomplete: bool,
     /// Whether values are left open: the text is only checked.
@@ -59,6 +63,7 @@ impl<'a> Evaluator<'a> {
             scope,
             stack: Vec::new(),
             callers: vec![None],
+            uses: BTreeMap::new(),
             uses_platform: false,
             is_incomplete: false,
             is_checking: false,

@@ -71,6 +71,8 @@ pub(crate) struct Evaluated {
     /// Whether nodes may be missing in it because of an error: what is not found may be among them.
     pub is_incomplete: bool,
     pub overrides: Vec<Override>,
+    /// For each module, by the name of its source: where it is used.
+    pub uses: BTreeMap<String, Vec<Span>>,
 }
 
 /// Evaluates the `cluster` node of a spec for one platform.
@@ -98,9 +100,10 @@ pub(crate) fn evaluate(
     evaluator.children(cluster.children(), 0, Some(&nodes::CLUSTER), true, &mut closed);
     let (uses_platform, is_incomplete) = (evaluator.uses_platform, evaluator.is_incomplete);
     let callers = std::mem::take(&mut evaluator.callers);
+    let uses = std::mem::take(&mut evaluator.uses);
     let (children, overrides) = merge::merge(closed, &callers, diagnostics);
     closed_cluster.children = Some(children);
-    Evaluated { cluster: closed_cluster, uses_platform, is_incomplete, overrides }
+    Evaluated { cluster: closed_cluster, uses_platform, is_incomplete, overrides, uses }
 }
 
 /// What `--set NAME=TEXT` gives: a value of the type that the parameter has. What does not fit stays a text, for

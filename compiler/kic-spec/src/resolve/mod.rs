@@ -78,8 +78,11 @@ fn resolve_below(
         let mut diagnostics = diagnostics.clone();
         let evaluated = evaluate(node, platform, settings, world, &mut library, &mut diagnostics);
         let cluster = decode(&evaluated.cluster, &nodes::CLUSTER, &mut diagnostics);
-        let mut context = Context { path, world, below, diagnostics };
-        let (platforms, spec) = context.spec(file, &cluster);
+        let mut context = Context { path, world, below, lists: BTreeMap::new(), diagnostics };
+        let (platforms, mut spec) = context.spec(file, &cluster);
+        if let Some(spec) = &mut spec {
+            spec.uses.extend(evaluated.uses);
+        }
         let mut diagnostics = context.diagnostics;
         if evaluated.is_incomplete {
             // What is missing may be in what could not be evaluated.
@@ -168,6 +171,8 @@ struct Context<'a> {
     world: &'a dyn World,
     /// The specs whose base this one is, outermost first, and where each says so.
     below: &'a mut Vec<(PathBuf, Span)>,
+    /// For each list of images, by the name of its source: where it is named.
+    lists: BTreeMap<String, Vec<Span>>,
     diagnostics: Diagnostics,
 }
 
@@ -214,6 +219,7 @@ impl Context<'_> {
             layers,
             registries,
             launch,
+            uses: std::mem::take(&mut self.lists),
         };
         (named, Some(spec))
     }

@@ -48,6 +48,7 @@ impl Context<'_> {
         let Some(path) = node.path(0) else { return Vec::new() };
         let located = self.locate(&path);
         let Some(source) = self.read(&path, &located) else { return Vec::new() };
+        self.lists.entry(source.name().to_owned()).or_default().push(node.span().clone());
         let mut images = Vec::new();
         let mut offset = 0;
         for line in source.text().split_inclusive('\n') {

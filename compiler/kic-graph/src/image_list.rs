@@ -1,0 +1,181 @@
+//! Every image that a spec has to do with: whether it is in the cache, who says so, and what needs it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kic_base::{Digest, ImageReference, Span};
+use kic_diag::Diagnostics;
+use kic_manifest::Confidence;
+use kic_spec::{Base, ImageSource, Spec};
+use serde_json::Value as Json;
+
+use crate::closure::{Available, by_image};
+use crate::inputs::{BaseFacts, Inputs, Need};
+use crate::lower::{cached_images, located, lower_image};
+use crate::registry_cache::lay_out;
+
+/// One image of the list.
+#[derive(Debug, Clone)]
+pub struct ListedImage {
+    /// Its name, written out in full.
+    pub reference: ImageReference,
+    /// Whether the cluster will have it.
+    pub state: ImageState,
+    /// What it is, where that is known.
+    pub contents: Option<ImageContents>,
+    /// Where the spec says that it is to be cached: `image` nodes, and lines of lists.
+    pub named: Vec<Span>,
+    /// Where the spec says that it is not.
+    pub excluded: Vec<Span>,
+    /// Whether it is cached because of what needs it, and nothing else.
+    pub is_discovered: bool,
+    /// The places that name it, the surest first.
+    pub needs: Vec<Need>,
+}
+
+/// Whether the cluster will have an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageState {
+    /// The cache has it.
+    Cached,
+    /// The cache of the base has it.
+    InBase,
+    /// The cache is to have it, and it is not known what it is: its registry did not say.
+    Unresolved,
+    /// The spec leaves it out.
+    Excluded,
+    /// It may be needed, and the spec says nothing of it.
+    Undecided,
+    /// It is needed, and no registry caches it.
+    Missing,
+}
+
+impl ImageState {
+    /// Its name, in a word or two.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cached => "cached",
+            Self::InBase => "in base",
+            Self::Unresolved => "unresolved",
+            Self::Excluded => "excluded",
+            Self::Undecided => "undecided",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// What an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageContents {
+    /// The digest of its index or manifest.
+    pub digest: Digest,
+    /// The bytes of its blobs.
+    pub size: u64,
+    /// The platforms that are cached.
+    pub platforms: Vec<String>,
+}
+
+/// Lists the images of a spec by name, with what lowering has to say: errors are no reason to list none. What could not
+/// be gathered is missing in `inputs`.
+pub fn list_images(spec: &Spec, inputs: &Inputs) -> (Vec<ListedImage>, Diagnostics) {
+    let (available, diagnostics) = lower_image(spec, inputs);
+    let in_base = images_in_base(spec, inputs);
+    let mut own = Available::default();
+    let cache = lay_out(&cached_images(spec, inputs, &mut own), &mut Diagnostics::new());
+    let cached: BTreeMap<String, ImageContents> = cache
+        .images
+        .into_iter()
+        .map(|image| {
+            let contents =
+                ImageContents { digest: image.digest, size: image.size, platforms: image.platforms };
+            (image.reference, contents)
+        })
+        .collect();
+
+    let mut named: BTreeMap<ImageReference, Vec<Span>> = BTreeMap::new();
+    let mut excluded: BTreeMap<&ImageReference, Vec<Span>> = BTreeMap::new();
+    for registry in &spec.registries {
+        for image in &registry.images {
+            let source = located(spec, &image.from);
+            let own_name = match &source {
+                ImageSource::Registry(reference) => Some(reference.clone()),
+                ImageSource::Disk { .. } => inputs.images.get(&source).and_then(|facts| facts.name.clone()),
+            };
+            if let Some(name) = image.name.as_ref().map(|name| name.value.clone()).or(own_name) {
+                named.entry(name).or_default().push(image.from.span.clone());
+            }
+        }
+        for reference in &registry.exclude {
+            excluded.entry(&reference.value).or_default().push(reference.span.clone());
+        }
+    }
+    let needs: BTreeMap<&ImageReference, Vec<&Need>> = by_image(&inputs.needs).into_iter().collect();
+    let discovers = spec.registries.iter().any(|registry| registry.discover.is_some());
+
+    let mut references: BTreeSet<ImageReference> = in_base.keys().cloned().collect();
+    references.extend(named.keys().cloned());
+    references.extend(excluded.keys().map(|reference| (*reference).clone()));
+    references.extend(needs.keys().map(|reference| (*reference).clone()));
+    let list = references.into_iter().map(|reference| {
+        let needs: Vec<Need> =
+            needs.get(&reference).into_iter().flatten().map(|need| (*need).clone()).collect();
+        let surest = needs.first().map(|need| need.confidence);
+        let named = named.remove(&reference).unwrap_or_default();
+        let own = cached.get(&reference.to_string());
+        let is_wanted = !named.is_empty() || (discovers && surest > Some(Confidence::Possible));
+        let state = match (own, in_base.get(&reference)) {
+            (Some(_), _) => ImageState::Cached,
+            (None, Some(_)) => ImageState::InBase,
+            _ if excluded.contains_key(&reference) => ImageState::Excluded,
+            // The private registry's own names, and other names of an image that is there.
+            _ if available.has(&reference) => ImageState::Cached,
+            _ if is_wanted && !available.hosts.contains(reference.registry()) => ImageState::Unresolved,
+            _ if surest == Some(Confidence::Certain) => ImageState::Missing,
+            _ => ImageState::Undecided,
+        };
+        ListedImage {
+            state,
+            contents: own.or_else(|| in_base.get(&reference)).cloned(),
+            is_discovered: available.discovered.contains(&reference),
+            excluded: excluded.get(&reference).cloned().unwrap_or_default(),
+            named,
+            needs,
+            reference,
+        }
+    });
+    (list.collect(), diagnostics)
+}
+
+/// The images in the cache of a base, and of its bases.
+fn images_in_base(spec: &Spec, inputs: &Inputs) -> BTreeMap<ImageReference, ImageContents> {
+    match (&inputs.base, &spec.base.value) {
+        (BaseFacts::Spec(inputs), Base::Spec(spec)) => {
+            let mut images = images_in_base(spec, inputs);
+            let cache =
+                lay_out(&cached_images(spec, inputs, &mut Available::default()), &mut Diagnostics::new());
+            images.extend(cache.images.into_iter().filter_map(|image| {
+                let contents =
+                    ImageContents { digest: image.digest, size: image.size, platforms: image.platforms };
+                Some((image.reference.parse().ok()?, contents))
+            }));
+            images
+        }
+        (BaseFacts::Image(images), _) => {
+            let plans = images.values().filter_map(|image| image.plan.as_ref());
+            let listed = plans.filter_map(|plan| plan.get("images")).filter_map(Json::as_array).flatten();
+            listed.filter_map(in_plan).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+/// An image in the plan of a base.
+fn in_plan(image: &Json) -> Option<(ImageReference, ImageContents)> {
+    let text = |key: &str| image.get(key).and_then(Json::as_str);
+    let platforms = image.get("platforms").and_then(Json::as_array).into_iter().flatten();
+    let contents = ImageContents {
+        digest: text("digest")?.parse().ok()?,
+        size: image.get("size").and_then(Json::as_u64).unwrap_or_default(),
+        platforms: platforms.filter_map(Json::as_str).map(str::to_owned).collect(),
+    };
+    Some((text("reference")?.parse().ok()?, contents))
+}
