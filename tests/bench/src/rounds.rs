@@ -1,0 +1,99 @@
+//! Every program in turn, round after round: what disturbs the machine for a while disturbs all alike.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::Result;
+use crate::measure::{Peak, Taken, median, peak, timed};
+use crate::programs::{Job, Program, change_file, change_images, with_one_changed};
+
+/// What to run.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    pub host: &'a str,
+    pub images: &'a [String],
+    pub folder: &'a Path,
+    pub rounds: usize,
+    pub only_cold: bool,
+}
+
+/// The medians of one program.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measured {
+    pub cold: Option<Duration>,
+    /// Of the cold run.
+    pub processor: Option<Duration>,
+    pub warm: Option<Duration>,
+    pub file_changed: Option<Duration>,
+    pub image_changed: Option<Duration>,
+    /// Of the cold run.
+    pub peak: Peak,
+}
+
+#[derive(Default)]
+struct Runs {
+    cold: Vec<Taken>,
+    warm: Vec<Taken>,
+    file_changed: Vec<Taken>,
+    image_changed: Vec<Taken>,
+    peak: Peak,
+}
+
+/// Runs the rounds, and one more that looks at memory and disk.
+pub fn run(plan: &Plan, programs: &[Program]) -> Result<Vec<Measured>> {
+    let mut runs: Vec<Runs> = programs.iter().map(|_| Runs::default()).collect();
+    for round in 0..=plan.rounds {
+        for (number, (program, runs)) in programs.iter().zip(&mut runs).enumerate() {
+            let folder = plan.folder.join(format!("run-{number}"));
+            let job = Job { host: plan.host, images: plan.images, folder: &folder };
+            program.prepare(&job)?;
+            settle(plan.folder)?;
+            if round == plan.rounds {
+                runs.peak = peak(&mut program.command(&job)?, &folder)?;
+            } else {
+                runs.cold.push(timed(&mut program.command(&job)?)?);
+                eprintln!("{} {}: {:.2?}", round + 1, program.name, runs.cold[round].elapsed);
+                if !plan.only_cold && !program.is_floor() {
+                    changes(program, &job, round, runs)?;
+                }
+            }
+            fs::remove_dir_all(&folder)?;
+        }
+    }
+    let middle = |runs: &[Taken]| median(runs.iter().map(|taken| taken.elapsed).collect());
+    Ok(runs
+        .iter()
+        .map(|runs| Measured {
+            cold: middle(&runs.cold),
+            processor: median(runs.cold.iter().map(|taken| taken.processor).collect()),
+            warm: middle(&runs.warm),
+            file_changed: middle(&runs.file_changed),
+            image_changed: middle(&runs.image_changed),
+            peak: runs.peak,
+        })
+        .collect())
+}
+
+/// Over what the cold run left: nothing new, one file, one image.
+fn changes(program: &Program, job: &Job, round: usize, runs: &mut Runs) -> Result<()> {
+    runs.warm.push(timed(&mut program.command(job)?)?);
+    if program.is_kic() {
+        change_file(job, round + 1)?;
+        runs.file_changed.push(timed(&mut program.command(job)?)?);
+    }
+    let images = with_one_changed(job.images);
+    let job = Job { images: &images, ..*job };
+    if program.is_kic() {
+        change_images(&job)?;
+    }
+    runs.image_changed.push(timed(&mut program.command(&job)?)?);
+    Ok(())
+}
+
+/// Lets the disk come to rest, so that nobody pays for the writes of another.
+fn settle(folder: &Path) -> Result<()> {
+    let status = Command::new("sync").arg("--file-system").arg(folder).status()?;
+    if status.success() { Ok(()) } else { Err("sync failed".into()) }
+}
