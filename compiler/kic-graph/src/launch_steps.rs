@@ -1,12 +1,30 @@
-//! The steps of a start, where the spec leaves them out.
+//! The steps of a start.
 
 use kic_base::Platform;
 use kic_spec::{Layer, LayerKind, Spec, Step};
 
+/// The steps that the spec says, with those that `rest` stands for in its place; without any, those that follow from
+/// the layers.
+pub(crate) fn steps(spec: &Spec, platform: &Platform) -> Vec<Step> {
+    let Some(said) = &spec.launch else { return default_steps(spec, platform) };
+    let said = || said.iter().map(|step| &step.value);
+    let mut steps = Vec::new();
+    for step in said() {
+        if *step == Step::Rest {
+            steps.extend(
+                default_steps(spec, platform).into_iter().filter(|one| !said().any(|own| own == one)),
+            );
+        } else {
+            steps.push(step.clone());
+        }
+    }
+    steps
+}
+
 /// Manifests, the readiness checks that belong to them, policies, and theirs. A readiness layer belongs to the
 /// layer that its `after` names, or that has its name; one that belongs to none comes after the manifests,
 /// or, where the spec has none, at the end. `after` between two layers of one kind decides their order.
-pub(crate) fn default_steps(spec: &Spec, platform: &Platform) -> Vec<Step> {
+fn default_steps(spec: &Spec, platform: &Platform) -> Vec<Step> {
     let manifests = ordered(spec, platform, LayerKind::Manifests);
     let policies = ordered(spec, platform, LayerKind::Policies);
     let readiness = ordered(spec, platform, LayerKind::Readiness);

@@ -304,16 +304,17 @@ fn unknown_node(parent: &NodeSchema, allowed: &[&'static NodeSchema], child: &No
     let is_top = std::ptr::eq(parent, &nodes::CLUSTER);
     let names = || allowed.iter().map(|schema| schema.name);
     let control = || {
-        let everywhere = |schema: &&NodeSchema| is_top || ["let", "when", "for"].contains(&schema.name);
+        let everywhere =
+            |schema: &&NodeSchema| is_top || ["let", "when", "for", "fail"].contains(&schema.name);
         nodes::CONTROL
             .iter()
             .copied()
             .filter(everywhere)
             .map(|schema| schema.name)
-            .filter(|name| *name != "module")
+            .filter(|name| !["module", "example"].contains(name))
     };
     let property = parent.properties.iter().find(|property| property.name == name);
-    let help = if !is_top && ["use", "param", "doc"].contains(&name) {
+    let help = if !is_top && ["use", "param", "doc", "example"].contains(&name) {
         format!("`{name}` stands beside the layers, directly in the spec or module")
     } else if let Some(close) = closest(name, names().chain(control())) {
         format!("did you mean `{close}`?")

@@ -19,7 +19,7 @@ mod stdlib;
 mod value;
 mod world;
 
-pub use evaluate::{ModuleDocumentation, Override, Settings, documentation};
+pub use evaluate::{ModuleDocumentation, Override, ParameterDocumentation, Settings, documentation};
 pub use image_source::{DiskFormat, ImageSource};
 pub use lock::{FetchPin, ImagePin, Lock};
 pub use resolve::{

@@ -66,7 +66,7 @@ pub static CLUSTER: NodeSchema = NodeSchema {
 };
 
 /// Nodes that are gone when the spec is evaluated, for the reference and for messages.
-pub static CONTROL: &[&NodeSchema] = &[&MODULE, &DOC, &PARAM, &USE, &LET, &WHEN, &FOR];
+pub static CONTROL: &[&NodeSchema] = &[&MODULE, &DOC, &EXAMPLE, &PARAM, &USE, &LET, &WHEN, &FOR, &FAIL];
 
 /// The node that one of that name may stand in, where there is one besides the cluster.
 pub(crate) fn parent_of(name: &str) -> Option<&'static NodeSchema> {
@@ -98,6 +98,16 @@ pub(crate) static DOC: NodeSchema = NodeSchema {
     example: "doc \"Sends every image pull to one private registry.\"",
 };
 
+pub(crate) static EXAMPLE: NodeSchema = NodeSchema {
+    name: "example",
+    doc: "Shows a use of a module, as it stands in a spec.",
+    arguments: &[argument("TEXT", Type::Text, "The nodes, as text.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "example #\"use \"std:namespace\" name=\"shop\"\"#",
+};
+
 /// Declares a parameter.
 pub(crate) static PARAM: NodeSchema = NodeSchema {
     name: "param",
@@ -112,7 +122,7 @@ pub(crate) static PARAM: NodeSchema = NodeSchema {
         property(
             "default",
             Type::Any,
-            "Its value where a call gives none; a `default` node inside for lists and maps.",
+            "Its value where a call gives none; a `default` node inside for lists and maps; `#null` for one that may be left out.",
         ),
     ],
     children: Children::Nodes(&[&DOC, &DEFAULT, &ONE_OF]),
@@ -172,12 +182,14 @@ pub(crate) static LET: NodeSchema = NodeSchema {
 /// Keeps nodes on a condition.
 pub(crate) static WHEN: NodeSchema = NodeSchema {
     name: "when",
-    doc: "Keeps what is inside where a value is, is not, or is in a list of others.",
+    doc: "Keeps what is inside where a value is, is not, or is in a list of others; or where a version or number is at least, or below, another.",
     arguments: &[argument("NAME", Type::Text, "The name of a value, such as `engine` or `platform.arch`.")],
     properties: &[
         property("is", Type::Any, "The value that it must have."),
         property("is-not", Type::Any, "The value that it must not have."),
         property("in", Type::Any, "A list that must hold it."),
+        property("at-least", Type::Any, "The version or number that it must not be below."),
+        property("below", Type::Any, "The version or number that it must be below."),
     ],
     children: Children::Data,
     occurs: Occurs::Many,
@@ -196,6 +208,17 @@ pub(crate) static FOR: NodeSchema = NodeSchema {
     children: Children::Data,
     occurs: Occurs::Many,
     example: "for \"team\" \"green\" \"blue\" {\n    files ($)\"${team}\" { text ($)\"/etc/teams/${team}\" \"\" }\n}",
+};
+
+/// Refuses values.
+pub(crate) static FAIL: NodeSchema = NodeSchema {
+    name: "fail",
+    doc: "Refuses the values that a module or spec was given; it stands in a `when`.",
+    arguments: &[argument("MESSAGE", Type::Text, "What is wrong, in one sentence.")],
+    properties: &[property("help", Type::Text, "What to do.")],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "when \"platform.os\" is=\"windows\" {\n    fail \"the image is for Linux\" help=\"leave the platform out\"\n}",
 };
 
 static PLATFORM: NodeSchema = NodeSchema {
@@ -621,10 +644,10 @@ static COMMAND: NodeSchema = NodeSchema {
 
 static LAUNCH: NodeSchema = NodeSchema {
     name: "launch",
-    doc: "The ordered steps of a start. Left out, they follow from the layers: manifests, their readiness, policies, theirs.",
+    doc: "The ordered steps of a start. Left out, they follow from the layers: manifests, their readiness, policies, theirs. Where only modules say steps, the rest follows them.",
     arguments: &[],
     properties: &[],
-    children: Children::Nodes(&[&APPLY, &WAIT, &RUN]),
+    children: Children::Nodes(&[&APPLY, &WAIT, &RUN, &REST]),
     occurs: Occurs::Optional,
     example: "launch {\n    apply \"shop\"\n    wait \"shop\"\n}",
 };
@@ -657,4 +680,14 @@ static RUN: NodeSchema = NodeSchema {
     children: Children::None,
     occurs: Occurs::Many,
     example: "run \"kubectl run nginx --image=nginx:latest\"",
+};
+
+static REST: NodeSchema = NodeSchema {
+    name: "rest",
+    doc: "The steps of all layers that no other step names, as they would be without `launch`.",
+    arguments: &[],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Optional,
+    example: "rest",
 };

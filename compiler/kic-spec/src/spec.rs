@@ -282,4 +282,6 @@ pub enum Step {
     Wait(String),
     /// Runs a shell command.
     Run(String),
+    /// The steps of the layers that no other step names, in their own order.
+    Rest,
 }

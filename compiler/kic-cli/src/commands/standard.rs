@@ -1,6 +1,7 @@
 use clap::{Args, Subcommand};
 use kic_base::closest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_spec::ModuleDocumentation;
 use serde_json::json;
 
 use crate::arguments::{Format, Global};
@@ -38,7 +39,7 @@ impl Standard {
                 _ => {
                     print(
                         &documented()
-                            .map(|module| format!("std:{:<16} {}\n", module.name, module.doc))
+                            .map(|module| format!("std:{:<16} {}\n", module.name, summary(&module.doc)))
                             .collect::<String>(),
                     );
                 }
@@ -60,26 +61,51 @@ impl Standard {
         };
         match terminal.format {
             Format::Json => {
-                let parameters = module.parameters.iter().map(|(name, kind, default, doc)| {
-                    json!({ "name": name, "type": kind, "default": default, "doc": doc })
+                let parameters = module.parameters.iter().map(|parameter| {
+                    json!({
+                        "name": parameter.name, "type": parameter.kind, "words": parameter.words,
+                        "required": parameter.is_required, "default": parameter.default, "doc": parameter.doc,
+                    })
                 });
                 let parameters: Vec<_> = parameters.collect();
                 print(&format!(
                     "{}\n",
-                    json!({ "name": module.name, "doc": module.doc, "parameters": parameters })
+                    json!({
+                        "name": module.name, "doc": module.doc, "parameters": parameters,
+                        "examples": module.examples,
+                    })
                 ));
             }
-            _ => {
-                let mut text = format!("std:{}\n{}\n\n", module.name, module.doc);
-                for (name, kind, default, doc) in &module.parameters {
-                    let default = default
-                        .as_ref()
-                        .map_or_else(|| ", required".to_owned(), |value| format!(", default {value}"));
-                    text.push_str(&format!("  {name} ({kind}{default})\n      {doc}\n"));
-                }
-                print(&text);
-            }
+            _ => print(&page(&module)),
         }
         Ok(Diagnostics::new())
     }
+}
+
+fn page(module: &ModuleDocumentation) -> String {
+    let mut text = format!("std:{}\n{}\n", module.name, module.doc);
+    for parameter in &module.parameters {
+        let words = match parameter.words.as_slice() {
+            [] => String::new(),
+            words => format!(", one of {}", words.join(", ")),
+        };
+        let default = match &parameter.default {
+            Some(default) => format!(", default {default}"),
+            None if parameter.is_required => ", required".to_owned(),
+            None => ", optional".to_owned(),
+        };
+        let doc = parameter.doc.replace('\n', "\n      ");
+        text.push_str(&format!("\n  {} ({}{words}{default})\n      {doc}\n", parameter.name, parameter.kind));
+    }
+    for example in &module.examples {
+        let example = example.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n");
+        text.push_str(&format!("\nExample:\n\n{}", example.collect::<String>()));
+    }
+    text
+}
+
+/// The first paragraph.
+fn summary(doc: &str) -> String {
+    let paragraph: Vec<&str> = doc.lines().take_while(|line| !line.trim().is_empty()).collect();
+    paragraph.join(" ")
 }

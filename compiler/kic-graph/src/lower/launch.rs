@@ -9,7 +9,7 @@ use petgraph::graph::NodeIndex;
 use super::{Hints, Lowering};
 use crate::derivation::{BasePlan, Derivation, Launch, LaunchStep, LayerSettings};
 use crate::graph::{ImageLayer, Kind};
-use crate::launch_steps::default_steps;
+use crate::launch_steps::steps;
 
 impl Lowering {
     pub(super) fn launch(
@@ -21,16 +21,15 @@ impl Lowering {
         images: &[crate::derivation::PlanImage],
         base: BasePlan,
     ) -> NodeIndex {
-        let steps = match &spec.launch {
-            Some(steps) => steps.iter().map(|step| step.value.clone()).collect(),
-            None => default_steps(spec, platform),
-        };
+        let steps = steps(spec, platform);
         let find = |kind: LayerKind, name: &str| {
             own.iter().find(|((own_kind, _), layer)| *own_kind == kind && layer.name == name)
         };
         let mut lowered = Vec::new();
         for step in steps {
             match step {
+                // There is none left.
+                Step::Rest => {}
                 Step::Run(command) => lowered.push(LaunchStep::Run(command)),
                 Step::Wait(name) => {
                     let layer = find(LayerKind::Readiness, &name).map(|(_, layer)| layer.node);

@@ -88,6 +88,10 @@ impl Binding {
     }
 
     /// Where it was written.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Scalar(Scalar { value: Value::Null, .. }))
+    }
+
     pub fn span(&self) -> Option<&Span> {
         match self {
             Self::Scalar(scalar) => Some(&scalar.span),

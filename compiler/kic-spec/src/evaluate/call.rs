@@ -127,9 +127,14 @@ impl Evaluator<'_> {
             if let Some(annotation) = entry.annotation.as_ref().filter(|_| !is_marked(entry)) {
                 self.error(crate::decode::unknown_annotation(annotation));
             }
+            let value = self.value(entry);
+            // What was left out further out is left out here.
+            if is_marked(entry) && value.is_null() {
+                continue;
+            }
             given.push(Given {
                 name: name.value.clone(),
-                value: self.value(entry),
+                value,
                 span: name.span.clone(),
                 place: entry.span.clone(),
             });

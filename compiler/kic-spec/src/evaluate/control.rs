@@ -1,5 +1,6 @@
 //! `let`, `when` and `for`.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use kic_base::closest;
@@ -9,6 +10,7 @@ use kic_syntax::{Entry, Node, Value};
 use super::binding::{self, Binding, Form, Scalar};
 use super::evaluator::{Closed, Evaluator};
 use super::scope::Missing;
+use super::version::ComparableVersion;
 use super::{interpolate, is_marked, no_scalar, parameter_type, shape};
 use crate::decode::decode;
 use crate::nodes;
@@ -207,6 +209,10 @@ impl Evaluator<'_> {
                 );
                 None
             }
+            ("at-least" | "below", Binding::Scalar(right)) => {
+                let ordering = self.order(path, left, property, right)?;
+                Some(ordering.is_lt() == (name == "below"))
+            }
             (_, Binding::Scalar(right)) => {
                 self.equal(path, left, property, right).map(|equal| equal == (name == "is"))
             }
@@ -222,6 +228,43 @@ impl Evaluator<'_> {
                 None
             }
         }
+    }
+
+    /// How two versions, or two numbers, compare; `None`, and an error, where they are neither.
+    fn order(&mut self, path: &str, left: &Scalar, property: &Entry, right: &Scalar) -> Option<Ordering> {
+        let (wrong, span) = match (&left.value, &right.value) {
+            (Value::Integer(left), Value::Integer(right)) => return Some(left.cmp(right)),
+            (Value::String(one), Value::String(other)) => {
+                match (ComparableVersion::parse(one), ComparableVersion::parse(other)) {
+                    (Some(one), Some(other)) => return Some(one.cmp(&other)),
+                    (None, _) => (one.as_str(), &left.span),
+                    (_, None) => (other.as_str(), &property.value_span),
+                }
+            }
+            (is, with) => {
+                let (is, with) = (binding::describe(is), binding::describe(with));
+                self.error(
+                    Diagnostic::new(&code::WRONG_TYPE, format!("`{path}` is {is}, and this is {with}"))
+                        .at(&property.span, "only two versions, or two whole numbers, are compared")
+                        .help("a version is a string, such as `\"v1.10\"`"),
+                );
+                return None;
+            }
+        };
+        let mut diagnostic = Diagnostic::new(
+            &code::INVALID_VERSION,
+            format!("`{}` is no version that can be compared", value::shown(wrong)),
+        );
+        if span.source().name() != super::BUILT_IN_SOURCE {
+            diagnostic = diagnostic.at(span, "this one");
+        }
+        if !crate::decode::is_within(span, &property.span) {
+            diagnostic = diagnostic.at(&property.span, "compared here");
+        }
+        self.error(
+            diagnostic.help("write numbers with points between them, such as `v1.10` or `1.13.0-rc.1`"),
+        );
+        None
     }
 
     /// Whether two values are equal; `None`, and an error, where they never can be.
@@ -258,6 +301,26 @@ impl Evaluator<'_> {
             return None;
         }
         Some(left.value == right.value)
+    }
+
+    /// `fail`: the values that led here are refused.
+    pub(super) fn fail(&mut self, node: &Node, instance: usize) {
+        let closed = self.closed_head(node, false);
+        let before = self.diagnostics.error_count();
+        let plain = Node { children: node.children.clone(), ..closed };
+        let decoded = decode(&plain, &nodes::FAIL, self.diagnostics);
+        if self.is_checking() || self.diagnostics.error_count() > before {
+            return;
+        }
+        self.is_incomplete = true;
+        let Some(message) = decoded.text(0) else { return };
+        let mut diagnostic = Diagnostic::new(&code::REFUSED_VALUES, message.value);
+        if let Some(Some(caller)) = self.callers.get(instance) {
+            diagnostic = diagnostic.at(caller, "by this use");
+        }
+        diagnostic = diagnostic.at(&node.head(), "refused here");
+        let help = decoded.text_property("help").map(|text| text.value);
+        self.error(diagnostic.help(help.unwrap_or_else(|| "give other values".to_owned())));
     }
 
     pub(super) fn each(

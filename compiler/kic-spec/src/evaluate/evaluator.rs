@@ -136,8 +136,8 @@ impl<'a> Evaluator<'a> {
             }
             match node.name.value.as_str() {
                 // They have been read before.
-                "param" | "doc" if is_direct => {}
-                "param" | "doc" if is_top => self.error(
+                "param" | "doc" | "example" if is_direct => {}
+                "param" | "doc" | "example" if is_top => self.error(
                     Diagnostic::new(
                         &code::INVALID_CONTROL,
                         format!("`{}` stands directly in a spec or module", node.name.value),
@@ -149,6 +149,7 @@ impl<'a> Evaluator<'a> {
                 "let" => self.let_value(node),
                 "when" => self.when(node, instance, parent, out),
                 "for" => self.each(node, instance, parent, out),
+                "fail" => self.fail(node, instance),
                 name => {
                     let schema = schema_of(parent, name);
                     out.extend(self.close(node, instance, schema).map(|node| Closed {
@@ -223,6 +224,8 @@ impl<'a> Evaluator<'a> {
                     self.is_incomplete |= entry.name.is_none();
                     entries.push(entry.clone());
                 }
+                // A property of no value is left out; in data, `null` is a value.
+                Binding::Scalar(Scalar { value: Value::Null, .. }) if entry.name.is_some() && !is_data => {}
                 Binding::Scalar(scalar) => entries.push(closed_entry(entry, &scalar)),
                 Binding::List(list) if entry.name.is_none() => {
                     if !self.spend(list.items.len(), &entry.span) {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `base`, `compression`, `label NAME` | one value: equal, or one weighs more |
 //! | `platform`, `launch` | a list: appended; one that weighs more stands for all |
+//! | `apply`, `wait` and `rest` in `launch` | said by several, the first one stays; where only modules say steps, a `rest` follows |
 //! | `files NAME` and other layers | properties are values; what stands inside is appended |
 //! | `registry HOST` | what stands inside is appended; a forced host is that of every registry |
 //! | `object` in a layer | fields merge by their names ([`super::merge_data`]) |
@@ -104,10 +105,8 @@ impl Merged {
         // Braces that hold nothing stay.
         self.node.children.get_or_insert_default();
         for child in children {
-            let is_said =
-                |own: &Node| own.name.value == "discover" && own.entries.is_empty() && own.children.is_none();
-            if is_said(&child)
-                && self.children.iter().flatten().any(|(own, from)| *from != instance && is_said(own))
+            if is_said_once(&child)
+                && self.children.iter().flatten().any(|(own, from)| *from != instance && is_same(own, &child))
             {
                 continue;
             }
@@ -181,6 +180,9 @@ impl Merging<'_> {
     /// reports.
     fn group(&mut self, mut group: Vec<Closed>) -> Vec<Node> {
         let name = group[0].node.name.value.clone();
+        if name == "launch" {
+            with_rest(&mut group);
+        }
         if group.iter().all(|one| one.instance == group[0].instance && !one.is_moved) {
             return group.into_iter().map(|one| unmarked(one.node)).collect();
         }
@@ -326,6 +328,35 @@ impl Merging<'_> {
             node.entries = entries;
         }
     }
+}
+
+/// Whether a node inside a layer says something that it is enough to say once, whoever does.
+fn is_said_once(node: &Node) -> bool {
+    let arguments = match node.name.value.as_str() {
+        "discover" | "rest" => 0,
+        "apply" | "wait" => 1,
+        _ => return false,
+    };
+    node.entries.len() == arguments && node.children.is_none()
+}
+
+fn is_same(one: &Node, other: &Node) -> bool {
+    let values = |node: &Node| node.entries.iter().map(|entry| entry.value.clone()).collect::<Vec<_>>();
+    one.name.value == other.name.value && one.children.is_none() && values(one) == values(other)
+}
+
+/// Steps that only modules say leave open what becomes of the layers of the spec: those follow.
+fn with_rest(group: &mut [Closed]) {
+    let is_rest = |node: &Node| node.name.value == "rest";
+    let says_rest = |one: &Closed| one.node.children().iter().any(is_rest);
+    if group.iter().any(|one| one.instance == 0 || says_rest(one)) {
+        return;
+    }
+    let Some(last) = group.iter_mut().max_by_key(|one| weight_of(&one.node)) else { return };
+    let span = last.node.name.span.clone();
+    let name = Spanned::new("rest".to_owned(), span.clone());
+    let rest = Node { annotation: None, name, entries: Vec::new(), children: None, span };
+    last.node.children.get_or_insert_default().push(rest);
 }
 
 /// A node without `(default)` and `(force)` on itself, its own properties, and the fields of its objects.

@@ -20,6 +20,7 @@ mod parameter;
 mod parameter_type;
 mod scope;
 mod shape;
+mod version;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::world::World;
 use binding::{Binding, Form, Scalar};
 use evaluator::Evaluator;
 pub(crate) use module::{Library, normalised};
-pub use module::{ModuleDocumentation, documentation};
+pub use module::{ModuleDocumentation, ParameterDocumentation, documentation};
 use parameter::{Given, Parameter, bind, declared};
 use parameter_type::ParameterType;
 pub(crate) use parameter_type::TYPES as PARAMETER_TYPES;

@@ -109,8 +109,11 @@ impl Library {
     }
 }
 
-/// Holds the `doc` nodes of a spec or module against their schema.
+/// Holds the `doc` and `example` nodes of a spec or module against their schema.
 pub(super) fn check_documentation(nodes: &[Node], diagnostics: &mut Diagnostics) {
+    for node in nodes.iter().filter(|node| node.name.value == "example") {
+        decode(node, &nodes::EXAMPLE, diagnostics);
+    }
     let mut first: Option<&Node> = None;
     for node in nodes.iter().filter(|node| node.name.value == "doc") {
         decode(node, &nodes::DOC, diagnostics);
@@ -192,29 +195,56 @@ pub struct ModuleDocumentation {
     pub name: String,
     /// Its `doc`.
     pub doc: String,
-    /// Its parameters: name, type, default where there is one, and doc.
-    pub parameters: Vec<(String, String, Option<String>, String)>,
+    /// Its parameters, in the order of the text.
+    pub parameters: Vec<ParameterDocumentation>,
+    /// Its `example` nodes: texts that stand in a spec.
+    pub examples: Vec<String>,
+}
+
+/// What a module says of one of its parameters.
+#[derive(Debug, Clone)]
+pub struct ParameterDocumentation {
+    /// Its name.
+    pub name: String,
+    /// Its type, as a declaration writes it.
+    pub kind: String,
+    /// The words of an enum.
+    pub words: Vec<String>,
+    /// Whether a call must give it.
+    pub is_required: bool,
+    /// Its value where a call gives none, as a declaration writes it; `None` as well where it then has none.
+    pub default: Option<String>,
+    /// Its `doc`.
+    pub doc: String,
 }
 
 /// The documentation of a module of the standard library.
 pub fn documentation(name: &str) -> Option<ModuleDocumentation> {
     let (file, _) = kic_syntax::parse(&Source::new(format!("std:{name}"), stdlib::find(name)?));
     let module = file.nodes.first()?;
-    let doc = module
-        .children()
-        .iter()
-        .find(|child| child.name.value == "doc")
-        .and_then(|child| child.arguments().next());
-    let doc = doc.map(|entry| entry.value.clone());
-    let mut diagnostics = Diagnostics::new();
-    let parameters = declared(module.children(), &mut diagnostics).into_values().map(|parameter| {
-        let default = parameter.default.as_ref().map(shown);
-        (parameter.name, parameter.kind.name(), default, parameter.doc)
+    let texts = |name: &'static str| {
+        let nodes = module.children().iter().filter(move |child| child.name.value == name);
+        nodes.filter_map(|node| match &node.arguments().next()?.value {
+            Value::String(text) => Some(text.clone()),
+            _ => None,
+        })
+    };
+    let mut parameters: Vec<Parameter> =
+        declared(module.children(), &mut Diagnostics::new()).into_values().collect();
+    parameters.sort_by_key(|parameter| parameter.span.range().start);
+    let parameters = parameters.into_iter().map(|parameter| ParameterDocumentation {
+        kind: parameter.kind.name(),
+        words: parameter.kind.choices().map(|words| words.to_vec()).unwrap_or_default(),
+        is_required: parameter.default.is_none(),
+        default: parameter.default.as_ref().filter(|default| !default.is_null()).map(shown),
+        name: parameter.name,
+        doc: parameter.doc,
     });
     Some(ModuleDocumentation {
         name: name.to_owned(),
-        doc: if let Some(Value::String(doc)) = doc { doc } else { String::new() },
+        doc: texts("doc").next().unwrap_or_default(),
         parameters: parameters.collect(),
+        examples: texts("example").collect(),
     })
 }
 

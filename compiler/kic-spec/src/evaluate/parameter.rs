@@ -19,7 +19,7 @@ pub(crate) struct Parameter {
     pub name: String,
     /// What a value of it may be.
     pub kind: ParameterType,
-    /// Its value where a call gives none.
+    /// Its value where a call gives none; `#null` where it may be left out.
     pub default: Option<Binding>,
     /// What it says of itself.
     pub doc: String,
@@ -116,7 +116,12 @@ fn declare(node: &Node, diagnostics: &mut Diagnostics) -> Option<Parameter> {
         (None, Some(node)) => Some(literal(node, diagnostics)),
         (None, None) => None,
     };
+    let is_single = !matches!(parsed, ParameterType::List(_) | ParameterType::Map(_));
     let default = default.map(|default| {
+        // One that may be left out has no value then.
+        if default.is_null() && is_single {
+            return default;
+        }
         parsed.accept(&default).unwrap_or_else(|diagnostic| {
             diagnostics.push(diagnostic.at(&kind.span, format!("the type is `{}`", kind.value)));
             Binding::Unknown

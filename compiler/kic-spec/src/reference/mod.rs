@@ -23,7 +23,7 @@ pub fn reference() -> String {
         page.push_str(&section(&place, true));
     }
     page.push_str(chapters::MODULES);
-    for place in control(&["module", "doc", "param", "use"]) {
+    for place in control(&["module", "doc", "example", "param", "use"]) {
         page.push_str(&section(&place, true));
     }
     page.push_str(&format!(
@@ -32,7 +32,7 @@ pub fn reference() -> String {
     ));
     page.push_str(chapters::VALUES);
     page.push_str(&format!("### Built-in names {{#built-in}}\n\n{}\n", tables::built_in()));
-    for place in control(&["let", "when", "for"]) {
+    for place in control(&["let", "when", "for", "fail"]) {
         page.push_str(&section(&place, true));
     }
     page.push_str(&format!("{}{}\n", chapters::MERGING, tables::marks()));

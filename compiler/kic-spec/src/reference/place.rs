@@ -32,7 +32,7 @@ impl Place {
 /// Every kind of node of the language, in the order of the reference.
 pub fn places() -> Vec<Place> {
     let mut all = of_cluster();
-    all.extend(control(&["module", "doc", "param", "use", "let", "when", "for"]));
+    all.extend(control(&["module", "doc", "example", "param", "use", "let", "when", "for", "fail"]));
     all
 }
 

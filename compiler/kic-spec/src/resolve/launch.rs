@@ -22,6 +22,10 @@ impl Context<'_> {
             all.copied().filter(|kind| kinds.contains(kind)).collect::<Vec<_>>()
         };
         for child in &node.children {
+            if child.schema.name == "rest" {
+                steps.push(Spanned::new(Step::Rest, child.span().clone()));
+                continue;
+            }
             let Some(text) = child.text(0) else { continue };
             let step = match child.schema.name {
                 "run" => Step::Run(text.value),
