@@ -44,6 +44,7 @@ impl BlobWriter {
         let wrap = |error| StoreError::at(&path, error);
         let file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
         file.sync()?;
+        store.lease(&digest)?;
         make_parent(&path)?;
         // What is there already has the same bytes, or is damaged: either way it may go.
         let file = file.persist(&path)?;

@@ -43,6 +43,7 @@ impl EmbeddingWriter {
         }
         write_zeros(&mut container, padding)
             .map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
+        store.lease(body)?;
         let (container, length) = container.commit(None)?;
         let embedded = Embedded { container, offset, size };
         record::write(store.layout(), &store.layout().embedded(body), body, &embedded)?;

@@ -11,7 +11,7 @@ use crate::temporary_file::TemporaryFile;
 /// The format that this version writes, and the newest that it reads.
 const FORMAT: u64 = 1;
 
-const FOLDERS: [&str; 6] = ["tmp", "blobs", "embedded", "outputs", "corrupt", "roots"];
+const FOLDERS: [&str; 7] = ["tmp", "blobs", "embedded", "outputs", "corrupt", "roots", "leases"];
 
 /// Where things lie in a store.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Makes the folder a store, or checks that it is one. Returns the lock file too, locked shared.
+    /// Makes the folder a store, or checks that it is one. Returns the lock file too.
     pub(crate) fn open(path: &Path) -> Result<(Self, File), StoreError> {
         let root = std::path::absolute(path).map_err(|error| StoreError::at(path, error))?;
         let layout = Self { root };
@@ -54,6 +54,22 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.root.join("leases")
+    }
+
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.root.join("roots")
+    }
+
+    pub(crate) fn root_record(&self, key: &Digest) -> PathBuf {
+        self.roots().join(key.hex())
+    }
+
+    pub(crate) fn corrupt_folder(&self) -> PathBuf {
+        self.root.join("corrupt")
+    }
+
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         sharded(self.root.join("blobs/sha256"), digest)
     }
@@ -67,7 +83,7 @@ impl Layout {
     }
 
     pub(crate) fn corrupt(&self, digest: &Digest) -> PathBuf {
-        self.root.join("corrupt").join(digest.hex())
+        self.corrupt_folder().join(digest.hex())
     }
 
     fn version(&self) -> PathBuf {
@@ -116,6 +132,7 @@ impl Layout {
         Ok(())
     }
 
+    /// The lock file, opened but not locked.
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.root.join("lock");
         let wrap = |error| StoreError::at(&path, error);
@@ -123,7 +140,6 @@ impl Layout {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = file.map_err(wrap)?;
         set_mode(&path, 0o644)?;
-        file.lock_shared().map_err(wrap)?;
         Ok(file)
     }
 

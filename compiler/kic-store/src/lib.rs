@@ -5,13 +5,14 @@
 //! | path | holds |
 //! |---|---|
 //! | `version` | the number of this format |
-//! | `lock` | held shared by everybody who uses the store, exclusively by a collection |
+//! | `lock` | held shared by whoever leases something, exclusively by a collection while it removes, each for a moment |
+//! | `leases/` | what each process that runs needs, each file held by an exclusive lock of its process |
 //! | `tmp/` | files being written, each held by an exclusive lock of its writer |
 //! | `blobs/sha256/xx/HEX` | a blob under the digest of its bytes, mode 0444 |
 //! | `embedded/sha256/xx/HEX` | a record: this blob is a range of that other blob |
 //! | `outputs/xx/HEX` | a record: the output of the derivation of that digest |
 //! | `corrupt/` | blobs whose bytes no longer gave their digest |
-//! | `roots/` | reserved: what a collection keeps |
+//! | `roots/HEX` | a record: a file elsewhere, and what it keeps alive here |
 //!
 //! **Invariants:** a name below `blobs/` appears by a rename of synced bytes that gave that digest, so a process
 //! killed at any moment leaves a store that the next one uses as it is. Nothing is believed because it is there:
@@ -21,17 +22,28 @@
 
 mod blob_reader;
 mod blob_writer;
+mod check;
+mod collect;
 mod embedding_writer;
 mod error;
+mod items;
 mod layout;
+mod leases;
 mod place;
 mod record;
+mod root;
 mod store;
 mod temporary_file;
+mod usage;
 
 pub use blob_reader::BlobReader;
 pub use blob_writer::BlobWriter;
+pub use check::{DamagedBlob, StoreCheck, check};
+pub use collect::{CollectOptions, Collected, collect};
 pub use embedding_writer::EmbeddingWriter;
 pub use error::StoreError;
+pub use items::ItemKind;
 pub use place::{PlaceMode, Placed};
+pub use root::{Kept, RecordedRoot, Root};
 pub use store::Store;
+pub use usage::{BlobPlace, Files, Usage};

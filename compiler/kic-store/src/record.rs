@@ -23,13 +23,36 @@ pub(crate) fn write<T: Serialize>(
     key: &Digest,
     value: &T,
 ) -> Result<(), StoreError> {
+    write_bytes(layout, path, &encode(path, key, value)?)
+}
+
+/// Writes a record unless the same one is there. Returns whether it was written.
+pub(crate) fn write_changed<T: Serialize>(
+    layout: &Layout,
+    path: &Path,
+    key: &Digest,
+    value: &T,
+) -> Result<bool, StoreError> {
+    let bytes = encode(path, key, value)?;
+    if fs::read(path).is_ok_and(|found| found == bytes) {
+        return Ok(false);
+    }
+    write_bytes(layout, path, &bytes)?;
+    Ok(true)
+}
+
+fn encode<T: Serialize>(path: &Path, key: &Digest, value: &T) -> Result<Vec<u8>, StoreError> {
     let json = serde_json::to_vec(value).map_err(|error| StoreError::at(path, error.into()))?;
-    let mut file = TemporaryFile::new(layout)?;
     let mut bytes = checksum(key, &json).to_string().into_bytes();
     bytes.push(b'\n');
     bytes.extend_from_slice(&json);
     bytes.push(b'\n');
-    file.write_all(&bytes)?;
+    Ok(bytes)
+}
+
+fn write_bytes(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut file = TemporaryFile::new(layout)?;
+    file.write_all(bytes)?;
     make_parent(path)?;
     file.persist(path)?;
     Ok(())
@@ -37,18 +60,33 @@ pub(crate) fn write<T: Serialize>(
 
 /// Reads a record. A damaged one is removed, and is then as if it had never been.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, key: &Digest) -> Result<Option<T>, StoreError> {
+    match look(path, key)? {
+        Look::Missing => Ok(None),
+        Look::Good(value) => Ok(Some(value)),
+        Look::Damaged => {
+            remove(path)?;
+            Ok(None)
+        }
+    }
+}
+
+/// What stands where a record may stand.
+pub(crate) enum Look<T> {
+    Missing,
+    Good(T),
+    Damaged,
+}
+
+/// Reads a record, and leaves a damaged one.
+pub(crate) fn look<T: DeserializeOwned>(path: &Path, key: &Digest) -> Result<Look<T>, StoreError> {
     let mut bytes = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Missing),
         Err(error) => return Err(StoreError::at(path, error)),
     }
-    let value = parse(&bytes, key);
-    if value.is_none() {
-        remove(path)?;
-    }
-    Ok(value)
+    Ok(parse(&bytes, key).map_or(Look::Damaged, Look::Good))
 }
 
 /// Removes a record, if it is still there.

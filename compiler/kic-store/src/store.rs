@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -7,16 +7,18 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kic_base::Digest;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
+use crate::leases::Leases;
 use crate::{BlobReader, BlobWriter, EmbeddingWriter, PlaceMode, Placed, StoreError};
 use crate::{place, record, temporary_file};
 
 /// A folder of content-addressed blobs, and of records which derivation gave which output.
 ///
 /// Cheap to clone; clones share one handle. Several threads and several processes may use one store at once.
-/// The store's lock file is held shared as long as the last clone lives.
+/// What a process asked for or wrote stays where it is as long as the last clone lives: see [`crate::collect`].
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -26,8 +28,8 @@ struct Inner {
     layout: Layout,
     /// Files whose bytes this process has hashed, and found to give their digest.
     verified: Mutex<BTreeMap<Digest, Identity>>,
-    /// Held for its lock.
-    _lock: File,
+    /// What this process needs, so that no collection removes it.
+    leases: Leases,
 }
 
 /// Tells a file from another under the same name, and from itself after a write.
@@ -58,12 +60,12 @@ pub(crate) struct Located {
 impl Store {
     /// Opens the store at `path`, and creates what is missing of it.
     ///
-    /// Refused are a store of a newer format, another user's store, and a folder that holds anything else. Waits
-    /// while a collection holds the store's lock. Removes the temporary files of processes that are gone.
+    /// Refused are a store of a newer format, another user's store, and a folder that holds anything else. Removes the
+    /// temporary files and leases of processes that are gone.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let (layout, lock) = Layout::open(path)?;
         temporary_file::remove_stale(&layout);
-        Ok(Self { inner: Arc::new(Inner { layout, verified: Mutex::default(), _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { layout, verified: Mutex::default(), leases: Leases::new(lock) }) })
     }
 
     /// The store's folder, as an absolute path.
@@ -140,12 +142,39 @@ impl Store {
 
     /// The recorded output of a derivation. A damaged record is removed, and counts as none.
     pub fn output(&self, derivation: &Digest) -> Result<Option<serde_json::Value>, StoreError> {
+        self.lease(derivation)?;
         record::read(&self.layout().output(derivation), derivation)
     }
 
     /// Records the output of a derivation, replacing an earlier record.
     pub fn record(&self, derivation: &Digest, output: &serde_json::Value) -> Result<(), StoreError> {
+        self.lease(derivation)?;
         record::write(self.layout(), &self.layout().output(derivation), derivation, output)
+    }
+
+    /// Everything that this process has asked for or written: blobs and derivations.
+    pub fn leased(&self) -> BTreeSet<Digest> {
+        self.inner.leases.digests()
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.inner.leases
+    }
+
+    /// Keeps a blob or record from collections as long as this process lives. To be called before it is looked for or gets its
+    /// name.
+    pub(crate) fn lease(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.inner.leases.add(self.layout(), digest).map(drop)
+    }
+
+    /// Leases a blob, and opens its own file.
+    fn open_leased(&self, digest: &Digest) -> Result<Option<(File, u64)>, StoreError> {
+        let now = self.inner.leases.add(self.layout(), digest)?;
+        let opened = open_file(&self.layout().blob(digest))?;
+        if let (Some((file, _)), Some(now)) = (&opened, now) {
+            note_use(file, now);
+        }
+        Ok(opened)
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -154,12 +183,12 @@ impl Store {
 
     /// Finds a blob: its own file, else the range of a container that a record names.
     pub(crate) fn locate(&self, digest: &Digest) -> Result<Option<Located>, StoreError> {
-        if let Some((file, size)) = open_file(&self.layout().blob(digest))? {
+        if let Some((file, size)) = self.open_leased(digest)? {
             return Ok(Some(Located { file, embedded: None, size }));
         }
         let path = self.layout().embedded(digest);
         let Some(embedded) = record::read::<Embedded>(&path, digest)? else { return Ok(None) };
-        let container = open_file(&self.layout().blob(&embedded.container))?;
+        let container = self.open_leased(&embedded.container)?;
         let end = embedded.offset.checked_add(embedded.size);
         match container {
             Some((file, length)) if end.is_some_and(|end| end <= length) => {
@@ -218,8 +247,22 @@ impl Identity {
     }
 }
 
+/// Sets the time of the last read, by which a collection tells what was used last. Some file systems never do, and others once
+/// a day; once an hour is enough.
+fn note_use(file: &File, now: i64) {
+    const HOUR: i64 = 3600;
+    if file.metadata().is_ok_and(|metadata| metadata.atime() + HOUR < now) {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+            last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        };
+        // It is a hint, no more.
+        let _ = rustix::fs::futimens(file, &times);
+    }
+}
+
 /// A regular file and its size, or `None` when there is none of that name.
-fn open_file(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
+pub(crate) fn open_file(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
     let opened = File::open(path).and_then(|file| {
         let metadata = file.metadata()?;
         Ok(metadata.is_file().then_some((file, metadata.len())))

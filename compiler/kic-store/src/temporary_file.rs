@@ -1,4 +1,4 @@
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use crate::StoreError;
 use crate::layout::Layout;
 
-/// A file in the store's `tmp/`, locked exclusively while it lives and removed when it is dropped.
+/// A file in the store's `tmp/` or `leases/`, locked exclusively while it lives and removed when it is dropped.
 /// The lock tells the living from what a killed process left: see [`remove_stale`].
 #[derive(Debug)]
 pub(crate) struct TemporaryFile {
@@ -17,10 +17,13 @@ pub(crate) struct TemporaryFile {
 
 impl TemporaryFile {
     pub(crate) fn new(layout: &Layout) -> Result<Self, StoreError> {
-        let folder = layout.temporary();
-        let wrap = |error| StoreError::at(&folder, error);
+        Self::new_in(&layout.temporary())
+    }
+
+    pub(crate) fn new_in(folder: &Path) -> Result<Self, StoreError> {
+        let wrap = |error| StoreError::at(folder, error);
         loop {
-            let file = tempfile::Builder::new().prefix("").tempfile_in(&folder).map_err(wrap)?;
+            let file = tempfile::Builder::new().prefix("").tempfile_in(folder).map_err(wrap)?;
             // Somebody who cleans may have taken the lock first; the file is then gone, or about to be.
             match file.as_file().try_lock() {
                 Ok(()) => {}
@@ -39,6 +42,10 @@ impl TemporaryFile {
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let written = self.file.as_file_mut().write_all(bytes);
         written.map_err(|error| StoreError::at(self.file.path(), error))
+    }
+
+    pub(crate) fn metadata(&self) -> Result<Metadata, StoreError> {
+        self.file.as_file().metadata().map_err(|error| StoreError::at(self.file.path(), error))
     }
 
     /// Makes the bytes survive a power failure.
@@ -70,7 +77,13 @@ impl Write for TemporaryFile {
 /// Removes the temporary files of processes that are gone: those that nobody holds locked.
 /// What cannot be looked at or removed stays; it is in nobody's way.
 pub(crate) fn remove_stale(layout: &Layout) {
-    let Ok(entries) = fs::read_dir(layout.temporary()) else { return };
+    for folder in [layout.temporary(), layout.leases()] {
+        remove_stale_in(&folder);
+    }
+}
+
+fn remove_stale_in(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
         if !entry.file_type().is_ok_and(|kind| kind.is_file()) {

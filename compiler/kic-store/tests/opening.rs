@@ -14,7 +14,7 @@ use common::*;
 fn a_new_store_has_every_folder_and_only_its_owner_enters() {
     let (_folder, store) = new_store();
     assert_eq!(fs::read_to_string(store.path().join("version")).unwrap(), "1\n");
-    for folder in ["tmp", "blobs/sha256", "embedded/sha256", "outputs", "corrupt", "roots"] {
+    for folder in ["tmp", "blobs/sha256", "embedded/sha256", "outputs", "corrupt", "roots", "leases"] {
         assert!(store.path().join(folder).is_dir(), "{folder}");
     }
     let mode = fs::metadata(store.path()).unwrap().permissions().mode();
@@ -73,17 +73,24 @@ fn temporary_files_of_the_dead_go_and_those_of_the_living_stay() {
 }
 
 #[test]
-fn the_lock_is_held_shared_until_the_last_clone_is_gone() {
+fn a_lease_is_held_until_the_last_clone_is_gone() {
     let (_folder, store) = new_store();
-    let lock = File::open(store.path().join("lock")).unwrap();
+    let leases = store.path().join("leases");
     let clone = store.clone();
+    assert!(files(&leases).is_empty(), "nothing was asked for yet");
+    store.put(b"one").unwrap();
+    store.put(b"two").unwrap();
     let second = Store::open(store.path()).unwrap();
     drop(store);
-    assert!(lock.try_lock().is_err());
+    let [lease] = &files(&leases)[..] else { panic!("one lease for all that a process needs") };
+    assert!(File::open(lease).unwrap().try_lock().is_err());
     drop(clone);
-    assert!(lock.try_lock().is_err());
+    assert!(files(&leases).is_empty());
+    // What a dead process leaves, the next one takes away.
+    fs::write(leases.join("dead"), [0; 32]).unwrap();
     drop(second);
-    lock.try_lock().unwrap();
+    drop(Store::open(leases.parent().unwrap()).unwrap());
+    assert!(files(&leases).is_empty());
 }
 
 #[test]
@@ -129,6 +136,17 @@ fn a_full_disk_is_told_apart_and_the_store_goes_on_when_there_is_room() {
     drop(writer);
     assert!(files(&store.path().join("tmp")).is_empty());
     assert_eq!(store.read(&small, 10).unwrap(), b"small");
+    // Where no lease can be written, a collection waits for the process.
+    let second = Store::open(store.path()).unwrap();
+    let filler = tmpfs.path().join("filler");
+    let _ = fs::write(&filler, &bytes);
+    assert!(second.contains(&small), "a full disk does not stand in the way of reading");
+    let lock = File::open(store.path().join("lock")).unwrap();
+    assert!(lock.try_lock().is_err());
+    drop(second);
+    lock.try_lock().unwrap();
+    drop(lock);
+    fs::remove_file(filler).unwrap();
     // The last bytes may meet the full disk only in `commit`.
     let mut writer = store.writer().unwrap();
     writer.write_all(&bytes[..1 << 20]).unwrap();

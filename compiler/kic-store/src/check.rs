@@ -1,0 +1,208 @@
+//! Hashes everything in a store again.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kic_base::Digest;
+
+use crate::items::{Item, ItemKind, items};
+use crate::record::{self, Look};
+use crate::store::{Embedded, Identity, Located};
+use crate::{BlobReader, Root, Store, StoreError};
+
+const BUFFER: usize = 256 << 10;
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct StoreCheck {
+    /// How many blobs were read.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The blobs that are damaged, sorted by digest. They were set aside.
+    pub damaged: Vec<DamagedBlob>,
+    /// Records that were damaged or led nowhere, each with what it was of. They were removed.
+    pub records: Vec<(ItemKind, Digest)>,
+    /// How many records of roots were damaged, and removed.
+    pub roots: usize,
+    /// Whether everything was looked at.
+    pub complete: bool,
+}
+
+/// A damaged blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedBlob {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes, as it is now.
+    pub size: u64,
+    /// The blobs that were to be found inside it: offset and size.
+    pub inside: Vec<(Digest, u64, u64)>,
+    /// Why it could not be read at all.
+    pub unreadable: Option<String>,
+}
+
+/// Reads and hashes every blob with `jobs` threads, and sets damaged ones aside. `read` is told how many bytes were read, from any
+/// thread; `stop` ends the work early.
+///
+/// # Errors
+/// Those of the disk, other than that a blob cannot be read.
+pub fn check(
+    store: &Store,
+    jobs: usize,
+    read: &(dyn Fn(u64) + Sync),
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<StoreCheck, StoreError> {
+    let items = items(store)?;
+    let mut found = StoreCheck::default();
+    let inside = check_records(store, &items, &mut found)?;
+    let mut blobs: Vec<&Item> = items.iter().filter(|item| item.kind == ItemKind::Blob).collect();
+    // The largest first, so that no thread is left alone with it at the end.
+    blobs.sort_by_key(|item| (std::cmp::Reverse(item.size), item.digest));
+    let next = AtomicUsize::new(0);
+    let shared = Mutex::new((found, None));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(|| {
+                let mut buffer = vec![0; BUFFER];
+                while let Some(item) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if stop() {
+                        return;
+                    }
+                    let result = check_blob(store, item, &mut buffer, read, stop);
+                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    match result {
+                        Ok(Finding::Gone | Finding::Stopped) => {}
+                        Ok(Finding::Good(size)) => {
+                            shared.0.blobs += 1;
+                            shared.0.bytes += size;
+                        }
+                        Ok(Finding::Damaged(unreadable)) => {
+                            shared.0.blobs += 1;
+                            shared.0.bytes += item.size;
+                            let inside = inside.get(&item.digest).cloned().unwrap_or_default();
+                            let (digest, size) = (item.digest, item.size);
+                            shared.0.damaged.push(DamagedBlob { digest, size, inside, unreadable });
+                        }
+                        Err(error) => {
+                            shared.1.get_or_insert(error);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (mut found, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    for damaged in &found.damaged {
+        for (digest, ..) in &damaged.inside {
+            record::remove(&store.layout().embedded(digest))?;
+        }
+    }
+    found.damaged.sort_by_key(|damaged| damaged.digest);
+    found.complete = !stop();
+    Ok(found)
+}
+
+/// For each blob: what lies in it, with offset and size.
+type Inside = BTreeMap<Digest, Vec<(Digest, u64, u64)>>;
+
+fn check_records(store: &Store, items: &[Item], found: &mut StoreCheck) -> Result<Inside, StoreError> {
+    let mut inside = Inside::new();
+    for item in items {
+        let good = match item.kind {
+            ItemKind::Blob => true,
+            ItemKind::Output => {
+                !matches!(record::look::<serde_json::Value>(&item.path, &item.digest)?, Look::Damaged)
+            }
+            ItemKind::Embedded => match record::look::<Embedded>(&item.path, &item.digest)? {
+                Look::Missing => true,
+                Look::Damaged => false,
+                Look::Good(Embedded { container, offset, size }) => {
+                    let length = fs::metadata(store.layout().blob(&container)).map(|metadata| metadata.len());
+                    inside.entry(container).or_default().push((item.digest, offset, size));
+                    length.is_ok_and(|length| offset.checked_add(size).is_some_and(|end| end <= length))
+                }
+            },
+        };
+        if !good {
+            record::remove(&item.path)?;
+            found.records.push((item.kind, item.digest));
+        }
+    }
+    for key in store.root_keys()? {
+        let path = store.layout().root_record(&key);
+        if matches!(record::look::<Root>(&path, &key)?, Look::Damaged) {
+            record::remove(&path)?;
+            found.roots += 1;
+        }
+    }
+    Ok(inside)
+}
+
+enum Finding {
+    Good(u64),
+    Damaged(Option<String>),
+    Gone,
+    Stopped,
+}
+
+fn check_blob(
+    store: &Store,
+    item: &Item,
+    buffer: &mut [u8],
+    progress: &(dyn Fn(u64) + Sync),
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Finding, StoreError> {
+    let file = match open_unnoticed(&item.path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Finding::Gone),
+        Err(error) => return Err(StoreError::at(&item.path, error)),
+    };
+    let metadata = file.metadata().map_err(|error| StoreError::at(&item.path, error))?;
+    let located = Located { file, embedded: None, size: metadata.len() };
+    let mut reader = BlobReader::new(store.clone(), item.digest, located)?;
+    loop {
+        match reader.read(buffer) {
+            Ok(0) => return Ok(Finding::Good(metadata.len())),
+            Ok(count) => progress(count as u64),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return match error.downcast::<StoreError>() {
+                    Ok(StoreError::Corrupt { .. }) => Ok(Finding::Damaged(None)),
+                    Ok(error) => Err(error),
+                    // A bad sector, most likely.
+                    Err(error) => {
+                        store.move_aside(&item.digest, Identity::of(&metadata));
+                        Ok(Finding::Damaged(Some(error.to_string())))
+                    }
+                };
+            }
+        }
+        if stop() {
+            return Ok(Finding::Stopped);
+        }
+    }
+}
+
+/// Opens a file without that counting as a use, where the system can do so.
+fn open_unnoticed(path: &Path) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = i32::try_from(rustix::fs::OFlags::NOATIME.bits()).unwrap_or_default();
+        match File::options().read(true).custom_flags(flags).open(path) {
+            // Only the owner may.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            opened => return opened,
+        }
+    }
+    File::open(path)
+}
