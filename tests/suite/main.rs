@@ -31,6 +31,7 @@ mod reproducible;
 mod seed;
 mod skopeo;
 mod stock_registry;
+mod store_command;
 mod store_faults;
 mod support;
 mod umoci;

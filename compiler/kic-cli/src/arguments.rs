@@ -181,6 +181,8 @@ pub enum Command {
     Fmt(commands::fmt::Fmt),
     /// List the modules of the standard library, or show one
     Std(commands::standard::Standard),
+    /// Look after the store: what it holds, what keeps it, what is damaged
+    Store(commands::store::Store),
     /// Explain an error code or a node of the language
     Explain(commands::explain::Explain),
 }

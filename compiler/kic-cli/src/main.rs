@@ -4,6 +4,7 @@
 
 mod arguments;
 mod commands;
+mod quantity;
 mod report;
 mod terminal;
 mod watcher;

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use kic::{Context, DiskImages, Watch, World};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -138,19 +139,52 @@ fn registries(network: &Network) -> Result<Registries, Diagnostics> {
     Registries::new(settings).map_err(|error| fault::registry(&error, None).into())
 }
 
+/// So long ago.
+pub fn before_now(age: Duration) -> SystemTime {
+    SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Runs blocking work that looks at times whether it is to stop: once the user presses Ctrl-C.
+pub fn interruptible<T: Send + 'static>(
+    work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, Diagnostics> + Send + 'static,
+) -> Result<T, Diagnostics> {
+    let cancel = CancellationToken::new();
+    let inner = cancel.clone();
+    let asked = cancel.clone();
+    let work = async move {
+        let done = tokio::task::spawn_blocking(move || work(&|| inner.is_cancelled())).await;
+        let done =
+            done.unwrap_or_else(|error| Err(fault::internal(format!("a task failed: {error}")).into()))?;
+        if asked.is_cancelled() {
+            return Err(Diagnostic::new(&code::INTERRUPTED, "interrupted")
+                .help("nothing is half done: run again")
+                .into());
+        }
+        Ok(done)
+    };
+    run(&cancel, work)
+}
+
 /// Runs `work` to its end on a runtime of its own; the first Ctrl-C asks it to stop, the second one stops at once.
 pub fn block_on<T>(
     context: &Context,
+    work: impl Future<Output = Result<T, Diagnostics>>,
+) -> Result<T, Diagnostics> {
+    run(&context.cancel, work)
+}
+
+fn run<T>(
+    cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| fault::internal(format!("no runtime: {error}")))?;
-    let cancel = context.cancel.clone();
+    let first = cancel.clone();
     runtime.spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            cancel.cancel();
+            first.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {
             // What the first one was for did not help, and nothing half done is under a name that counts.
@@ -159,7 +193,7 @@ pub fn block_on<T>(
     });
     #[cfg(unix)]
     {
-        let cancel = context.cancel.clone();
+        let cancel = cancel.clone();
         runtime.spawn(async move {
             if let Ok(mut terminated) =
                 tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
@@ -171,6 +205,6 @@ pub fn block_on<T>(
     }
     let result = runtime.block_on(work);
     // Blocking work that was asked to stop ends soon; a read that hangs must not hold the process.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    runtime.shutdown_timeout(Duration::from_secs(2));
     result
 }

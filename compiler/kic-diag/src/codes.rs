@@ -131,6 +131,7 @@ codes! {
     UNKNOWN_ANNOTATION "unknown-annotation" Error Input "A value or node carries a type annotation that means nothing there.";
     UNKNOWN_CHOICE "unknown-choice" Error Input "A text is none of the choices that its place takes.";
     UNKNOWN_CODE "unknown-code" Error Input "A name is no error code, and none of the language.";
+    UNKNOWN_DIGEST "unknown-digest" Error Input "A digest names nothing in the store, or more than one thing.";
     UNKNOWN_IMAGE "unknown-image" Error Input "A reference is that of no image of the spec.";
     UNKNOWN_LAYER "unknown-layer" Error Input "A name refers to a layer that does not exist.";
     UNKNOWN_MODULE "unknown-module" Error Input "A name that no module has.";

@@ -24,6 +24,8 @@ pub struct Assembled {
     pub root: Descriptor,
     /// Every blob of the image, the root among them, sorted by digest, each once.
     pub blobs: Vec<Descriptor>,
+    /// The manifest and the configuration of each platform.
+    pub documents: BTreeMap<Platform, (Descriptor, Descriptor)>,
     /// The descriptors of the layers of each platform, bottom first.
     pub layers: BTreeMap<Platform, Vec<Descriptor>>,
 }
@@ -37,6 +39,7 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
     let mut blobs: BTreeMap<Digest, Descriptor> = BTreeMap::new();
     let mut layers_by_platform = BTreeMap::new();
     let mut manifests = Vec::new();
+    let mut documents = BTreeMap::new();
     let put = |media_type: &str, bytes: &[u8], blobs: &mut BTreeMap<Digest, Descriptor>| {
         let descriptor = Descriptor::of(media_type, bytes);
         if !store.contains(&descriptor.digest) {
@@ -56,11 +59,12 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
         for layer in &layers {
             blobs.entry(layer.digest).or_insert_with(|| layer.clone());
         }
-        let mut manifest = Manifest::new(config, layers.clone());
+        let mut manifest = Manifest::new(config.clone(), layers.clone());
         manifest.annotations = annotations(graph, own);
         let mut manifest = put(media_types::OCI_MANIFEST, &canonical_json(&manifest), &mut blobs)?;
         manifest.platform = Some(DescriptorPlatform::from(platform));
         layers_by_platform.insert(platform.clone(), layers);
+        documents.insert(platform.clone(), (manifest.clone(), config));
         manifests.push(manifest);
     }
     let root = match manifests.as_slice() {
@@ -73,7 +77,7 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
             put(media_types::OCI_INDEX, &canonical_json(&index), &mut blobs)?
         }
     };
-    Ok(Assembled { root, blobs: blobs.into_values().collect(), layers: layers_by_platform })
+    Ok(Assembled { root, blobs: blobs.into_values().collect(), documents, layers: layers_by_platform })
 }
 
 fn annotations(graph: &Graph, image: &PlatformImage) -> BTreeMap<String, String> {

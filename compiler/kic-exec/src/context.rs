@@ -67,6 +67,8 @@ impl Context {
             () = self.cancel.cancelled() => return Err(interrupted().into()),
         };
         match result {
+            // It noticed first that it is to stop.
+            Ok(Err(_)) if self.cancel.is_cancelled() => Err(interrupted().into()),
             Ok(result) => result,
             Err(error) => Err(Diagnostic::new(&code::INTERNAL, format!("a task failed: {error}")).into()),
         }

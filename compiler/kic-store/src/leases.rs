@@ -128,7 +128,9 @@ pub(crate) fn leased(layout: &Layout) -> Result<BTreeSet<Digest>, StoreError> {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| StoreError::at(&path, error))?;
-        digests.extend(bytes.chunks_exact(LENGTH).filter_map(|chunk| chunk.try_into().ok()).map(Digest::from_bytes));
+        digests.extend(
+            bytes.chunks_exact(LENGTH).filter_map(|chunk| chunk.try_into().ok()).map(Digest::from_bytes),
+        );
     }
     Ok(digests)
 }

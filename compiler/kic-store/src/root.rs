@@ -37,6 +37,9 @@ pub struct Kept {
     /// What refers to it; `None` where it is the root itself that does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<Digest>,
+    /// Its size in bytes, where that is needed to fetch it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// Where its bytes can be had, in a form that only the caller knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub origins: Vec<String>,
@@ -120,7 +123,8 @@ impl Store {
                 roots.push(RecordedRoot { key, root });
             }
         }
-        let order = |one: &RecordedRoot| (one.root.kind.clone(), one.root.path.clone(), one.root.name.clone());
+        let order =
+            |one: &RecordedRoot| (one.root.kind.clone(), one.root.path.clone(), one.root.name.clone());
         roots.sort_by_key(order);
         Ok(roots)
     }

@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kic_base::Digest;
+use kic_base::{Digest, Sha256};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,34 @@ impl Store {
         EmbeddingWriter::new(self, header, padding)
     }
 
+    /// Records that a blob lies inside another one, after a look at the bytes. A file of its own that the blob has is removed.
+    ///
+    /// # Errors
+    /// Those of the disk; [`StoreError::Mismatch`] where other bytes lie there.
+    pub fn record_embedded(
+        &self,
+        body: &Digest,
+        container: &Digest,
+        offset: u64,
+        size: u64,
+    ) -> Result<(), StoreError> {
+        self.lease(body)?;
+        let path = self.layout().blob(container);
+        let (mut file, _) = self.open_leased(container)?.ok_or(StoreError::Missing { digest: *container })?;
+        let mut hash = HashingSink(Sha256::new());
+        let read = file
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| io::copy(&mut Read::take(&mut file, size), &mut hash));
+        read.map_err(|error| StoreError::at(&path, error))?;
+        let actual = hash.0.finish();
+        if actual != *body {
+            return Err(StoreError::Mismatch { expected: *body, actual, size });
+        }
+        let embedded = Embedded { container: *container, offset, size };
+        record::write(self.layout(), &self.layout().embedded(body), body, &embedded)?;
+        record::remove(&self.layout().blob(body))
+    }
+
     /// Puts the blob's bytes at `destination`, which must not exist yet, in a folder that does.
     ///
     /// The bytes are verified, once in the life of this process for a file that did not change since. They are not
@@ -223,6 +251,19 @@ impl Store {
         {
             let _ = fs::remove_file(&path);
         }
+    }
+}
+
+struct HashingSink(Sha256);
+
+impl Write for HashingSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -14,7 +14,15 @@ use serde_json::json;
 
 fn run(store: &Store, jobs: usize) -> StoreCheck {
     let read = AtomicU64::new(0);
-    let found = check(store, jobs, &|bytes| { read.fetch_add(bytes, Ordering::Relaxed); }, &|| false).unwrap();
+    let found = check(
+        store,
+        jobs,
+        &|bytes| {
+            read.fetch_add(bytes, Ordering::Relaxed);
+        },
+        &|| false,
+    )
+    .unwrap();
     assert!(found.complete);
     assert_eq!(read.into_inner(), found.bytes - lost(&found), "every byte is read once");
     found
@@ -23,7 +31,14 @@ fn run(store: &Store, jobs: usize) -> StoreCheck {
 /// Bytes of the last pieces of damaged blobs, whose read fails.
 fn lost(found: &StoreCheck) -> u64 {
     const PIECE: u64 = 256 << 10;
-    found.damaged.iter().map(|damaged| match damaged.size % PIECE { 0 => PIECE, rest => rest }).sum()
+    found
+        .damaged
+        .iter()
+        .map(|damaged| match damaged.size % PIECE {
+            0 => PIECE,
+            rest => rest,
+        })
+        .sum()
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn root(name: &str, digest: Digest, kept: &[Digest]) -> Root {
 }
 
 fn kept_as(digest: Digest, through: Option<Digest>) -> Kept {
-    Kept { digest, what: "a blob".to_owned(), through, origins: Vec::new() }
+    Kept { digest, what: "a blob".to_owned(), through, size: None, origins: Vec::new() }
 }
 
 fn run(store: &Store, options: CollectOptions) -> Collected {
@@ -163,7 +163,8 @@ fn the_longest_unused_go_first_and_only_as_many_as_asked_for() {
     assert!(user.contains(&digests[2]));
     drop(user);
     let now = File::open(store.path().join("version")).unwrap().metadata().unwrap().modified().unwrap();
-    let recent = CollectOptions { unused_since: Some(now - Duration::from_secs(60)), ..CollectOptions::default() };
+    let recent =
+        CollectOptions { unused_since: Some(now - Duration::from_secs(60)), ..CollectOptions::default() };
     assert!(run(&store, recent).removed.is_empty());
 }
 

@@ -9,6 +9,7 @@ use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
 use crate::heal::heal;
+use crate::roots;
 use crate::write::{Output, check_room, write};
 
 /// What to compile, and how.
@@ -85,6 +86,7 @@ async fn line(request: &Request, world: &dyn World, context: &Context) -> Result
         write(output, &prepared.graph.image.tag, &image, request.check, context).await?;
     }
     let Prepared { graph, locks, warnings, .. } = prepared;
+    roots::record(request, &graph, &realised, &image, &locks, context)?;
     Ok(Compiled { graph, realised, image, locks, warnings })
 }
 
@@ -120,6 +122,7 @@ pub async fn lock(
     let gathered = kic_exec::gather(&spec, &request.gather, world, context).await?;
     warnings.append(gathered.warnings);
     write_locks(&gathered.locks)?;
+    roots::record_locked(request, &gathered.locks, context)?;
     Ok((gathered.locks, warnings))
 }
 

@@ -17,6 +17,8 @@ mod image;
 mod images;
 mod inspect;
 mod push;
+mod repair;
+mod roots;
 mod unpack;
 mod write;
 
@@ -30,5 +32,7 @@ pub use kic_exec::{
 };
 pub use kic_spec::{Settings, World};
 pub use push::{PushedImage, push};
+pub use repair::{Repair, Repaired, repair};
+pub use roots::counts;
 pub use unpack::{Unpacked, unpack};
 pub use write::Output;

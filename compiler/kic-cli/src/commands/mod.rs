@@ -12,6 +12,7 @@ pub mod lock;
 pub mod plan;
 pub mod push;
 pub mod standard;
+pub mod store;
 pub mod unpack;
 pub mod why;
 
@@ -43,6 +44,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Eval(command) => command.run(global, terminal),
         Command::Fmt(command) => command.run(global, terminal),
         Command::Std(command) => command.run(global, terminal),
+        Command::Store(command) => command.run(global, terminal),
         Command::Explain(command) => command.run(global, terminal),
     };
     match result {

@@ -1,0 +1,43 @@
+use clap::Args;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::fault;
+use serde_json::json;
+
+use super::{one_digest, open, pretty};
+use crate::arguments::{Format, Global};
+use crate::terminal::{Terminal, print};
+
+/// Print the file that holds a blob; for a blob inside another one, with where it begins and its size in bytes.
+#[derive(Debug, Args)]
+pub struct Path {
+    /// The digest, or its first digits
+    #[arg(value_name = "DIGEST")]
+    digest: String,
+}
+
+impl Path {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let store = open(global)?;
+        let digits = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
+        let known = store.find(digits).map_err(|error| fault::store(&error))?;
+        let digest = one_digest(&self.digest, known)?;
+        let place = store.blob_place(&digest).map_err(|error| fault::store(&error))?;
+        let Some(place) = place else {
+            return Err(Diagnostic::new(&code::UNKNOWN_DIGEST, format!("{digest} is no blob"))
+                .help("it is what a record is of: `kic store why-alive` tells what keeps it")
+                .into());
+        };
+        match terminal.format {
+            Format::Json => print(&pretty(&json!({
+                "digest": digest, "path": place.path, "container": place.container, "offset": place.offset,
+                "bytes": place.size,
+            }))),
+            _ if place.container.is_some() => {
+                print(&format!("{}\t{}\t{}\n", place.path.display(), place.offset, place.size));
+            }
+            _ => print(&format!("{}\n", place.path.display())),
+        }
+        Ok(Diagnostics::new())
+    }
+}

@@ -1,0 +1,51 @@
+use clap::Args;
+use kic_diag::Diagnostics;
+use kic_exec::fault;
+use serde_json::json;
+
+use super::{open, pretty};
+use crate::arguments::{Format, Global};
+use crate::report::table;
+use crate::terminal::{Terminal, print};
+
+/// List the outputs and locks that keep things in the store. Those that are gone or changed no longer count.
+#[derive(Debug, Args)]
+pub struct Roots {}
+
+impl Roots {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let store = open(global)?;
+        let roots = store.roots().map_err(|error| fault::store(&error))?;
+        let roots: Vec<_> = roots.into_iter().map(|found| (kic::counts(&found.root), found.root)).collect();
+        match terminal.format {
+            Format::Json => {
+                let one = |(counts, root): &(bool, kic_store::Root)| {
+                    json!({
+                        "kind": root.kind, "path": root.path(), "name": root.name, "digest": root.digest,
+                        "madeFrom": root.made_from(), "counts": counts, "kept": root.kept.len(),
+                    })
+                };
+                print(&pretty(&roots.iter().map(one).collect()));
+            }
+            _ if roots.is_empty() => print("there are no roots: nothing that was compiled keeps anything\n"),
+            _ => {
+                let row = |(counts, root): &(bool, kic_store::Root)| {
+                    let counts = if *counts { "yes" } else { "no" };
+                    vec![
+                        root.kind.clone(),
+                        counts.to_owned(),
+                        root.kept.len().to_string(),
+                        root.digest.short(),
+                        root.name.clone(),
+                        root.path().display().to_string(),
+                    ]
+                };
+                let rows: Vec<Vec<String>> = roots.iter().map(row).collect();
+                let head = ["KIND", "COUNTS", "KEEPS", "DIGEST", "NAME", "PATH"];
+                print(&table(&head, &rows, &[2], terminal.color_out));
+            }
+        }
+        Ok(Diagnostics::new())
+    }
+}

@@ -1,0 +1,81 @@
+use clap::Args;
+use kic_diag::Diagnostics;
+use kic_exec::fault;
+use kic_store::{Files, Usage};
+use serde_json::json;
+
+use super::{open, pretty};
+use crate::arguments::{Format, Global};
+use crate::report::{size, table};
+use crate::terminal::{Terminal, print};
+
+/// Tell how much the store holds, and how much of it nothing needs.
+#[derive(Debug, Args)]
+pub struct Status {}
+
+impl Status {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let store = open(global)?;
+        let usage = store.usage(&kic::counts).map_err(|error| fault::store(&error))?;
+        let bytes = total(&usage);
+        match terminal.format {
+            Format::Json => print(&pretty(&json!({
+                "store": store.path(),
+                "bytes": bytes,
+                "blobs": files(usage.blobs),
+                "embedded": files(usage.embedded),
+                "outputs": files(usage.outputs),
+                "unneeded": files(usage.unneeded),
+                "damaged": files(usage.set_aside),
+                "inUse": files(usage.temporary),
+                "roots": usage.roots,
+                "staleRoots": usage.stale_roots,
+            }))),
+            _ if terminal.quiet => print(&format!("{bytes}\n")),
+            _ => print(&as_text(&store.path().display().to_string(), &usage, terminal)),
+        }
+        Ok(Diagnostics::new())
+    }
+}
+
+fn files(files: Files) -> serde_json::Value {
+    json!({ "count": files.count, "bytes": files.bytes })
+}
+
+fn total(usage: &Usage) -> u64 {
+    [usage.blobs, usage.embedded, usage.outputs, usage.set_aside, usage.temporary]
+        .iter()
+        .map(|files| files.bytes)
+        .sum()
+}
+
+fn as_text(path: &str, usage: &Usage, terminal: &Terminal) -> String {
+    let rows = [
+        ("blobs", usage.blobs),
+        ("blobs inside others", usage.embedded),
+        ("records of outputs", usage.outputs),
+        ("damaged, set aside", usage.set_aside),
+        ("in use right now", usage.temporary),
+    ];
+    let row =
+        |(name, files): &(&str, Files)| vec![(*name).to_owned(), files.count.to_string(), size(files.bytes)];
+    let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
+    let mut text =
+        format!("{path}\n\n{}", table(&["WHAT", "COUNT", "SIZE"], &rows, &[1, 2], terminal.color_out));
+    text.push_str(&format!("\n{} in all", size(total(usage))));
+    let stale = match usage.stale_roots {
+        0 => String::new(),
+        stale => format!(", and {stale} that no longer count"),
+    };
+    let roots = if usage.roots == 1 { "1 root".to_owned() } else { format!("{} roots", usage.roots) };
+    text.push_str(&format!(", kept by {roots}{stale}\n"));
+    match usage.unneeded.count {
+        0 => text.push_str("everything is needed\n"),
+        _ => text.push_str(&format!(
+            "`kic store gc` would remove {}\n",
+            size(usage.unneeded.bytes + usage.set_aside.bytes)
+        )),
+    }
+    text
+}

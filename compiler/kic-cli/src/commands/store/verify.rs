@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Args;
+use kic::{Context, Repair, Repaired, Unwatched};
+use kic_base::Digest;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::fault;
+use kic_store::{ItemKind, StoreCheck};
+use serde_json::json;
+
+use super::pretty;
+use crate::arguments::{Format, Global, Network};
+use crate::report::{printable, size};
+use crate::terminal::{Terminal, print};
+use crate::world::{block_on, context};
+
+/// Hash every blob again, and set aside what is damaged. With `--repair`, put it back from the outputs that hold it, or fetch it
+/// from where it came from.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Put back what is damaged, also what was set aside before
+    #[arg(long)]
+    repair: bool,
+    /// Blobs to hash at a time; as many as there are cores when left out
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    #[command(flatten)]
+    network: Network,
+}
+
+impl Verify {
+    /// Runs the command.
+    pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.map_or(cores, usize::from);
+        let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
+        let (found, repaired) = block_on(&context, self.work(&context))?;
+        match terminal.format {
+            Format::Json => print(&pretty(&as_json(&found, &repaired))),
+            _ if terminal.quiet => {}
+            _ => print(&as_text(&found)),
+        }
+        let names = names(&context)?;
+        self.told(&found, &repaired, &names)
+    }
+
+    async fn work(&self, context: &Context) -> Result<(StoreCheck, Vec<Repaired>), Diagnostics> {
+        let (store, cancel, jobs) = (context.store.clone(), context.cancel.clone(), context.jobs);
+        let check = move || {
+            kic_store::check(&store, jobs, &|_| {}, &|| cancel.is_cancelled())
+                .map_err(|error| fault::store(&error).into())
+        };
+        let found = context.blocking(check).await?;
+        let repaired = if self.repair { kic::repair(context).await? } else { Vec::new() };
+        Ok((found, repaired))
+    }
+
+    /// What there is to tell: a warning for what is good again, an error for what is not.
+    fn told(
+        &self,
+        found: &StoreCheck,
+        repaired: &[Repaired],
+        names: &BTreeMap<Digest, String>,
+    ) -> Result<Diagnostics, Diagnostics> {
+        let mut told = Diagnostics::new();
+        let named = |digest: &Digest, what: &str| {
+            let what = if what.is_empty() { String::new() } else { format!(", {},", printable(what)) };
+            format!("the stored bytes of {digest}{what} are damaged")
+        };
+        if self.repair {
+            for Repaired { digest, what, repair } in repaired {
+                let healed =
+                    |help: String| Diagnostic::new(&code::STORE_HEALED, named(digest, what)).help(help);
+                let lost =
+                    |help: String| Diagnostic::new(&code::STORE_CORRUPT, named(digest, what)).help(help);
+                told.push(match repair {
+                    Repair::Done(from) => healed(format!("they were had again from {}", printable(from))),
+                    Repair::Unneeded => healed("no root keeps them: they were thrown away".to_owned()),
+                    Repair::Rebuild(spec) => {
+                        lost(format!("run `kic compile` on {}: it builds them anew", printable(spec)))
+                    }
+                    Repair::Failed(why) => {
+                        let why = why.iter().next().map(|one| one.message.clone()).unwrap_or_default();
+                        lost(format!("they could not be had again: {why}"))
+                    }
+                });
+            }
+        } else {
+            for damaged in &found.damaged {
+                let what = names.get(&damaged.digest).map(String::as_str).unwrap_or_default();
+                let diagnostic = Diagnostic::new(&code::STORE_CORRUPT, named(&damaged.digest, what));
+                let diagnostic = match &damaged.unreadable {
+                    Some(why) => diagnostic.note(format!("they cannot be read: {why}")),
+                    None => diagnostic,
+                };
+                told.push(diagnostic.help(
+                    "they were set aside: `kic store verify --repair` has them again, and so does the next compile that needs them",
+                ));
+            }
+        }
+        let lost = found.records.len() + found.roots;
+        if lost > 0 {
+            let records = found.records.iter().map(|(kind, digest)| match kind {
+                ItemKind::Output => format!("what the derivation {digest} gave"),
+                _ => format!("where {digest} lies"),
+            });
+            let mut diagnostic = Diagnostic::new(
+                &code::STORE_HEALED,
+                format!("{lost} records in the store were damaged or led nowhere"),
+            );
+            for record in records.take(20) {
+                diagnostic = diagnostic.note(record);
+            }
+            told.push(diagnostic.help("they were removed; the next compile makes them anew"));
+        }
+        let ((), warnings) = told.or(())?;
+        Ok(warnings)
+    }
+}
+
+/// What roots call the blobs that they keep.
+fn names(context: &Context) -> Result<BTreeMap<Digest, String>, Diagnostics> {
+    let roots = context.store.roots().map_err(|error| fault::store(&error))?;
+    let kept = roots.into_iter().flat_map(|found| found.root.kept);
+    Ok(kept.map(|kept| (kept.digest, kept.what)).collect())
+}
+
+fn as_text(found: &StoreCheck) -> String {
+    let good = found.blobs - found.damaged.len();
+    format!("{good} of {} blobs are good: {} read\n", found.blobs, size(found.bytes))
+}
+
+fn as_json(found: &StoreCheck, repaired: &[Repaired]) -> serde_json::Value {
+    let damaged = found.damaged.iter().map(|damaged| {
+        let inside: Vec<Digest> = damaged.inside.iter().map(|(digest, ..)| *digest).collect();
+        json!({ "digest": damaged.digest, "bytes": damaged.size, "inside": inside, "unreadable": damaged.unreadable })
+    });
+    let repaired = repaired.iter().map(|one| {
+        let (outcome, from) = match &one.repair {
+            Repair::Done(from) => ("repaired", Some(from)),
+            Repair::Unneeded => ("unneeded", None),
+            Repair::Rebuild(spec) => ("rebuild", Some(spec)),
+            Repair::Failed(_) => ("failed", None),
+        };
+        json!({ "digest": one.digest, "what": one.what, "outcome": outcome, "from": from })
+    });
+    json!({
+        "blobs": found.blobs,
+        "bytes": found.bytes,
+        "damaged": damaged.collect::<Vec<_>>(),
+        "damagedRecords": found.records.len() + found.roots,
+        "repaired": repaired.collect::<Vec<_>>(),
+    })
+}

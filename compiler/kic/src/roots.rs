@@ -1,0 +1,307 @@
+//! Roots: the outputs and locks that keep things in the store alive.
+//!
+//! A compile records two: its output, which keeps the image, and its lock, which keeps what the lock pins. A root counts as long as
+//! its file still says what it said: the layout or archive holds that image, the lock has that text.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use kic_base::{Digest, ImageReference};
+use kic_diag::Diagnostics;
+use kic_exec::{Assembled, Context, LockFile, Realised, fault};
+use kic_graph::{Derivation, Graph, Node, NodeIndex, Origin};
+use kic_oci::disk_image::{DiskImage, DiskImageError};
+use kic_oci::model::{DOCUMENT_LIMIT, Document, media_types};
+use kic_spec::{DiskFormat, ImageSource};
+use kic_store::{Kept, Root};
+
+use crate::compile::Request;
+use crate::write::Output;
+
+/// The kind of a root that is an image.
+pub(crate) const OUTPUT: &str = "output";
+/// The kind of a root that is a `kic.lock`.
+pub(crate) const LOCK: &str = "lock";
+
+/// Whether the file of a root still says what it said. One that cannot be looked at may.
+pub fn counts(root: &Root) -> bool {
+    let path = root.path();
+    let result = match root.kind.as_str() {
+        OUTPUT if path.is_dir() => layout_holds(&path, &root.digest),
+        OUTPUT => archive_holds(&path, &root.name, &root.digest),
+        LOCK => read(&path).map(|bytes| Digest::of(&bytes) == root.digest),
+        // Of a newer kic.
+        _ => Ok(true),
+    };
+    match result {
+        Ok(counts) => counts,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
+fn layout_holds(path: &Path, digest: &Digest) -> io::Result<bool> {
+    let bytes = read(&path.join("index.json"))?;
+    Ok(match Document::parse(media_types::OCI_INDEX, &bytes) {
+        Ok(Document::Index(index)) => index.manifests.iter().any(|image| image.digest == *digest),
+        _ => false,
+    })
+}
+
+fn archive_holds(path: &Path, name: &str, digest: &Digest) -> io::Result<bool> {
+    match DiskImage::open_archive(path, Some(name)) {
+        Ok(image) => Ok(image.root().digest == *digest),
+        Err(DiskImageError::Io { source, .. }) => Err(source),
+        Err(_) => Ok(false),
+    }
+}
+
+/// A small file; of a larger one, too much of it.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(DOCUMENT_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Records the roots of a compile.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn record(
+    request: &Request,
+    graph: &Graph,
+    realised: &Realised,
+    image: &Assembled,
+    locks: &[LockFile],
+    context: &Context,
+) -> Result<(), Diagnostics> {
+    let spec = absolute(&request.spec);
+    let mut keeping = Keeping::default();
+    keeping.image(graph, realised, image);
+    if let Some(output) = &request.output {
+        let (Output::Layout(path) | Output::Archive(path)) = output;
+        let mut root = Root::new(OUTPUT, &absolute(path), &graph.image.tag, image.root.digest, &spec);
+        root.kept.clone_from(&keeping.kept);
+        add(&root, context)?;
+    }
+    let mut sources = Keeping::default();
+    for index in graph.nodes.node_indices() {
+        let node = &graph.nodes[index];
+        let layer = match (&node.derivation, realised.layers.get(&index)) {
+            // The store has such a blob only as the layer that it became.
+            (Derivation::CachedBlob { .. }, Some(output)) => {
+                sources.add(kept(output.digest, &format!("the layer of `{}`", node.name), None));
+                sources.add(kept(node.digest, "the record of what was built", Some(output.digest)));
+                Some(output.digest)
+            }
+            _ => None,
+        };
+        sources.content(node, layer);
+    }
+    record_lock(sources, &keeping.places, &spec, locks, context)
+}
+
+/// Records the root of a lock that was written without a compile. What an earlier compile found out of the same lock stays.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn record_locked(
+    request: &Request,
+    locks: &[LockFile],
+    context: &Context,
+) -> Result<(), Diagnostics> {
+    let mut keeping = Keeping::default();
+    if let Some(path) = locks.first().map(|lock| absolute(&lock.path))
+        && let Ok(bytes) = read(&path)
+    {
+        let (digest, roots) =
+            (Digest::of(&bytes), context.store.roots().map_err(|error| fault::store(&error))?);
+        let same = |root: &Root| root.kind == LOCK && root.path() == path && root.digest == digest;
+        for kept in roots.into_iter().filter(|found| same(&found.root)).flat_map(|found| found.root.kept) {
+            keeping.add(kept);
+        }
+    }
+    record_lock(keeping, &BTreeMap::new(), &absolute(&request.spec), locks, context)
+}
+
+fn record_lock(
+    mut keeping: Keeping,
+    built: &BTreeMap<Digest, usize>,
+    spec: &Path,
+    locks: &[LockFile],
+    context: &Context,
+) -> Result<(), Diagnostics> {
+    // The lock of the spec itself; those of its bases are roots of their own once they are compiled.
+    let Some(own) = locks.first() else { return Ok(()) };
+    let path = absolute(&own.path);
+    // A spec that needs no pins has no lock.
+    let Ok(bytes) = read(&path) else { return Ok(()) };
+    for lock in locks {
+        for (reference, pin) in &lock.lock.images {
+            keeping.document(pin.digest, reference, &reference.to_string(), None);
+            for (platform, digest) in &pin.platforms {
+                keeping.document(
+                    *digest,
+                    reference,
+                    &format!("{reference} for {platform}"),
+                    Some(pin.digest),
+                );
+            }
+        }
+    }
+    for digest in context.store.leased() {
+        if !built.contains_key(&digest) {
+            keeping.add(kept(digest, "a document", None));
+        }
+    }
+    let mut root = Root::new(LOCK, &path, "", Digest::of(&bytes), spec);
+    root.kept = keeping.kept;
+    add(&root, context)
+}
+
+fn add(root: &Root, context: &Context) -> Result<(), Diagnostics> {
+    context.store.add_root(root).map_err(|error| fault::store(&error))?;
+    Ok(())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+fn kept(digest: Digest, what: &str, through: Option<Digest>) -> Kept {
+    Kept { digest, what: what.to_owned(), through, size: None, origins: Vec::new() }
+}
+
+/// What a root keeps, while it is put together.
+#[derive(Default)]
+struct Keeping {
+    /// Where each digest stands among what is kept.
+    places: BTreeMap<Digest, usize>,
+    kept: Vec<Kept>,
+}
+
+impl Keeping {
+    fn add(&mut self, kept: Kept) {
+        if let Entry::Vacant(place) = self.places.entry(kept.digest) {
+            place.insert(self.kept.len());
+            self.kept.push(kept);
+        }
+    }
+
+    fn known(&mut self, digest: &Digest) -> Option<&mut Kept> {
+        self.places.get(digest).and_then(|place| self.kept.get_mut(*place))
+    }
+
+    /// An image and everything that it was made from.
+    fn image(&mut self, graph: &Graph, realised: &Realised, image: &Assembled) {
+        let root = image.root.digest;
+        if image.documents.len() > 1 {
+            self.add(kept(root, "the index of the image", None));
+        }
+        for (platform, (manifest, config)) in &image.documents {
+            let above = (manifest.digest != root).then_some(root);
+            self.add(kept(manifest.digest, &format!("the manifest for {platform}"), above));
+            self.add(kept(
+                config.digest,
+                &format!("the configuration for {platform}"),
+                Some(manifest.digest),
+            ));
+            let layers = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
+            let descriptors = image.layers.get(platform).map_or(&[][..], Vec::as_slice);
+            for (layer, descriptor) in layers.iter().zip(descriptors) {
+                let what = format!("the {} layer `{}`", layer.kind.name(), layer.name);
+                self.add(kept(descriptor.digest, &what, Some(manifest.digest)));
+                self.node(graph, layer.node, descriptor.digest);
+            }
+        }
+        for index in graph.nodes.node_indices() {
+            let node = &graph.nodes[index];
+            match realised.layers.get(&index) {
+                Some(output) => {
+                    self.add(kept(
+                        output.digest,
+                        &format!("the {} layer `{}`", node.kind.name(), node.name),
+                        None,
+                    ));
+                    self.node(graph, index, output.digest);
+                }
+                None => {
+                    self.content(node, None);
+                }
+            }
+        }
+    }
+
+    /// What a layer was made from.
+    fn node(&mut self, graph: &Graph, index: NodeIndex, layer: Digest) {
+        let node = &graph.nodes[index];
+        self.content(node, Some(layer));
+        for input in node.derivation.inputs() {
+            self.content(&graph.nodes[input], Some(layer));
+        }
+        if !matches!(node.derivation, Derivation::Blob(_)) {
+            self.add(kept(node.digest, "the record of what was built", Some(layer)));
+        }
+    }
+
+    /// The bytes of a node that are known by their digest, if it has such, with where they come from.
+    fn content(&mut self, node: &Node, through: Option<Digest>) {
+        let (Derivation::Blob(content) | Derivation::CachedBlob { content, .. }) = &node.derivation else {
+            return;
+        };
+        let origins =
+            node.origins.iter().map(|origin| write_origin(origin, node.is_document)).collect::<Vec<_>>();
+        // A layer of the base is its own content.
+        if let Some(known) = self.known(&content.digest) {
+            known.size = Some(content.size);
+            known.origins = origins;
+            return;
+        }
+        let what = format!("a blob of `{}`", node.name);
+        self.add(Kept { digest: content.digest, what, through, size: Some(content.size), origins });
+    }
+
+    fn document(&mut self, digest: Digest, reference: &ImageReference, what: &str, through: Option<Digest>) {
+        let origins = vec![write_origin(&Origin::Registry(reference.clone()), true)];
+        if let Some(known) = self.known(&digest) {
+            known.origins = origins;
+            return;
+        }
+        self.add(Kept { digest, what: format!("the manifest of {what}"), through, size: None, origins });
+    }
+}
+
+/// An origin as a root records it: a word and a text.
+fn write_origin(origin: &Origin, is_document: bool) -> String {
+    match origin {
+        Origin::Registry(reference) if is_document => format!("document {reference}"),
+        Origin::Registry(reference) => format!("registry {reference}"),
+        Origin::Url(url) => format!("url {url}"),
+        Origin::Disk(ImageSource::Disk { format, path, reference }) => {
+            let path = absolute(path);
+            format!("disk {}", ImageSource::Disk { format: *format, path, reference: reference.clone() })
+        }
+        Origin::Disk(source) => format!("disk {source}"),
+    }
+}
+
+/// Reads an origin that a root recorded, and whether it gives a document.
+pub(crate) fn read_origin(text: &str) -> Option<(Origin, bool)> {
+    let (word, rest) = text.split_once(' ')?;
+    match word {
+        "document" => Some((Origin::Registry(rest.parse().ok()?), true)),
+        "registry" => Some((Origin::Registry(rest.parse().ok()?), false)),
+        "url" => Some((Origin::Url(rest.to_owned()), false)),
+        "disk" => match ImageSource::parse(rest).ok()? {
+            // The form that is written does not tell a layout from an archive.
+            ImageSource::Disk { format: DiskFormat::Layout, path, reference } => {
+                let format = DiskFormat::LayoutOrArchive;
+                Some((Origin::Disk(ImageSource::Disk { format, path, reference }), false))
+            }
+            source => Some((Origin::Disk(source), false)),
+        },
+        _ => None,
+    }
+}
