@@ -30,6 +30,7 @@ mod registry_errors;
 mod reproducible;
 mod seed;
 mod skopeo;
+mod stdlib;
 mod stock_registry;
 mod store_command;
 mod store_faults;

@@ -7,6 +7,7 @@ mod decode;
 mod evaluate;
 mod image_source;
 mod lock;
+mod module_page;
 pub mod nodes;
 mod object;
 mod platforms;
@@ -22,6 +23,7 @@ mod world;
 pub use evaluate::{ModuleDocumentation, Override, ParameterDocumentation, Settings, documentation};
 pub use image_source::{DiskFormat, ImageSource};
 pub use lock::{FetchPin, ImagePin, Lock};
+pub use module_page::module_page;
 pub use resolve::{
     DEFAULT_PLATFORM, evaluate_cluster, is_manifest_name, resolve, resolve_with, unreadable, url_file_name,
 };

@@ -1,8 +1,23 @@
 //! The standard library: modules written in the language, embedded in the program. They have no privilege: all that
 //! one does, a user's module can do.
 
-/// Every module: its name and text, sorted by name.
-const MODULES: &[(&str, &str)] = &[("namespace", include_str!("../../../stdlib/namespace.kdl"))];
+macro_rules! modules {
+    ($($name:literal)*) => {
+        &[$(($name, include_str!(concat!("../../../stdlib/", $name, ".kdl")))),*]
+    };
+}
+
+/// Every module of `stdlib/`: its name and text, sorted by name. A test holds the list against the folder.
+const MODULES: &[(&str, &str)] = modules! {
+    "calico"
+    "cert-manager"
+    "ingress-nginx"
+    "kyverno"
+    "manifest"
+    "metrics-server"
+    "namespace"
+    "readiness"
+};
 
 /// The text of the module of that name.
 pub fn find(name: &str) -> Option<&'static str> {

@@ -304,7 +304,7 @@ impl Evaluator<'_> {
     }
 
     /// `fail`: the values that led here are refused.
-    pub(super) fn fail(&mut self, node: &Node, instance: usize) {
+    pub(super) fn fail(&mut self, node: &Node) {
         let closed = self.closed_head(node, false);
         let before = self.diagnostics.error_count();
         let plain = Node { children: node.children.clone(), ..closed };
@@ -315,8 +315,8 @@ impl Evaluator<'_> {
         self.is_incomplete = true;
         let Some(message) = decoded.text(0) else { return };
         let mut diagnostic = Diagnostic::new(&code::REFUSED_VALUES, message.value);
-        if let Some(Some(caller)) = self.callers.get(instance) {
-            diagnostic = diagnostic.at(caller, "by this use");
+        for (_, use_) in &self.stack {
+            diagnostic = diagnostic.at(use_, "by this use");
         }
         diagnostic = diagnostic.at(&node.head(), "refused here");
         let help = decoded.text_property("help").map(|text| text.value);

@@ -149,7 +149,7 @@ impl<'a> Evaluator<'a> {
                 "let" => self.let_value(node),
                 "when" => self.when(node, instance, parent, out),
                 "for" => self.each(node, instance, parent, out),
-                "fail" => self.fail(node, instance),
+                "fail" => self.fail(node),
                 name => {
                     let schema = schema_of(parent, name);
                     out.extend(self.close(node, instance, schema).map(|node| Closed {

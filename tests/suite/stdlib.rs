@@ -1,0 +1,237 @@
+//! The modules of the standard library, each in a case of its own: a folder of `tests/std/`, named as the module, or
+//! `MODULE-VARIANT`.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `cluster.kdl` | a spec that uses the module, and needs no network |
+//! | `closed.kdl` | what `kic eval` makes of it |
+//! | `steps` | the plan of its image, a step a line |
+//! | `digest` | for each encoder epoch, the digest of its image |
+//!
+//! `UPDATE_EXPECT=1` writes the last three. Beside a case lies `greeter-image`, that of `examples/hello`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kic_base::Epoch;
+use serde_json::Value;
+
+use crate::support::image_layout::assert_valid;
+use crate::support::kic::{kic, stdout};
+use crate::support::peers::peer;
+use crate::support::{copy_tree, root, shared_data, updates_expectations};
+
+/// A case in a folder of its own.
+struct Case {
+    name: String,
+    scratch: tempfile::TempDir,
+}
+
+impl Case {
+    fn new(name: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        copy_tree(&root().join("tests/std").join(name), &scratch.path().join("case"), 0o644);
+        copy_tree(&root().join("examples/hello/greeter-image"), &scratch.path().join("greeter-image"), 0o644);
+        Self { name: name.to_owned(), scratch }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn kic(&self, arguments: &[&str]) -> String {
+        stdout(kic(&self.path("case"), &self.path("store")).args(arguments))
+    }
+
+    /// Compiles it; the digest.
+    fn compile(&self) -> String {
+        self.kic(&["compile", "--quiet", "--offline", "-o", "../image"]).trim().to_owned()
+    }
+
+    /// The root file system of its image.
+    fn unpacked(&self) -> PathBuf {
+        let root = self.path("root");
+        if !root.exists() {
+            self.compile();
+            self.kic(&["unpack", "--quiet", "../image", "../root"]);
+        }
+        root
+    }
+
+    fn expect(&self, file: &str, found: &str) {
+        let path = root().join("tests/std").join(&self.name).join(file);
+        if updates_expectations() {
+            fs::write(&path, found).unwrap();
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        assert!(expected == found, "{} differs; now:\n{found}", path.display());
+    }
+}
+
+fn names() -> Vec<String> {
+    let entries = fs::read_dir(root().join("tests/std")).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The steps of a plan, one a line.
+fn steps(root: &Path) -> String {
+    let plan: Value = serde_json::from_slice(&fs::read(root.join("kic/plan.json")).unwrap()).unwrap();
+    let step = |step: &Value| {
+        let text = |key: &str| step[key].as_str();
+        match (text("apply"), text("wait"), text("run")) {
+            (Some(name), ..) => format!("apply {} {name}\n", text("kind").unwrap()),
+            (_, Some(name), _) => format!("wait {name}\n"),
+            (.., Some(command)) => format!("run {command}\n"),
+            _ => panic!("{step} is no step"),
+        }
+    };
+    plan["steps"].as_array().unwrap().iter().map(step).collect()
+}
+
+#[test]
+fn every_module_has_a_case() {
+    let cases = names();
+    for module in kic_spec::standard_modules() {
+        assert!(cases.iter().any(|case| case == module), "tests/std has no {module}");
+    }
+}
+
+#[test]
+fn modules_evaluate_and_compile_to_what_is_expected() {
+    for name in names() {
+        let case = Case::new(&name);
+        case.expect("closed.kdl", &case.kic(&["eval"]));
+        let digest = case.compile();
+        assert_valid(&case.path("image"));
+        case.expect("digest", &format!("{} {digest}\n", Epoch::CURRENT.number()));
+        case.expect("steps", &steps(&case.unpacked()));
+        // What is closed says the same by itself.
+        fs::write(case.path("case/cluster.kdl"), case.kic(&["eval"])).unwrap();
+        assert_eq!(case.compile(), digest, "{name}: closed");
+    }
+}
+
+#[test]
+fn copies_of_the_modules_do_what_the_modules_do() {
+    for name in names() {
+        let case = Case::new(&name);
+        let digest = case.compile();
+        let folder = case.path("case/modules");
+        fs::create_dir(&folder).unwrap();
+        let mut copied = 0;
+        let mut local = |text: &str, folder: &str| {
+            let mut text = text.to_owned();
+            for module in kic_spec::standard_modules() {
+                copied += text.matches(&format!("use \"std:{module}\"")).count();
+                text =
+                    text.replace(&format!("use \"std:{module}\""), &format!("use \"{folder}{module}.kdl\""));
+            }
+            text
+        };
+        for module in kic_spec::standard_modules() {
+            let text = fs::read_to_string(root().join("stdlib").join(format!("{module}.kdl"))).unwrap();
+            fs::write(folder.join(format!("{module}.kdl")), local(&text, "")).unwrap();
+        }
+        let spec = fs::read_to_string(case.path("case/cluster.kdl")).unwrap();
+        fs::write(case.path("case/cluster.kdl"), local(&spec, "modules/")).unwrap();
+        assert!(copied > 0, "{name} uses no module");
+        assert_eq!(case.compile(), digest, "{name}");
+    }
+}
+
+/// Every shell script of an image, whoever wrote it.
+fn scripts(folder: &Path) -> Vec<PathBuf> {
+    let mut scripts = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            scripts.extend(self::scripts(&path));
+        } else if fs::read(&path).unwrap_or_default().starts_with(b"#!/bin/sh") {
+            scripts.push(path);
+        }
+    }
+    scripts.sort();
+    scripts
+}
+
+#[test]
+fn scripts_of_the_modules_are_clean_and_every_shell_reads_them() {
+    let (Some(shellcheck), Some(dash), Some(busybox)) = (peer("shellcheck"), peer("dash"), peer("busybox"))
+    else {
+        return;
+    };
+    let mut seen = BTreeSet::new();
+    for name in names() {
+        let case = Case::new(&name);
+        for script in scripts(&case.unpacked()) {
+            stdout(Command::new(&shellcheck).arg("--shell=sh").arg(&script));
+            stdout(Command::new(&dash).arg("-n").arg(&script));
+            stdout(Command::new(&busybox).args(["sh", "-n"]).arg(&script));
+            seen.insert(format!("{name}: {}", script.file_name().unwrap().display()));
+        }
+    }
+    assert!(seen.iter().any(|script| script == "kyverno: wait-kyverno.sh"), "{seen:?}");
+}
+
+/// Kyverno's own install manifests, whose images another one plays: none is missed, and none is invented.
+#[test]
+fn kyverno_is_right_for_the_manifests_that_its_project_published() {
+    let Some(data) = shared_data() else { return };
+    let four =
+        ["admission", "background", "cleanup", "reports"].map(|name| format!("kyverno-{name}-controller"));
+    let releases = [
+        ("v1.5.8", vec!["kyverno:v1.5.8", "kyvernopre:v1.5.8"], vec!["kyverno".to_owned()]),
+        (
+            "v1.13.0",
+            vec![
+                "kyvernopre:latest",
+                "kyverno:latest",
+                "background-controller:latest",
+                "cleanup-controller:latest",
+                "reports-controller:latest",
+            ],
+            four.to_vec(),
+        ),
+    ];
+    for (version, images, deployments) in releases {
+        let case = Case::new("kyverno");
+        let install = fs::read_to_string(data.join(format!("kyverno/install-{version}.yaml"))).unwrap();
+        fs::write(case.path("case/install.yaml"), &install).unwrap();
+        let spec = |images: &[&str]| {
+            let image =
+                |name: &&str| format!("image \"oci:../greeter-image\" as=\"ghcr.io/kyverno/{name}\"\n");
+            format!(
+                "cluster \"engine\" {{\nbase scratch\nuse \"std:kyverno\" version=\"{version}\" manifest=\"install.yaml\"\nregistry \"sea.hub:5000\" {{\n{}}}\n}}\n",
+                images.iter().map(image).collect::<String>()
+            )
+        };
+        fs::write(case.path("case/cluster.kdl"), spec(&images)).unwrap();
+        let root = case.unpacked();
+        let script = fs::read_to_string(root.join("scripts/wait-kyverno.sh")).unwrap();
+        for name in &deployments {
+            assert!(install.contains(&format!("\n  name: {name}\n")), "{version} has no {name}");
+            assert!(script.contains(&format!("'deployment/{name}'")), "{version} does not wait for {name}");
+        }
+        assert_eq!(script.matches("'rollout of ").count(), 2 * deployments.len(), "{version}");
+        assert_eq!(install.matches("kind: Deployment\n").count(), deployments.len(), "{version}");
+        for crd in ["clusterpolicies.kyverno.io", "policies.kyverno.io"] {
+            assert!(install.contains(&format!("\n  name: {crd}\n")), "{version} has no {crd}");
+        }
+        assert_eq!(steps(&root), "apply manifests kyverno\nwait kyverno\n");
+        // Without one of its images, there is no compile.
+        fs::write(case.path("case/cluster.kdl"), spec(&images[1..])).unwrap();
+        let mut compile = kic(&case.path("case"), &case.path("store"));
+        let output = compile.args(["compile", "--offline", "-o", "../less"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(&format!("ghcr.io/kyverno/{}", images[0])),
+            "{said}"
+        );
+    }
+}
