@@ -258,6 +258,7 @@ async fn inside(folder: &Path) -> (u8, String, String) {
         watch: Arc::new(kic::Unwatched),
         cancel: tokio_util::sync::CancellationToken::new(),
         disk_images: Arc::default(),
+        programs: kic_exec::Programs::default(),
     };
     let request = kic::Request {
         spec: folder.join("cluster.kdl"),

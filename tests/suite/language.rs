@@ -96,6 +96,7 @@ fn inputs(spec: &Spec) -> Inputs {
         source_date_epoch: 0,
         paths: BTreeMap::new(),
         fetches: BTreeMap::new(),
+        renders: BTreeMap::new(),
         images: BTreeMap::new(),
         needs: Vec::new(),
         allow_missing: BTreeSet::new(),

@@ -14,6 +14,7 @@ mod architecture;
 mod bad_input;
 mod book;
 mod bounds;
+mod charts;
 mod check_command;
 mod cli;
 mod closure;

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use kic::{Context, DiskImages, Watch, World};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::fault;
+use kic_exec::{Programs, fault};
 use kic_registry::{Proxy, Registries, Settings};
 use kic_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -113,7 +113,13 @@ pub fn context(
         watch,
         cancel: CancellationToken::new(),
         disk_images: Arc::new(DiskImages::default()),
+        programs: Programs { folders: program_folders(), ..Programs::default() },
     })
+}
+
+/// The folders of `PATH`.
+fn program_folders() -> Vec<PathBuf> {
+    env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
 }
 
 fn registries(network: &Network) -> Result<Registries, Diagnostics> {

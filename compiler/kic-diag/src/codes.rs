@@ -29,6 +29,9 @@ codes! {
     BODY_TOO_LARGE "body-too-large" Error Environment "A download is larger than it should be.";
     BODY_TRUNCATED "body-truncated" Error Environment "A download ended early, again and again.";
     CHANGED_WHILE_DOWNLOADING "changed-while-downloading" Error Environment "A file changed while it was downloaded.";
+    CHART_FAILED "chart-failed" Error Input "A chart cannot be rendered.";
+    CHART_NOT_FOUND "chart-not-found" Error Input "A repository has no such chart.";
+    CHART_REPOSITORY "chart-repository" Error Environment "The index of a chart repository cannot be used.";
     CONFLICTING_FORMS "conflicting-forms" Error Input "A node says one thing in two ways.";
     CONFLICTING_VALUES "conflicting-values" Error Input "Two modules give different values for one thing.";
     CONFUSABLE_CHARACTER "confusable-character" Error Input "A character only looks like one that KDL knows.";
@@ -53,6 +56,7 @@ codes! {
     INTERRUPTED "interrupted" Error Environment "The work was interrupted.";
     INVALID_ARGUMENT "invalid-argument" Error Input "An option does not go with the command.";
     INVALID_CHARACTER "invalid-character" Error Input "A text holds a character that may not stand in one.";
+    INVALID_CHART "invalid-chart" Error Input "What a spec names as a chart is none.";
     INVALID_CHECKSUM "invalid-checksum" Error Input "A text is no SHA-256 checksum.";
     INVALID_CONTROL "invalid-control" Error Input "A `use`, `let`, `when` or `for` is not well formed.";
     INVALID_DURATION "invalid-duration" Error Input "A text is no duration.";
@@ -75,6 +79,7 @@ codes! {
     INVALID_VERSION "invalid-version" Error Input "A text is no version.";
     INVALID_YAML "invalid-yaml" Error Input "A manifest is not well-formed YAML.";
     KDL_1 "kdl-1" Error Input "The text, or a word of it, is KDL 1.";
+    KUSTOMIZE_FAILED "kustomize-failed" Error Input "A kustomization cannot be built.";
     LAYER_CYCLE "layer-cycle" Error Input "Layers come after each other in a circle.";
     LOCK_MISSING "lock-missing" Error Input "The lock lacks a pin, and may not be changed.";
     LOCK_NEWER "lock-newer" Error Input "The lock file was written by a newer kic.";
@@ -111,6 +116,10 @@ codes! {
     REGISTRY_UNAUTHORIZED "registry-unauthorized" Error Environment "A registry wants credentials, or other ones.";
     REGISTRY_UNAVAILABLE "registry-unavailable" Error Environment "A registry or server is out of order.";
     REGISTRY_UNREACHABLE "registry-unreachable" Error Environment "A registry or server cannot be reached.";
+    REMOTE_RESOURCE "remote-resource" Error Input "A kustomization fetches something from elsewhere.";
+    RENDERER_FAILED "renderer-failed" Error Environment "The program that renders a chart or kustomization does not work.";
+    RENDERER_MISSING "renderer-missing" Error Environment "The program that renders a chart or kustomization is not there.";
+    RENDERING_DIFFERS "rendering-differs" Error Input "A chart becomes something else whenever it is rendered.";
     RESERVED_PATH "reserved-path" Error Input "A file would stand where kic writes its own.";
     SCHEMA_1_MANIFEST "schema-1-manifest" Error Input "An image has a Docker schema 1 manifest, which kic does not read.";
     SOURCE_CHANGED "source-changed" Error Environment "A file changed while it was compiled.";

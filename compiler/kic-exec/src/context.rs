@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::disk::DiskImages;
 use crate::event::Watch;
+use crate::render::Programs;
 
 /// What all work needs.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// The images on disk that were opened.
     pub disk_images: Arc<DiskImages>,
+    /// Where programs that render charts and kustomizations are looked for.
+    pub programs: Programs,
 }
 
 impl Context {

@@ -16,6 +16,7 @@ pub mod fault;
 mod gather;
 mod plan;
 mod realised;
+mod render;
 mod stoppable;
 
 pub use assemble::{Assembled, assemble, rfc3339};
@@ -28,4 +29,5 @@ pub use execute::execute;
 pub use gather::{GatherOptions, Gathered, LockFile, LockMode, gather, survey, unknown_image};
 pub use plan::{Plan, State, plan};
 pub use realised::{LayerOutput, Outcome, Realised};
+pub use render::Programs;
 pub use stoppable::{Stoppable, StoppableStore};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kic_base::{Digest, Epoch, ImageReference, Platform, Span};
 use kic_manifest::Confidence;
@@ -19,6 +20,8 @@ pub struct Inputs {
     pub paths: BTreeMap<PathKey, PathFacts>,
     /// What each URL gives.
     pub fetches: BTreeMap<String, ContentFacts>,
+    /// What each chart and kustomization gives, by its [`crate::render_key`].
+    pub renders: BTreeMap<Digest, RenderFacts>,
     /// What each image that a registry caches is made of, paths on disk seen from where kic runs.
     pub images: BTreeMap<ImageSource, ImageFacts>,
     /// Every place where manifests, policies and commands name an image, sure or not.
@@ -39,6 +42,13 @@ pub struct ContentFacts {
     pub digest: Digest,
     /// Its length.
     pub size: u64,
+}
+
+/// What a chart or kustomization gives.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RenderFacts {
+    /// The files, in the order in which they are applied: name and text.
+    pub files: Vec<(String, Arc<str>)>,
 }
 
 /// What is at a path.

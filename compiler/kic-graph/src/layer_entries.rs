@@ -10,6 +10,7 @@ use kic_spec::{Content, Fetch, FileItem, Layer, ManifestItem, Spec, is_manifest_
 use crate::derivation::{Bytes, TreeEntryKind};
 use crate::inputs::{ContentFacts, EntryFacts, FileFacts, Inputs, PathFacts};
 use crate::readiness_script::{readiness_json, readiness_script};
+use crate::rendering::{ChartPart, render_key};
 
 /// An entry, and the item of the spec that writes it.
 #[derive(Debug)]
@@ -62,8 +63,12 @@ pub(crate) fn layer_entries(
     entries.entries
 }
 
-/// The place in the spec's order of each file name of a manifests layer.
-pub(crate) fn manifest_order(spec: &Spec, layer: &Layer) -> BTreeMap<String, usize> {
+/// The place in the spec's order of each file name of a manifests layer, and the namespace of its objects that name
+/// none, where it is not that of the layer.
+pub(crate) fn manifest_order(
+    spec: &Spec,
+    layer: &Layer,
+) -> BTreeMap<String, ((usize, usize), Option<String>)> {
     let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else {
         return BTreeMap::new();
     };
@@ -77,8 +82,20 @@ pub(crate) fn manifest_order(spec: &Spec, layer: &Layer) -> BTreeMap<String, usi
             None => url_file_name(&fetch.url.value).map(str::to_owned),
         },
         ManifestItem::Object { file_name, .. } => Some(file_name.clone()),
+        ManifestItem::Kustomize(kustomization) => Some(kustomization.file_name.clone()),
+        ManifestItem::Chart(_) => None,
     };
-    items.iter().enumerate().filter_map(|(index, item)| Some((name(&item.value)?, index))).collect()
+    let mut order = BTreeMap::new();
+    for (index, item) in items.iter().enumerate() {
+        if let ManifestItem::Chart(chart) = &item.value {
+            for (place, part) in ChartPart::ALL.into_iter().enumerate() {
+                let namespace = Some(chart.namespace.clone());
+                order.insert(part.file_name(&chart.release), ((index, place), namespace));
+            }
+        }
+        order.extend(name(&item.value).map(|name| (name, ((index, 0), None))));
+    }
+    order
 }
 
 struct Entries<'a> {
@@ -212,6 +229,12 @@ impl Entries<'_> {
             ManifestItem::Object { file_name, object } => {
                 let text = kic_manifest::emit(object);
                 self.text(format!("{folder}/{file_name}"), 0o644, text.as_bytes(), &item.span);
+            }
+            ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
+                let facts = render_key(spec, &item.value).and_then(|key| inputs.renders.get(&key));
+                for (name, text) in facts.iter().flat_map(|facts| &facts.files) {
+                    self.text(format!("{folder}/{name}"), 0o644, text.as_bytes(), &item.span);
+                }
             }
             ManifestItem::Fetch { fetch, name } => {
                 let name =

@@ -13,6 +13,7 @@ mod layer_entries;
 mod lower;
 mod readiness_script;
 mod registry_cache;
+mod rendering;
 
 pub use derivation::{
     BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, PlanImage, TreeEntry, TreeEntryKind,
@@ -23,12 +24,13 @@ pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage}
 pub use image_list::{ImageContents, ImageState, ListedImage, list_images};
 pub use inputs::{
     BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs,
-    ManifestFacts, Need, Origin, PathFacts, PathKey,
+    ManifestFacts, Need, Origin, PathFacts, PathKey, RenderFacts,
 };
 pub use kic_manifest::Confidence;
 pub use lower::{LAYER_LIMIT, located, lower};
 pub use petgraph::graph::NodeIndex;
 pub use readiness_script::{readiness_json, readiness_script};
+pub use rendering::{ChartPart, Rendering, render_key};
 
 /// The annotation of a layer's descriptor that says its kind.
 pub const KIND_ANNOTATION: &str = "dev.kic.layer.kind";

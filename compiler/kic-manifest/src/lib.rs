@@ -25,5 +25,6 @@ pub use emit::emit;
 pub use images::{Confidence, Found, images, images_of_text};
 pub use object::{Object, read};
 pub use rewrite::{Rewritten, rewrite};
+pub use stream::documents;
 pub use yaml::{Style, Yaml, YamlValue};
 pub use yaml_error::YamlError;

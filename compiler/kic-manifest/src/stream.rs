@@ -11,7 +11,7 @@ const MAXIMUM_BROKEN: usize = 50;
 
 /// Every document of a YAML stream (YAML 1.2, with the scalars of [`crate::read`]), or every value of a JSON text. A document that cannot be
 /// read gives one error, and reading goes on at the next line that begins with `---`.
-pub(crate) fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
+pub fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
     if let Some(read) = json::documents(source) {
         return read;
     }

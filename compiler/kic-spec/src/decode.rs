@@ -391,6 +391,10 @@ impl Decoded<'_> {
         self.argument(index).and_then(as_path)
     }
 
+    pub fn paths(&self, index: usize) -> Vec<Spanned<PathBuf>> {
+        self.arguments(index).iter().filter_map(as_path).collect()
+    }
+
     pub fn path_property(&self, name: &str) -> Option<Spanned<PathBuf>> {
         self.property(name).and_then(as_path)
     }

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here sees the world but through [`World`]: no clock, no environment, no network. The
 //! same texts give the same [`Spec`].
 
+mod chart;
 mod decode;
 mod evaluate;
 mod image_source;
@@ -20,9 +21,10 @@ mod stdlib;
 mod value;
 mod world;
 
+pub use chart::{Chart, ChartSource, ChartValues, Kustomization};
 pub use evaluate::{ModuleDocumentation, Override, ParameterDocumentation, Settings, documentation};
 pub use image_source::{DiskFormat, ImageSource};
-pub use lock::{FetchPin, ImagePin, Lock};
+pub use lock::{ChartKey, ChartPin, FetchPin, ImagePin, Lock};
 pub use module_page::module_page;
 pub use resolve::{
     DEFAULT_PLATFORM, evaluate_cluster, is_manifest_name, resolve, resolve_with, unreadable, url_file_name,

@@ -16,6 +16,8 @@ pub struct Lock {
     pub images: BTreeMap<ImageReference, ImagePin>,
     /// What each URL gave.
     pub fetches: BTreeMap<String, FetchPin>,
+    /// What each chart of a repository or registry stood for.
+    pub charts: BTreeMap<ChartKey, ChartPin>,
 }
 
 /// What an image reference stood for.
@@ -41,9 +43,38 @@ pub struct FetchPin {
     pub size: u64,
 }
 
+/// A chart as a spec names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChartKey {
+    /// `oci://REFERENCE`, or the name in a repository.
+    pub name: String,
+    /// The address of the repository.
+    pub repo: Option<String>,
+    /// The version that the spec asks for; for `oci://` it is in the reference.
+    pub version: Option<String>,
+}
+
+/// What the name of a chart stood for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChartPin {
+    /// The version that was chosen, and the address of its archive, in a repository.
+    pub archive: Option<(String, String)>,
+    /// The digest of the manifest, in a registry.
+    pub manifest: Option<Digest>,
+    /// The digest of the archive.
+    pub sha256: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
 impl Default for Lock {
     fn default() -> Self {
-        Self { epoch: Epoch::CURRENT, images: BTreeMap::new(), fetches: BTreeMap::new() }
+        Self {
+            epoch: Epoch::CURRENT,
+            images: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            charts: BTreeMap::new(),
+        }
     }
 }
 
@@ -114,6 +145,7 @@ impl Lock {
                 "fetch" => {
                     read_fetch(child).is_some_and(|(url, pin)| lock.fetches.insert(url, pin).is_none())
                 }
+                "chart" => read_chart(child).is_some_and(|(key, pin)| lock.charts.insert(key, pin).is_none()),
                 _ => false,
             };
             if !read {
@@ -126,6 +158,25 @@ impl Lock {
     /// The text of `kic.lock`: one line a pin, sorted, made to be read in a diff.
     pub fn to_text(&self) -> String {
         let mut children = Vec::new();
+        for (key, pin) in &self.charts {
+            let text = |text: &String| Value::String(text.clone());
+            let mut node = Plain::new("chart").argument(text(&key.name));
+            for (name, value) in [("repo", &key.repo), ("version", &key.version)] {
+                if let Some(value) = value {
+                    node = node.property(name, text(value));
+                }
+            }
+            if let Some((version, url)) = &pin.archive {
+                node = node.property("is", text(version)).property("url", text(url));
+            }
+            if let Some(digest) = &pin.manifest {
+                node = node.property("digest", Value::String(digest.to_string()));
+            }
+            children.push(
+                node.property("sha256", Value::String(pin.sha256.hex()))
+                    .property("size", Value::Integer(pin.size.into())),
+            );
+        }
         for (url, pin) in &self.fetches {
             children.push(
                 Plain::new("fetch")
@@ -221,6 +272,27 @@ fn read_fetch(node: &Node) -> Option<(String, FetchPin)> {
     Some((first_argument(node)?.to_owned(), pin))
 }
 
+fn read_chart(node: &Node) -> Option<(ChartKey, ChartPin)> {
+    let owned = |name: &str| text(node, name).map(str::to_owned);
+    let key =
+        ChartKey { name: first_argument(node)?.to_owned(), repo: owned("repo"), version: owned("version") };
+    let manifest = match text(node, "digest") {
+        Some(digest) => Some(digest.parse().ok()?),
+        None => None,
+    };
+    let archive = match (owned("is"), owned("url")) {
+        (Some(version), Some(url)) => Some((version, url)),
+        (None, None) => None,
+        _ => return None,
+    };
+    if archive.is_some() == manifest.is_some() || archive.is_some() != key.repo.is_some() {
+        return None;
+    }
+    let (sha256, size) =
+        (Digest::from_hex(text(node, "sha256")?).ok()?, integer(node, "size")?.try_into().ok()?);
+    Some((key, ChartPin { archive, manifest, sha256, size }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,6 +305,17 @@ mod tests {
         let pin = ImagePin { digest, media_type: "application/x".into(), size: 7, platforms };
         lock.images.insert("nginx".parse().unwrap(), pin);
         lock.fetches.insert("https://e.com/a\"b".into(), FetchPin { sha256: digest, size: u64::MAX });
+        let key = |name: &str, repo: Option<&str>, version: Option<&str>| ChartKey {
+            name: name.into(),
+            repo: repo.map(str::to_owned),
+            version: version.map(str::to_owned),
+        };
+        let archive = Some(("1.2.3".to_owned(), "https://e.com/a.tgz".to_owned()));
+        let pin = ChartPin { archive, manifest: None, sha256: digest, size: 9 };
+        lock.charts.insert(key("a", Some("https://e.com"), None), pin.clone());
+        lock.charts.insert(key("a", Some("https://e.com"), Some("v1.2.3")), pin);
+        let pin = ChartPin { archive: None, manifest: Some(digest), sha256: digest, size: 9 };
+        lock.charts.insert(key("oci://e.com/a:1", None, None), pin);
         let text = lock.to_text();
         assert_eq!(Lock::parse(&Source::new("kic.lock", text.clone())), Ok(lock), "{text}");
     }
@@ -252,6 +335,7 @@ mod tests {
             "other version=1 epoch=1",
             "lock version=1 epoch=1 { image nginx; }",
             "lock version=1 epoch=1 { fetch \"https://e.com\" sha256=\"00\" size=1; }",
+            "lock version=1 epoch=1 { chart \"a\" sha256=\"00\" size=1; }",
             "lock version=1 epoch=1 { unknown; }",
         ] {
             assert_eq!(codes(text), ["invalid-lock"], "{text}");

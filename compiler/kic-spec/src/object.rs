@@ -64,6 +64,15 @@ pub(crate) fn object(
     Json::Object(fields)
 }
 
+/// The map that the children of `node` (`values { … }`) stand for.
+pub(crate) fn map(node: &Node, diagnostics: &mut Diagnostics) -> Json {
+    let mut fields = Map::new();
+    for child in node.children() {
+        add_field(&mut fields, child, diagnostics);
+    }
+    Json::Object(fields)
+}
+
 fn add_field(fields: &mut Map<String, Json>, child: &Node, diagnostics: &mut Diagnostics) {
     let value = value(child, diagnostics);
     if fields.insert(child.name.value.clone(), value).is_some() {

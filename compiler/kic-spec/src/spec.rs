@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use kic_base::{Digest, ImageReference, Platform, Source, Span, Spanned};
 
+use crate::chart::{Chart, Kustomization};
 use crate::image_source::ImageSource;
 use crate::readiness::Check;
 
@@ -247,6 +248,10 @@ pub enum ManifestItem {
         /// The object as JSON.
         object: serde_json::Value,
     },
+    /// A Helm chart.
+    Chart(Box<Chart>),
+    /// A kustomization.
+    Kustomize(Kustomization),
 }
 
 /// A registry that the cluster will ask.

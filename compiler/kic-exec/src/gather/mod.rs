@@ -1,10 +1,13 @@
 //! Gathers what the graph has to know of the world: hashes local files, resolves tags, fetches the small
 //! documents that say what images are made of, and finds the images that manifests name.
 
+mod chart_version;
+mod charts;
 mod images;
 mod needs;
 mod paths;
 mod pins;
+mod renders;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use std::path::PathBuf;
 use kic_base::{ImageReference, Source, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{BaseFacts, Confidence, Inputs, Origin, located};
-use kic_spec::{Base, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World};
+use kic_spec::{Base, ChartSource, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World};
 use serde_json::Value as Json;
 
 use crate::context::Context;
@@ -70,7 +73,9 @@ impl LockFile {
     pub fn is_changed(&self) -> bool {
         match &self.before {
             Some(before) => *before != self.lock,
-            None => !self.lock.images.is_empty() || !self.lock.fetches.is_empty(),
+            None => {
+                !self.lock.images.is_empty() || !self.lock.fetches.is_empty() || !self.lock.charts.is_empty()
+            }
         }
     }
 }
@@ -91,7 +96,9 @@ pub async fn gather(
             .locks
             .iter()
             .flat_map(|file| {
-                file.lock.images.keys().map(ToString::to_string).chain(file.lock.fetches.keys().cloned())
+                let images = file.lock.images.keys().map(ToString::to_string);
+                let charts = file.lock.charts.keys().map(|key| key.name.clone());
+                images.chain(file.lock.fetches.keys().cloned()).chain(charts)
             })
             .collect();
         for name in names {
@@ -218,7 +225,10 @@ async fn gather_spec(
         (None, _) => BaseFacts::Scratch,
     };
 
-    let needs = needs::gather(spec, &files, &fetches, context, &mut diagnostics).await;
+    let renders = renders::gather(spec, &fetches, &mut pins, context).await;
+    let renders = keep(renders, &mut diagnostics).unwrap_or_default();
+
+    let needs = needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
     let wanted = wanted_images(spec, &needs, &base);
     let images = images::cached(wanted, spec, &needs, options, &mut pins, context, &mut diagnostics).await;
 
@@ -230,6 +240,7 @@ async fn gather_spec(
         source_date_epoch: options.source_date_epoch,
         paths: files,
         fetches,
+        renders: renders.into_iter().map(|(key, render)| (key, render.facts)).collect(),
         images,
         needs,
         allow_missing: options.allow_missing.clone(),
@@ -340,6 +351,10 @@ fn downloads(spec: &Spec) -> Vec<(&Fetch, bool)> {
             Content::Manifests { items, .. } | Content::Policies { items, .. } => {
                 downloads.extend(items.iter().filter_map(|item| match &item.value {
                     ManifestItem::Fetch { fetch, .. } => Some((fetch, true)),
+                    ManifestItem::Chart(chart) => match &chart.source.value {
+                        ChartSource::Url(fetch) => Some((fetch, true)),
+                        _ => None,
+                    },
                     _ => None,
                 }));
             }

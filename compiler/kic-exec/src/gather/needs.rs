@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use kic_base::{Digest, Source, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{ContentFacts, EntryFacts, Need, PathFacts, PathKey};
-use kic_manifest::Confidence;
+use kic_graph::{ContentFacts, EntryFacts, Need, PathFacts, PathKey, render_key};
+use kic_manifest::{Confidence, Found};
 use kic_spec::{Content, ManifestItem, Spec, Step, is_manifest_name, unreadable};
 
+use super::renders::Render;
 use crate::context::Context;
 use crate::fault;
 
@@ -19,7 +20,20 @@ struct Text {
     name: String,
     bytes: Vec<u8>,
     span: Span,
-    is_generated: bool,
+    kind: Kind,
+}
+
+/// What a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Objects of a file or download.
+    Written,
+    /// Objects that are written nowhere: one of the spec, those of a chart.
+    Generated,
+    /// Objects that are not applied: hooks of a chart.
+    Dropped,
+    /// The description of a chart.
+    Description,
 }
 
 /// Reads all manifests and policies, in the order of the spec; those that cannot be read give errors, and nothing else.
@@ -27,11 +41,12 @@ pub(super) async fn gather(
     spec: &Spec,
     files: &BTreeMap<PathKey, PathFacts>,
     fetches: &BTreeMap<String, ContentFacts>,
+    renders: &BTreeMap<Digest, Render>,
     context: &Context,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Need> {
     let mut needs = Vec::new();
-    for text in texts(spec, files, fetches, context, diagnostics) {
+    for text in texts(spec, files, fetches, renders, context, diagnostics) {
         if let Err(interrupted) = context.go_on() {
             diagnostics.extend(Diagnostics::from(interrupted));
             break;
@@ -66,6 +81,7 @@ fn texts(
     spec: &Spec,
     files: &BTreeMap<PathKey, PathFacts>,
     fetches: &BTreeMap<String, ContentFacts>,
+    renders: &BTreeMap<Digest, Render>,
     context: &Context,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Text> {
@@ -81,7 +97,7 @@ fn texts(
                     name: file_name.clone(),
                     bytes: kic_manifest::emit(object).into_bytes(),
                     span: span.clone(),
-                    is_generated: true,
+                    kind: Kind::Generated,
                 }),
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
@@ -90,10 +106,14 @@ fn texts(
                             name: fetch.url.value.clone(),
                             bytes,
                             span: span.clone(),
-                            is_generated: false,
+                            kind: Kind::Written,
                         }),
                         Err(error) => diagnostics.push(error),
                     }
+                }
+                ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
+                    let render = render_key(spec, &item.value).and_then(|key| renders.get(&key));
+                    texts.extend(render.into_iter().flat_map(|render| of_render(render, span)));
                 }
                 ManifestItem::File { from, .. } => {
                     let path = spec.locate(from);
@@ -115,7 +135,7 @@ fn texts(
                                     name: path.display().to_string(),
                                     bytes,
                                     span: from.span.clone(),
-                                    is_generated: false,
+                                    kind: Kind::Written,
                                 });
                             }
                             Err(error) => diagnostics.push(unreadable(&path, &from.span, &error)),
@@ -126,6 +146,23 @@ fn texts(
         }
     }
     texts
+}
+
+/// The texts of a chart or kustomization; among them are the hooks that are not applied, and the description of the chart,
+/// whose annotations name images.
+fn of_render<'a>(render: &'a Render, span: &'a Span) -> impl Iterator<Item = Text> + 'a {
+    let text = |name: &str, text: &str, kind: Kind| Text {
+        name: name.to_owned(),
+        bytes: text.as_bytes().to_vec(),
+        span: span.clone(),
+        kind,
+    };
+    let files = render.facts.files.iter().map(move |(name, content)| text(name, content, Kind::Generated));
+    let dropped = text("hooks that are not applied", &render.dropped, Kind::Dropped);
+    let description = render.description.iter();
+    files
+        .chain([dropped])
+        .chain(description.map(move |(name, content)| text(name, content, Kind::Description)))
 }
 
 fn stored(digest: &Digest, context: &Context) -> Result<Vec<u8>, Diagnostic> {
@@ -141,6 +178,9 @@ fn in_text(text: Text) -> Result<Vec<Need>, Diagnostics> {
             .into());
     };
     let source = Source::new(text.name, content);
+    if text.kind == Kind::Description {
+        return Ok(needed(kic_manifest::images_of_text(&source).0, &text.span, text.kind));
+    }
     let (objects, errors) = kic_manifest::read(&source);
     if !errors.is_empty() {
         let diagnostic = |error: kic_manifest::YamlError| {
@@ -153,15 +193,28 @@ fn in_text(text: Text) -> Result<Vec<Need>, Diagnostics> {
         diagnostics.extend(errors.into_iter().map(diagnostic));
         return Err(diagnostics);
     }
-    let need = |found: kic_manifest::Found| Need {
-        reference: found.reference,
-        span: found.span,
-        said: text.span.clone(),
-        is_generated: text.is_generated,
-        object: found.object,
-        path: found.path,
-        confidence: found.confidence,
-        reason: found.reason,
+    Ok(needed(kic_manifest::images(&objects), &text.span, text.kind))
+}
+
+fn needed(found: Vec<Found>, said: &Span, kind: Kind) -> Vec<Need> {
+    let need = |found: Found| {
+        let (confidence, reason) = match kind {
+            Kind::Dropped => (
+                Confidence::Possible,
+                format!("{}, in a hook of the chart that an installation does not run", found.reason),
+            ),
+            _ => (found.confidence, found.reason),
+        };
+        Need {
+            reference: found.reference,
+            span: found.span,
+            said: said.clone(),
+            is_generated: kind != Kind::Written,
+            object: found.object,
+            path: found.path,
+            confidence,
+            reason,
+        }
     };
-    Ok(kic_manifest::images(&objects).into_iter().map(need).collect())
+    found.into_iter().map(need).collect()
 }

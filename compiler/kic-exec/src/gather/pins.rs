@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use kic_base::{Digest, ImageReference, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::ContentFacts;
-use kic_spec::{Fetch, FetchPin, ImagePin, Lock, Spec};
+use kic_spec::{ChartKey, ChartPin, Fetch, FetchPin, ImagePin, Lock, Spec};
 
 use super::{LockMode, downloads};
 use crate::context::Context;
@@ -40,6 +40,7 @@ impl Pins {
                 let mut lock = self.before;
                 lock.images.extend(self.used.images);
                 lock.fetches.extend(self.used.fetches);
+                lock.charts.extend(self.used.charts);
                 lock
             }
         }
@@ -58,6 +59,15 @@ impl Pins {
                 || name.parse::<ImageReference>().is_ok_and(|named| named == *reference)
         };
         updated.is_empty() || updated.iter().any(same)
+    }
+
+    /// The pin of a chart, unless it is to be resolved anew.
+    pub fn chart(&self, key: &ChartKey) -> Option<&ChartPin> {
+        let pin = self.before.charts.get(key)?;
+        match &self.mode {
+            LockMode::Update(updated) if updated.is_empty() || updated.contains(&key.name) => None,
+            _ => Some(pin),
+        }
     }
 
     fn fetch(&self, url: &str) -> Option<&FetchPin> {

@@ -37,14 +37,15 @@ impl Lowering {
                 }
                 Step::Apply(kind, name) => {
                     let Some(((_, index), layer)) = find(kind, &name) else { continue };
-                    let (namespace, files) = self.applied(&spec.layers[*index], spec, layer.node);
-                    lowered.push(LaunchStep::Apply {
-                        kind: kind.name(),
-                        name,
-                        layer: layer.node,
-                        files,
-                        namespace,
-                    });
+                    for (namespace, files) in self.applied(&spec.layers[*index], spec, layer.node) {
+                        lowered.push(LaunchStep::Apply {
+                            kind: kind.name(),
+                            name: name.clone(),
+                            layer: layer.node,
+                            files,
+                            namespace,
+                        });
+                    }
                 }
             }
         }
@@ -62,26 +63,36 @@ impl Lowering {
         self.node(derivation, &hints)
     }
 
-    /// The namespace of a manifests layer, and the paths of its files in the order in which the spec names them.
+    /// The paths of a manifests layer's files in the order in which the spec names them, those of one namespace
+    /// together: that of the layer, or that of a chart.
     pub(super) fn applied(
         &self,
         layer: &Layer,
         spec: &Spec,
         node: NodeIndex,
-    ) -> (Option<String>, Vec<String>) {
+    ) -> Vec<(Option<String>, Vec<String>)> {
         let namespace = match &layer.content {
             Content::Manifests { namespace, .. } | Content::Policies { namespace, .. } => namespace.clone(),
             _ => None,
         };
         let Derivation::Tree { entries, .. } = &self.nodes[node].derivation else {
-            return (namespace, Vec::new());
+            return vec![(namespace, Vec::new())];
         };
-        let mut paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
         let order = crate::layer_entries::manifest_order(spec, layer);
-        paths.sort_by_key(|path| {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            (order.get(name).copied().unwrap_or(usize::MAX), *path)
-        });
-        (namespace, paths.into_iter().map(str::to_owned).collect())
+        let known = |path: &str| order.get(path.rsplit('/').next().unwrap_or(path));
+        let mut paths: Vec<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+        paths.sort_by_key(|path| (known(path).map_or((usize::MAX, 0), |(place, _)| *place), *path));
+        let mut applied: Vec<(Option<String>, Vec<String>)> = Vec::new();
+        for path in paths {
+            let own = known(path).and_then(|(_, namespace)| namespace.clone()).or_else(|| namespace.clone());
+            match applied.last_mut() {
+                Some((last, files)) if *last == own => files.push(path.to_owned()),
+                _ => applied.push((own, vec![path.to_owned()])),
+            }
+        }
+        if applied.is_empty() {
+            applied.push((namespace, Vec::new()));
+        }
+        applied
     }
 }

@@ -5,10 +5,10 @@ const COMPONENT_LIMIT: usize = 255;
 /// The longest path that Linux takes, in bytes.
 const PATH_LIMIT: usize = 4096;
 /// How deep a tree may be: each level costs an open folder.
-pub(super) const DEPTH_LIMIT: usize = 256;
+pub(crate) const DEPTH_LIMIT: usize = 256;
 
 /// Splits the name of an entry into the names from the root down; the root itself has none.
-pub(super) fn split_name(name: &[u8], strip_leading_slashes: bool) -> Result<Vec<&[u8]>, Refusal> {
+pub(crate) fn split_name(name: &[u8], strip_leading_slashes: bool) -> Result<Vec<&[u8]>, Refusal> {
     if name.is_empty() {
         return Err(Refusal::EmptyName);
     }

@@ -18,6 +18,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use bounded_reader::{BoundedReader, Meter};
+pub(crate) use entry_name::split_name;
 pub(crate) use error::printable;
 pub use error::{Limit, Refusal, UnpackError};
 pub use options::{UnpackLimits, UnpackOptions};

@@ -1,10 +1,11 @@
 //! Values in the data of an `object` (JSON-in-KDL 4).
 
 use kic_base::{Span, Spanned};
-use kic_syntax::{Entry, Node};
+use kic_syntax::{Entry, Node, Value};
 
 use super::binding::Binding;
 use super::evaluator::Evaluator;
+use super::interpolate::interpolate;
 use super::is_marked;
 
 impl Evaluator<'_> {
@@ -33,6 +34,29 @@ impl Evaluator<'_> {
             .as_ref()
             .map(|children| children.iter().map_while(|child| self.close_data(child)).collect());
         Some(closed)
+    }
+
+    /// A node of the language that holds data, such as `values ($)"${settings}"`, where all that it says is a reference
+    /// to a map: its fields stand inside.
+    pub fn fields(&mut self, node: &Node) -> Option<Node> {
+        let ([entry], None) = (node.entries.as_slice(), &node.children) else { return None };
+        if !is_marked(entry) || entry.name.is_some() || self.is_checking() {
+            return None;
+        }
+        let is_map = match &entry.value {
+            Value::String(text) => interpolate(text, &entry.value_span, &self.scope)
+                .is_ok_and(|found| matches!(found.binding, Binding::Map(_))),
+            _ => false,
+        };
+        if !is_map {
+            return None;
+        }
+        let binding = self.value(entry);
+        if !self.spend(binding.extent().size, &entry.span) {
+            return None;
+        }
+        let fields = data(node.name.clone(), None, &binding, &node.span).children;
+        Some(Node { entries: Vec::new(), children: Some(fields.unwrap_or_default()), ..node.clone() })
     }
 }
 
@@ -72,7 +96,7 @@ fn data(name: Spanned<String>, written: Option<Spanned<String>>, binding: &Bindi
         Binding::Unknown => node.entries.push(Entry {
             name: None,
             annotation: Some(Spanned::new("$".to_owned(), span.clone())),
-            value: kic_syntax::Value::Null,
+            value: Value::Null,
             value_span: span.clone(),
             span: span.clone(),
         }),

@@ -182,6 +182,14 @@ impl<'a> Evaluator<'a> {
     /// A node with all its entries and children evaluated; `None` where it says nothing.
     fn close(&mut self, node: &Node, instance: usize, schema: Option<&'static NodeSchema>) -> Option<Node> {
         let is_data = schema.is_some_and(|schema| matches!(schema.children, Children::Data));
+        // Where arguments are optional, a map cannot be meant as one.
+        let is_open = |schema: &NodeSchema| schema.arguments.iter().all(|one| one.count == Count::Any);
+        if is_data
+            && schema.is_some_and(is_open)
+            && let Some(fields) = self.fields(node)
+        {
+            return Some(fields);
+        }
         let mut closed = self.closed_head(node, false);
         if let Some(schema) = schema
             && schema.occurs == Occurs::Many

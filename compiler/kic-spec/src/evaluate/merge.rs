@@ -9,6 +9,7 @@
 //! | `files NAME` and other layers | properties are values; what stands inside is appended |
 //! | `registry HOST` | what stands inside is appended; a forced host is that of every registry |
 //! | `object` in a layer | fields merge by their names ([`super::merge_data`]) |
+//! | `chart` in a layer | inline values merge by their names, the rest is appended ([`super::merge_charts`]) |
 
 use std::collections::BTreeMap;
 
@@ -362,9 +363,14 @@ fn with_rest(group: &mut [Closed]) {
 /// A node without `(default)` and `(force)` on itself, its own properties, and the fields of its objects.
 pub(super) fn unmarked(mut node: Node) -> Node {
     unmark(&mut node);
-    for child in node.children.iter_mut().flatten().filter(|child| child.name.value == "object") {
-        for field in child.children.iter_mut().flatten() {
-            unmark_field(field);
+    for child in node.children.iter_mut().flatten() {
+        match child.name.value.as_str() {
+            "object" => child.children.iter_mut().flatten().for_each(unmark_field),
+            "chart" => {
+                let values = child.children.iter_mut().flatten().filter(|child| child.name.value == "values");
+                values.flat_map(|values| values.children.iter_mut().flatten()).for_each(unmark_field);
+            }
+            _ => {}
         }
     }
     node

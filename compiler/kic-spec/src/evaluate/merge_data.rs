@@ -8,11 +8,12 @@ use kic_syntax::{Entry, Node, Value};
 
 use super::Override;
 use super::merge::{Merging, Weight, weight};
+use super::merge_charts::{chart_key, merge_charts};
 
-/// What tells two objects apart: kind, name and namespace. `None` for what is no whole object.
+/// What tells two objects, or two charts, apart: kind, name and namespace. `None` for what is no whole one.
 pub(super) fn object_key(node: &Node) -> Option<Vec<String>> {
     if node.name.value != "object" {
-        return None;
+        return chart_key(node);
     }
     // One that is not well formed stays by itself, so that what is wrong with it is not lost.
     let is_known = |entry: &Entry| {
@@ -34,19 +35,22 @@ pub(super) fn object_key(node: &Node) -> Option<Vec<String>> {
     Some(vec![kind, name, namespace])
 }
 
-/// One object of its parts, each with the instance that it came by; at least one.
+/// One object or chart of its parts, each with the instance that it came by; at least one.
 pub(super) fn merge_objects(merging: &mut Merging<'_>, mut parts: Vec<(Node, usize)>) -> Node {
     if parts.len() == 1 {
         return parts.remove(0).0;
+    }
+    if parts[0].0.name.value == "chart" {
+        return merge_charts(merging, parts);
     }
     let name = parts[0].0.property("name").map(|entry| entry.value_span.text().trim_matches('"').to_owned());
     let what = format!("of the object `{}`", name.unwrap_or_default());
     Fields { merging, what }.maps(parts, "")
 }
 
-struct Fields<'a, 'b> {
-    merging: &'a mut Merging<'b>,
-    what: String,
+pub(super) struct Fields<'a, 'b> {
+    pub merging: &'a mut Merging<'b>,
+    pub what: String,
 }
 
 #[derive(PartialEq)]
@@ -58,7 +62,7 @@ enum Shape {
 
 impl Fields<'_, '_> {
     /// One map of several: its fields in the order in which they are first said.
-    fn maps(&mut self, parts: Vec<(Node, usize)>, path: &str) -> Node {
+    pub fn maps(&mut self, parts: Vec<(Node, usize)>, path: &str) -> Node {
         let mut whole: Option<Node> = None;
         let mut fields: Vec<Vec<(Node, usize)>> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();

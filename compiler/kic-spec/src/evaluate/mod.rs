@@ -14,6 +14,7 @@ mod data;
 mod evaluator;
 mod interpolate;
 mod merge;
+mod merge_charts;
 mod merge_data;
 mod module;
 mod parameter;

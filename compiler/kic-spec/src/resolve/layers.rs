@@ -100,6 +100,8 @@ impl Context<'_> {
                     .path(0)
                     .and_then(|from| Some(ManifestItem::File { from, name: self.file_name(child)? })),
                 "fetch" => self.manifest_fetch(child),
+                "chart" => self.chart(child, namespace.as_deref()),
+                "kustomize" => self.kustomize(child),
                 _ => self.object(child),
             };
             items.extend(item.map(|item| Spanned::new(item, child.span().clone())));

@@ -1,6 +1,7 @@
 //! From a closed tree to the closed value: one file a group of nodes.
 
 mod base;
+mod charts;
 mod launch;
 mod layers;
 mod order;
