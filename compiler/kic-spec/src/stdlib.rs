@@ -17,6 +17,7 @@ const MODULES: &[(&str, &str)] = modules! {
     "metrics-server"
     "namespace"
     "readiness"
+    "redirect"
 };
 
 /// The text of the module of that name.
