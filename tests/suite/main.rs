@@ -27,6 +27,7 @@ mod faults;
 mod image_spec;
 mod language;
 mod memory;
+mod redirect;
 mod registry_errors;
 mod reproducible;
 mod seed;

@@ -319,15 +319,25 @@ static COPY_EXCLUDE: NodeSchema = NodeSchema {
 
 static TEXT: NodeSchema = NodeSchema {
     name: "text",
-    doc: "Writes a file with this text.",
+    doc: "Writes a file with this text, and behind it the lines inside, if there are any.",
     arguments: &[
         argument("PATH", Type::ImagePath, "The file's path."),
         argument("TEXT", Type::Text, "Its text, as it stands."),
     ],
     properties: &[MODE],
-    children: Children::None,
+    children: Children::Nodes(&[&LINE]),
     occurs: Occurs::Many,
     example: "text \"/etc/motd\" \"Welcome\\n\"",
+};
+
+static LINE: NodeSchema = NodeSchema {
+    name: "line",
+    doc: "Adds a line to a text, its end included. What `for` and `when` leave of lines becomes one file.",
+    arguments: &[argument("TEXT", Type::Text, "The line.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "line \"shop\"",
 };
 
 static FILES_FETCH: NodeSchema = NodeSchema {

@@ -35,9 +35,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
             rest = &rest[end..];
         } else if first == '-' || first.is_ascii_digit() {
             let end = rest[1..].find(|digit: char| !digit.is_ascii_digit()).map_or(rest.len(), |at| at + 1);
-            let number = rest[..end]
-                .parse()
-                .map_err(|_| Fault::fails(format!("`{}` is no number in `{text}`", &rest[..end])))?;
+            let number = rest[..end].parse().map_err(|_| {
+                let help = "a name with a hyphen stands in quotes, as in `a.\"b-c\".d`";
+                Fault::fails(format!("`{}` is no number in `{text}`: {help}", &rest[..end]))
+            })?;
             tokens.push(Token::Number(number));
             rest = &rest[end..];
         } else if let Some(after) = rest.strip_prefix('"') {

@@ -28,8 +28,11 @@ pub(super) struct Error {
     pub at: usize,
 }
 
-/// Every table's name and place, and every entry, in the order of the text.
-pub(super) fn read(text: &str) -> Result<(Vec<(Vec<String>, Range<usize>)>, Vec<Entry>), Error> {
+/// The name of a table, and where it stands.
+pub(super) type Table = (Vec<String>, Range<usize>);
+
+/// Every table, and every entry, in the order of the text.
+pub(super) fn read(text: &str) -> Result<(Vec<Table>, Vec<Entry>), Error> {
     let mut reader = Reader { text, at: 0, depth: 0 };
     let (mut tables, mut entries) = (Vec::new(), Vec::new());
     let mut table: Vec<String> = Vec::new();

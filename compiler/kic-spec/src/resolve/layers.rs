@@ -71,7 +71,12 @@ impl Context<'_> {
             );
             return None;
         }
-        Some(FileItem::Text { to: to.value, text: node.text(1)?.value, mode: node.mode_property()? })
+        let mut text = node.text(1)?.value;
+        for line in node.children.iter().filter_map(|line| line.text(0)) {
+            text.push_str(&line.value);
+            text.push('\n');
+        }
+        Some(FileItem::Text { to: to.value, text, mode: node.mode_property()? })
     }
 
     pub(super) fn files_fetch(&mut self, node: &Decoded) -> Option<FileItem> {
