@@ -10,8 +10,9 @@ use kic_base::Source;
 use kic_manifest::Object;
 use kic_redirect::{Operation, Pod, Policy};
 
+use crate::support::kic::{kic, stdout};
 use crate::support::peers::peer;
-use crate::support::{root, updates_expectations};
+use crate::support::{copy_tree, root, updates_expectations};
 
 /// The images of a pod after a policy, by list and container; what came in the way, where something did.
 type Outcome = Result<BTreeMap<String, String>, String>;
@@ -63,6 +64,40 @@ fn shown(outcome: &Outcome) -> String {
             text
         }),
         Err(problem) => format!("  {problem}\n"),
+    }
+}
+
+/// The engines of `std:redirect` that are policies: the case in `tests/std`, and the file in the corpus.
+const STANDARD: [(&str, &str); 4] = [
+    ("redirect", "std-kyverno"),
+    ("redirect-1.5", "std-kyverno-1.5"),
+    ("redirect-mutating-policy", "std-mutating-policy"),
+    ("redirect-admission-policy", "std-admission-policy"),
+];
+
+#[test]
+fn the_corpus_has_what_the_module_emits() {
+    for (case, name) in STANDARD {
+        let scratch = tempfile::tempdir().unwrap();
+        copy_tree(&root().join("tests/std").join(case), &scratch.path().join("case"), 0o644);
+        copy_tree(&root().join("examples/hello/greeter-image"), &scratch.path().join("greeter-image"), 0o644);
+        let kic = |arguments: &[&str]| {
+            stdout(kic(&scratch.path().join("case"), &scratch.path().join("store")).args(arguments))
+        };
+        kic(&["compile", "--quiet", "--offline", "-o", "../image"]);
+        kic(&["unpack", "--quiet", "../image", "../root"]);
+        let folder = scratch.path().join("root/policies/redirect");
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        // The policy comes before its binding.
+        paths.sort_by_key(|path| (path.to_str().unwrap().contains("binding"), path.clone()));
+        let texts: Vec<String> = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        let emitted = texts.join("---\n");
+        let path = self::folder().join("policies").join(format!("{name}.yaml"));
+        if updates_expectations() {
+            fs::write(&path, &emitted).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), emitted, "{case}");
     }
 }
 
