@@ -25,6 +25,7 @@ mod crash;
 mod examples;
 mod faults;
 mod image_spec;
+mod import;
 mod language;
 mod memory;
 mod redirect;

@@ -177,6 +177,8 @@ pub enum Command {
     Check(commands::check::Check),
     /// Print a spec with nothing left to evaluate
     Eval(commands::eval::Eval),
+    /// Turn Kubernetes manifests into KDL
+    Import(commands::import::Import),
     /// Format specs and modules
     Fmt(commands::fmt::Fmt),
     /// List the modules of the standard library, or show one

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod commands;
+mod new_file;
 mod quantity;
 mod report;
 mod terminal;

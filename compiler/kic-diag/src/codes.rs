@@ -44,6 +44,7 @@ codes! {
     DUPLICATE_PATH "duplicate-path" Error Input "Two parts of a layer write one path.";
     DUPLICATE_PROPERTY "duplicate-property" Error Input "A node has the same property twice.";
     EMPTY_LAYER "empty-layer" Warning Input "A layer holds nothing.";
+    FILE_EXISTS "file-exists" Error Input "A file would be replaced that nobody said to replace.";
     FILE_NOT_FOUND "file-not-found" Error Input "A file that the spec names does not exist.";
     FOREIGN_LAYER "foreign-layer" Error Input "A base image has a layer that its registry does not hold.";
     IMAGE_LIKELY "image-likely" Note Input "An image is cached because it most likely is needed.";

@@ -34,4 +34,5 @@ pub use spec::{
     Step,
 };
 pub use stdlib::names as standard_modules;
+pub use value::is_name;
 pub use world::World;

@@ -262,7 +262,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// Whether `text` is a label as RFC 1123 has it.
-pub(crate) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
     (1..=63).contains(&bytes.len())

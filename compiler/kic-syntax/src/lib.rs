@@ -18,6 +18,7 @@ mod number;
 mod parse;
 mod plain;
 mod quotes;
+mod readable;
 mod string;
 mod tree;
 

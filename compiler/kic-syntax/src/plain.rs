@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Node, Value};
+use crate::{Node, Value, readable};
 
 /// A node to be written, without places: what `kic.lock` and `kic eval` are made of.
 ///
@@ -66,6 +66,13 @@ impl Plain {
     pub fn children(mut self, children: impl IntoIterator<Item = Plain>) -> Self {
         self.children.get_or_insert_default().extend(children);
         self
+    }
+
+    /// As `Display`, but for texts of several lines, which are multi-line strings.
+    pub fn to_readable(&self) -> String {
+        let mut out = String::new();
+        readable::write(self, 0, &mut out);
+        out
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
@@ -134,7 +141,7 @@ impl fmt::Display for Value {
 }
 
 /// A name of a node, a property or an annotation: bare where it is plain ASCII, else quoted.
-struct Name<'a>(&'a str);
+pub(crate) struct Name<'a>(pub &'a str);
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -177,6 +184,39 @@ mod tests {
     use kic_base::Source;
 
     use super::*;
+
+    #[test]
+    fn readable_texts_read_back_and_are_formatted() {
+        let texts = [
+            "a\nb",
+            "a\nb\n",
+            "\n\na\n\n  b\n\n",
+            "  indented\n\tlines\n",
+            "a\\b\nc",
+            "\"\"\"\n\"\"\"#\n\"\"\"##\n",
+            "one line\n",
+            "blank\n  \nline",
+            "\n",
+            "\n\n",
+            "return\r\nline",
+            "separator\u{2028}\nline",
+            "bell\u{7}\nline",
+            "quote\"\nline\"",
+            "#\n\"#\n",
+        ];
+        for text in texts {
+            let node =
+                Plain::new("outer").child(Plain::new("inner").argument(text)).child(Plain::new("after"));
+            let written = node.to_readable();
+            let source = Source::new("a.kdl", written.as_str());
+            let (file, diagnostics) = crate::parse(&source);
+            assert!(diagnostics.is_empty(), "{written}{diagnostics:?}");
+            assert_eq!(Plain::from(&file.nodes[0]), node, "{written}");
+            assert_eq!(crate::format(&source).as_deref(), Ok(written.as_str()));
+        }
+        let several = Plain::new("x").argument("a\\\nb").to_readable();
+        assert_eq!(several, "x #\"\"\"\n    a\\\n    b\n    \"\"\"#\n");
+    }
 
     #[test]
     fn a_written_node_parses_back_to_the_same_values() {
