@@ -35,6 +35,7 @@ const IN_PROSE: &[(&str, &str)] = &[
     ("missing-image-allowed", "an option of the command line"),
     ("name-collision", "two images of one name"),
     ("not-reproducible", "a bug"),
+    ("referrer-left-out", "a registry that answers so"),
     ("registry-broken", "a server that answers so"),
     ("registry-forbidden", "a registry that answers so"),
     ("registry-garbage", "a registry that answers so"),

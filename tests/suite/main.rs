@@ -29,6 +29,7 @@ mod import;
 mod language;
 mod memory;
 mod redirect;
+mod referrers;
 mod registry_errors;
 mod reproducible;
 mod seed;

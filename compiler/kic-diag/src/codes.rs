@@ -104,6 +104,7 @@ codes! {
     OUTPUT_UNWRITABLE "output-unwritable" Error Environment "The output cannot be written.";
     PLATFORM_DEPENDENT "platform-dependent" Error Input "Something that must be the same for all platforms depends on the platform.";
     PLATFORM_MISSING "platform-missing" Error Input "An image is not built for a platform that the spec asks for.";
+    REFERRER_LEFT_OUT "referrer-left-out" Warning Input "Something that refers to an image is of a kind that kic does not read.";
     REFUSED_VALUES "refused-values" Error Input "A module or spec refuses the values that it was given.";
     REGISTRY_BROKEN "registry-broken" Error Environment "A connection broke off, again and again.";
     REGISTRY_FORBIDDEN "registry-forbidden" Error Environment "A registry does not allow access.";

@@ -102,6 +102,36 @@ pub struct ImageFacts {
     pub origin: Origin,
     /// The name that it bears, for one on disk.
     pub name: Option<ImageReference>,
+    /// What refers to it, where that comes along.
+    pub referrers: Vec<ReferrerFacts>,
+}
+
+/// Something that refers to an image: a signature, an attestation, a bill of materials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferrerFacts {
+    /// The digest of what it refers to.
+    pub subject: Digest,
+    /// How it is found by whoever looks for it.
+    pub referral: Referral,
+    /// Its manifest; of an index, the index, then its manifests.
+    pub documents: Vec<BlobFacts>,
+    /// Configurations and layers.
+    pub blobs: Vec<BlobFacts>,
+    /// The type of the artifact, as its descriptor in a list says it.
+    pub artifact_type: Option<String>,
+    /// The annotations of its manifest, which that descriptor has, too.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How a referrer is found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Referral {
+    /// The index of the image has it.
+    Inside,
+    /// The list of referrers has it: in the cache, the index under the tag `sha256-HEX` of its subject.
+    Listed,
+    /// It has a tag that follows from its subject, such as `sha256-HEX.sig`.
+    Tagged(String),
 }
 
 /// A manifest and what it refers to.

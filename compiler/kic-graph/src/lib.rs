@@ -24,7 +24,7 @@ pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage}
 pub use image_list::{ImageContents, ImageState, ListedImage, list_images};
 pub use inputs::{
     BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs,
-    ManifestFacts, Need, Origin, PathFacts, PathKey, RenderFacts,
+    ManifestFacts, Need, Origin, PathFacts, PathKey, Referral, ReferrerFacts, RenderFacts,
 };
 pub use kic_manifest::Confidence;
 pub use lower::{LAYER_LIMIT, located, lower};

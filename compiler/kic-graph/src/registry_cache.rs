@@ -8,6 +8,10 @@
 //! | `repositories/NAME/_manifests/revisions/sha256/HEX/link` | the digest, for an index and each manifest that is present |
 //! | `repositories/NAME/_manifests/tags/TAG/current/link` | the digest that the tag stands for |
 //! | `repositories/NAME/_layers/sha256/HEX/link` | the digest, for the configuration and every layer |
+//!
+//! What refers to an image is stored like it. That registry keeps no list of referrers, so each subject that has some
+//! gets the tag `sha256-HEX`, an index of them, as the distribution specification has it for such registries; kic
+//! writes that index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +19,10 @@ use kic_base::{Digest, ImageReference, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 
 use crate::derivation::PlanImage;
-use crate::inputs::{BlobFacts, ImageFacts, Origin};
+use crate::inputs::{BlobFacts, ImageFacts, Origin, ReferrerFacts};
+use referrers::Referrers;
+
+mod referrers;
 
 const ROOT: &str = "registry/docker/registry/v2";
 
@@ -39,6 +46,8 @@ pub(crate) struct Cached<'a> {
 pub(crate) struct RegistryCache {
     /// Small texts by path.
     pub links: BTreeMap<String, String>,
+    /// Documents that kic writes, by the path of their blobs.
+    pub written: BTreeMap<String, Vec<u8>>,
     /// Every blob, by digest.
     pub blobs: BTreeMap<Digest, CachedBlob>,
     /// Every `REPOSITORY:TAG` and `REPOSITORY@DIGEST` that it answers to.
@@ -62,9 +71,14 @@ pub(crate) struct CachedBlob {
 impl CachedBlob {
     /// Its path in the image.
     pub fn path(&self) -> String {
-        let hex = self.facts.digest.hex();
-        format!("{ROOT}/blobs/sha256/{}/{hex}/data", &hex[..2])
+        blob_path(&self.facts.digest)
     }
+}
+
+/// The path of a blob in the image.
+fn blob_path(digest: &Digest) -> String {
+    let hex = digest.hex();
+    format!("{ROOT}/blobs/sha256/{}/{hex}/data", &hex[..2])
 }
 
 /// How the blobs of a cache are spread over layers.
@@ -83,6 +97,7 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
     let mut cache = RegistryCache::default();
     let mut first_named: BTreeMap<String, &Cached> = BTreeMap::new();
     let mut listed: BTreeMap<String, PlanImage> = BTreeMap::new();
+    let mut referrers = Referrers::default();
     for image in images {
         let repositories = repositories(&image.reference, image.short_names);
         let mut names = Vec::new();
@@ -117,6 +132,10 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
                         &blob.digest,
                     );
                 }
+            }
+            for referrer in &image.facts.referrers {
+                cache.link_referrer(repository, referrer);
+                referrers.add(repository, referrer, image, diagnostics);
             }
             if image.reference.tag().is_none() {
                 names.push(format!("{repository}@{}", image.facts.root.digest));
@@ -153,12 +172,23 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
         });
     }
     cache.images = listed.into_values().collect();
+    referrers.finish(&mut cache);
     cache
 }
 
 impl RegistryCache {
     fn link(&mut self, path: String, digest: &Digest) {
         self.links.insert(format!("{ROOT}/repositories/{path}"), digest.to_string());
+    }
+
+    fn link_referrer(&mut self, repository: &str, referrer: &ReferrerFacts) {
+        for document in &referrer.documents {
+            let digest = &document.digest;
+            self.link(format!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), digest);
+        }
+        for blob in &referrer.blobs {
+            self.link(format!("{repository}/_layers/sha256/{}/link", blob.digest.hex()), &blob.digest);
+        }
     }
 
     /// Spreads the blobs over at most `limit` layers beside the catalogue: the largest get one each, and where
@@ -217,7 +247,11 @@ fn blobs(facts: &ImageFacts) -> impl Iterator<Item = (&BlobFacts, bool)> {
             .chain(std::iter::once((&manifest.config, false)))
             .chain(manifest.layers.iter().map(|layer| (layer, false)))
     });
-    std::iter::once((&facts.root, true)).chain(parts)
+    let referrers = facts.referrers.iter().flat_map(|referrer| {
+        let documents = referrer.documents.iter().map(|document| (document, true));
+        documents.chain(referrer.blobs.iter().map(|blob| (blob, false)))
+    });
+    std::iter::once((&facts.root, true)).chain(parts).chain(referrers)
 }
 
 fn collision(first: &Cached, second: &Cached, name: &str) -> Diagnostic {

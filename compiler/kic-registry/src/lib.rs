@@ -1,7 +1,7 @@
 //! The registry client: manifests and blobs from any registry, whatever the network does to them.
 //!
 //! [`Registries`] is all there is: [`resolve`](Registries::resolve), [`blob`](Registries::blob),
-//! [`fetch`](Registries::fetch), [`exists`](Registries::exists), [`push_blob`](Registries::push_blob) and
+//! [`fetch`](Registries::fetch), [`referrers`](Registries::referrers), [`exists`](Registries::exists), [`push_blob`](Registries::push_blob) and
 //! [`push_manifest`](Registries::push_manifest), set up once from [`Settings`], failing with a [`RegistryError`].
 //!
 //! A request goes down through these files: `registries` (sources, passes) → `auth` and `credentials` → `transport`
@@ -27,6 +27,7 @@ mod manifest;
 mod proxy_rules;
 mod push;
 mod reading;
+mod referrers;
 mod registries;
 mod retry;
 mod settings;
@@ -41,5 +42,6 @@ mod tests;
 pub use error::{CredentialsUsed, Place, RegistryError, Waiting};
 pub use manifest::ManifestBytes;
 pub use push::Pushed;
+pub use referrers::Referrer;
 pub use registries::Registries;
 pub use settings::{Backoff, Proxy, Ranges, Settings, Timeouts};

@@ -24,7 +24,7 @@ mod world;
 pub use chart::{Chart, ChartSource, ChartValues, Kustomization};
 pub use evaluate::{ModuleDocumentation, Override, ParameterDocumentation, Settings, documentation};
 pub use image_source::{DiskFormat, ImageSource};
-pub use lock::{ChartKey, ChartPin, FetchPin, ImagePin, Lock};
+pub use lock::{ChartKey, ChartPin, FetchPin, ImagePin, Lock, ReferrerPin};
 pub use module_page::module_page;
 pub use resolve::{
     DEFAULT_PLATFORM, evaluate_cluster, is_manifest_name, resolve, resolve_with, unreadable, url_file_name,

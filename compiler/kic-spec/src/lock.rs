@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::{Digest, Epoch, ImageReference, Platform, Source, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -32,6 +32,23 @@ pub struct ImagePin {
     /// The manifests of the platforms that were asked for. For an image without index, its one manifest under
     /// its own platform.
     pub platforms: BTreeMap<Platform, Digest>,
+    /// What refers to it, where that was asked for.
+    pub referrers: Option<BTreeSet<ReferrerPin>>,
+}
+
+/// Something that refers to an image: a signature, an attestation, a bill of materials.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReferrerPin {
+    /// The digest of what it refers to.
+    pub subject: Digest,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// The media type of that.
+    pub media_type: String,
+    /// The size of that in bytes.
+    pub size: u64,
+    /// The tag under which it is kept; `None` where the registry lists it.
+    pub tag: Option<String>,
 }
 
 /// What a URL gave.
@@ -191,14 +208,17 @@ impl Lock {
                     .argument(Value::String(platform.to_string()))
                     .property("digest", Value::String(digest.to_string()))
             });
-            children.push(
-                Plain::new("image")
-                    .argument(Value::String(reference.to_string()))
-                    .property("digest", Value::String(pin.digest.to_string()))
-                    .property("media-type", Value::String(pin.media_type.clone()))
-                    .property("size", Value::Integer(pin.size.into()))
-                    .children(platforms),
-            );
+            let mut image = Plain::new("image")
+                .argument(Value::String(reference.to_string()))
+                .property("digest", Value::String(pin.digest.to_string()))
+                .property("media-type", Value::String(pin.media_type.clone()))
+                .property("size", Value::Integer(pin.size.into()));
+            // It says that they were asked for, also where there are none.
+            if pin.referrers.is_some() {
+                image = image.property("referrers", Value::Bool(true));
+            }
+            let referrers = pin.referrers.iter().flatten().map(referrer);
+            children.push(image.children(platforms.chain(referrers)));
         }
         let lock = Plain::new("lock")
             .property("version", Value::Integer(VERSION))
@@ -207,6 +227,18 @@ impl Lock {
         format!(
             "// Written by kic: what every tag and URL stood for. Commit it; `kic lock --update` moves it.\n{lock}"
         )
+    }
+}
+
+fn referrer(pin: &ReferrerPin) -> Plain {
+    let node = Plain::new("referrer")
+        .argument(Value::String(pin.digest.to_string()))
+        .property("media-type", Value::String(pin.media_type.clone()))
+        .property("size", Value::Integer(pin.size.into()))
+        .property("subject", Value::String(pin.subject.to_string()));
+    match &pin.tag {
+        Some(tag) => node.property("tag", Value::String(tag.clone())),
+        None => node,
     }
 }
 
@@ -246,12 +278,21 @@ fn first_argument(node: &Node) -> Option<&str> {
 fn read_image(node: &Node) -> Option<(ImageReference, ImagePin)> {
     let reference: ImageReference = first_argument(node)?.parse().ok()?;
     let mut platforms = BTreeMap::new();
+    let mut referrers = match node.property("referrers").map(|entry| &entry.value) {
+        None => None,
+        Some(Value::Bool(true)) => Some(BTreeSet::new()),
+        Some(_) => return None,
+    };
     for child in node.children() {
-        if child.name.value != "platform" {
-            return None;
-        }
-        let digest = text(child, "digest")?.parse().ok()?;
-        if platforms.insert(first_argument(child)?.parse().ok()?, digest).is_some() {
+        let is_new = match child.name.value.as_str() {
+            "platform" => {
+                let digest = text(child, "digest")?.parse().ok()?;
+                platforms.insert(first_argument(child)?.parse().ok()?, digest).is_none()
+            }
+            "referrer" => referrers.as_mut()?.insert(read_referrer(child)?),
+            _ => false,
+        };
+        if !is_new {
             return None;
         }
     }
@@ -260,8 +301,27 @@ fn read_image(node: &Node) -> Option<(ImageReference, ImagePin)> {
         media_type: text(node, "media-type")?.to_owned(),
         size: integer(node, "size")?.try_into().ok()?,
         platforms,
+        referrers,
     };
     Some((reference, pin))
+}
+
+fn read_referrer(node: &Node) -> Option<ReferrerPin> {
+    Some(ReferrerPin {
+        subject: text(node, "subject")?.parse().ok()?,
+        digest: first_argument(node)?.parse().ok()?,
+        media_type: text(node, "media-type")?.to_owned(),
+        size: integer(node, "size")?.try_into().ok()?,
+        tag: match node.property("tag") {
+            None => None,
+            Some(_) => Some(text(node, "tag").filter(|tag| is_tag(tag))?.to_owned()),
+        },
+    })
+}
+
+/// Whether a text can be a tag, and so a part of a path.
+fn is_tag(text: &str) -> bool {
+    format!("a:{text}").parse::<ImageReference>().is_ok_and(|reference| reference.tag() == Some(text))
 }
 
 fn read_fetch(node: &Node) -> Option<(String, FetchPin)> {
@@ -302,8 +362,15 @@ mod tests {
         let mut lock = Lock::default();
         let digest = Digest::of(b"x");
         let platforms = BTreeMap::from([("linux/amd64".parse().unwrap(), Digest::of(b"y"))]);
-        let pin = ImagePin { digest, media_type: "application/x".into(), size: 7, platforms };
-        lock.images.insert("nginx".parse().unwrap(), pin);
+        let media_type = "application/x".to_owned();
+        let pin = ImagePin { digest, media_type: media_type.clone(), size: 7, platforms, referrers: None };
+        lock.images.insert("nginx".parse().unwrap(), pin.clone());
+        lock.images
+            .insert("none".parse().unwrap(), ImagePin { referrers: Some(BTreeSet::new()), ..pin.clone() });
+        let referrer =
+            |tag| ReferrerPin { subject: digest, digest, media_type: media_type.clone(), size: 9, tag };
+        let referrers = Some(BTreeSet::from([referrer(None), referrer(Some("sha256-0.sig".to_owned()))]));
+        lock.images.insert("some".parse().unwrap(), ImagePin { referrers, ..pin });
         lock.fetches.insert("https://e.com/a\"b".into(), FetchPin { sha256: digest, size: u64::MAX });
         let key = |name: &str, repo: Option<&str>, version: Option<&str>| ChartKey {
             name: name.into(),

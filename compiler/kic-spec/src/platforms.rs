@@ -115,6 +115,7 @@ fn add_registry(registries: &mut Vec<Registry>, other: Registry) {
         return;
     };
     own.discover = own.discover.take().or(other.discover);
+    own.with_referrers |= other.with_referrers;
     for image in other.images {
         if !own.images.iter().any(|known| known.from == image.from && known.name == image.name) {
             own.images.push(image);

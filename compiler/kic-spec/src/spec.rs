@@ -265,6 +265,8 @@ pub struct Registry {
     pub images: Vec<CachedImage>,
     /// The images that are left out.
     pub exclude: Vec<Spanned<ImageReference>>,
+    /// Whether what refers to a discovered image, such as its signatures, is cached, too.
+    pub with_referrers: bool,
 }
 
 /// An image that a registry caches.
@@ -276,6 +278,8 @@ pub struct CachedImage {
     pub name: Option<Spanned<ImageReference>>,
     /// Whether it also answers without the host of its own registry.
     pub short_names: bool,
+    /// Whether what refers to it, such as its signatures, is cached, too.
+    pub with_referrers: bool,
 }
 
 /// One step of a start.

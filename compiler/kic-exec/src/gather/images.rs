@@ -1,17 +1,19 @@
 //! Images: from references to digests, and from digests to what they are made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use kic_base::{Digest, ImageReference, Platform, Span, Spanned};
 use kic_diag::{Diagnostics, declared as code};
-use kic_graph::{BaseImage, BaseLayer, BlobFacts, Confidence, ImageFacts, ManifestFacts, Need};
+use kic_graph::{
+    BaseImage, BaseLayer, BlobFacts, Confidence, ImageFacts, ManifestFacts, Need, ReferrerFacts, located,
+};
 use kic_oci::model::media_types::{self, LayerFormat};
 use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest};
-use kic_spec::{ImagePin, ImageSource, Spec};
+use kic_spec::{ImagePin, ImageSource, ReferrerPin, Spec};
 
 use super::pins::Pins;
-use super::{GatherOptions, origin};
+use super::{GatherOptions, origin, referrers};
 use crate::context::{Context, interrupted};
 use crate::documents::{Documents, blob_facts};
 use crate::event::Event;
@@ -22,6 +24,10 @@ struct Resolved {
     root: BlobFacts,
     manifests: BTreeMap<Platform, (BlobFacts, Manifest)>,
     name: Option<ImageReference>,
+    referrers: Vec<ReferrerFacts>,
+    /// Those of a registry, where they were asked for.
+    referrer_pins: Option<BTreeSet<ReferrerPin>>,
+    warnings: Diagnostics,
 }
 
 /// What the images to cache are made of, as far as that can be found out. Several are resolved at one time; errors come in
@@ -39,7 +45,8 @@ pub(super) async fn cached(
     let (platforms, shared): (&[&Spanned<Platform>], &Pins) = (&platforms, pins);
     let results: Vec<_> = stream::iter(wanted)
         .map(|source| async move {
-            let result = resolve(&source, platforms, shared, context).await;
+            let with_referrers = comes_with_referrers(&source, spec);
+            let result = resolve(&source, platforms, with_referrers, shared, context).await;
             (source, result)
         })
         .buffered(context.downloads.max(1))
@@ -89,11 +96,32 @@ pub(super) async fn cached(
                 ManifestFacts { manifest: blob.clone(), config: blob_facts(&manifest.config), layers };
             manifests.insert(platform.clone(), facts);
         }
-        let origin = origin(&source.value);
-        facts
-            .insert(source.value, ImageFacts { root: resolved.root, manifests, origin, name: resolved.name });
+        diagnostics.append(resolved.warnings);
+        let facts_of_image = ImageFacts {
+            root: resolved.root,
+            manifests,
+            origin: origin(&source.value),
+            name: resolved.name,
+            referrers: resolved.referrers,
+        };
+        facts.insert(source.value, facts_of_image);
     }
     facts
+}
+
+/// Whether what refers to an image comes along: as the spec says where it names the image, else as a registry says that
+/// discovers.
+fn comes_with_referrers(source: &Spanned<ImageSource>, spec: &Spec) -> bool {
+    let mut named = spec
+        .registries
+        .iter()
+        .flat_map(|registry| &registry.images)
+        .filter(|image| located(spec, &image.from) == source.value)
+        .peekable();
+    let is_discovered = named.peek().is_none();
+    named.any(|image| image.with_referrers)
+        || is_discovered
+            && spec.registries.iter().any(|registry| registry.discover.is_some() && registry.with_referrers)
 }
 
 /// Whether a discovered image is not to be had, for good, and may be missing. A failure that may pass is none: with
@@ -151,7 +179,7 @@ pub(super) async fn base(
     context: &Context,
 ) -> Result<BTreeMap<Platform, BaseImage>, Diagnostics> {
     let platforms: Vec<&Spanned<Platform>> = spec.platforms.iter().collect();
-    let resolved = resolve(source, &platforms, pins, context).await?;
+    let resolved = resolve(source, &platforms, false, pins, context).await?;
     if let ImageSource::Registry(reference) = &source.value {
         pins.used.images.insert(reference.clone(), pin(&resolved));
     }
@@ -227,13 +255,15 @@ fn pin(resolved: &Resolved) -> ImagePin {
             .iter()
             .map(|(platform, (blob, _))| (platform.clone(), blob.digest))
             .collect(),
+        referrers: resolved.referrer_pins.clone(),
     }
 }
 
-/// From a source to the root of its image and the manifest of each platform.
+/// From a source to the root of its image, the manifest of each platform, and what refers to them.
 async fn resolve(
     source: &Spanned<ImageSource>,
     platforms: &[&Spanned<Platform>],
+    with_referrers: bool,
     pins: &Pins,
     context: &Context,
 ) -> Result<Resolved, Diagnostics> {
@@ -251,6 +281,8 @@ async fn resolve(
     };
     let mut manifests = BTreeMap::new();
     let mut diagnostics = Diagnostics::new();
+    let mut referrers = Vec::new();
+    let mut referrer_pins = None;
     match documents.document(&root.digest, &root.media_type).await? {
         Document::Index(index) => {
             for platform in platforms {
@@ -261,6 +293,10 @@ async fn resolve(
                     }
                     Err(error) => diagnostics.push(error),
                 }
+            }
+            if with_referrers {
+                let subjects = referrers::subjects(&root, &manifests);
+                referrers.extend(referrers::inside(&index, &subjects, &documents).await?);
             }
         }
         Document::Manifest(manifest) => {
@@ -288,7 +324,18 @@ async fn resolve(
             }
         }
     }
-    diagnostics.or(Resolved { root, manifests, name }).map(|(resolved, _)| resolved)
+    if let (true, ImageSource::Registry(reference)) = (with_referrers, &source.value) {
+        let found =
+            referrers::of_image(source, reference, &root, &manifests, pins, context, &mut diagnostics)
+                .await?;
+        referrers.extend(referrers::pinned(&found, &documents).await?);
+        referrer_pins = Some(found);
+    }
+    let warnings = Diagnostics::new();
+    let (mut resolved, warnings) =
+        diagnostics.or(Resolved { root, manifests, name, referrers, referrer_pins, warnings })?;
+    resolved.warnings = warnings;
+    Ok(resolved)
 }
 
 /// The platform of an image without index, as its configuration says; `None` where that is no configuration of a

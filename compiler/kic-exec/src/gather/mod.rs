@@ -7,6 +7,7 @@ mod images;
 mod needs;
 mod paths;
 mod pins;
+mod referrers;
 mod renders;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -59,8 +59,9 @@ impl Lowering {
             layers.push(self.tree_layer(settings, entries, Kind::RegistryCache, &name));
         }
         let mut entries: Vec<TreeEntry> = split.small.iter().map(|blob| self.blob_entry(blob)).collect();
-        for (path, text) in &cache.links {
-            let bytes = text.as_bytes();
+        let links = cache.links.iter().map(|(path, text)| (path, text.as_bytes()));
+        let written = cache.written.iter().map(|(path, bytes)| (path, bytes.as_slice()));
+        for (path, bytes) in links.chain(written) {
             let content = ContentFacts { digest: Digest::of(bytes), size: bytes.len() as u64 };
             let kind = TreeEntryKind::File { mode: 0o644, content, bytes: Bytes::Inline(bytes.into()) };
             entries.push(TreeEntry { path: path.clone(), kind });

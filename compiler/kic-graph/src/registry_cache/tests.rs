@@ -22,6 +22,7 @@ fn image(name: &str, layers: &[u64]) -> ImageFacts {
             .collect(),
     };
     ImageFacts {
+        referrers: Vec::new(),
         root: blob(&format!("{name} index"), 400),
         manifests: BTreeMap::from([("linux/amd64".parse().unwrap(), manifest)]),
         origin: Origin::Registry(name.parse().unwrap()),

@@ -6,6 +6,7 @@ mod credentials;
 mod fetch;
 mod network;
 mod push;
+mod referrers;
 mod resolve;
 mod tls;
 

@@ -26,11 +26,15 @@ impl Context<'_> {
                 );
                 continue;
             }
+            let with_referrers = node.bool_property("with-referrers").unwrap_or(false);
             let mut images = Vec::new();
             for child in &node.children {
                 match child.schema.name {
-                    "image" => images.extend(image(child)),
-                    "image-list" => images.extend(self.image_list(child)),
+                    "image" => images.extend(image(child, with_referrers)),
+                    "image-list" => {
+                        let listed = self.image_list(child).into_iter();
+                        images.extend(listed.map(|image| CachedImage { with_referrers, ..image }));
+                    }
                     _ => {}
                 }
             }
@@ -39,6 +43,7 @@ impl Context<'_> {
                 discover: node.children_named("discover").next().map(|node| node.span().clone()),
                 images,
                 exclude: node.children_named("exclude").flat_map(|node| node.references(0)).collect(),
+                with_referrers,
             });
         }
         registries
@@ -63,6 +68,7 @@ impl Context<'_> {
                             from: Spanned::new(image, span),
                             name: None,
                             short_names: true,
+                            with_referrers: false,
                         });
                     }
                     Err(reason) => self.error(invalid_image(trimmed, &reason, &span)),
@@ -74,10 +80,12 @@ impl Context<'_> {
     }
 }
 
-fn image(node: &Decoded) -> Option<CachedImage> {
+/// An image, in a registry that says of all of them whether what refers to them comes along.
+fn image(node: &Decoded, with_referrers: bool) -> Option<CachedImage> {
     Some(CachedImage {
         from: node.image(0)?,
         name: node.reference_property("as"),
         short_names: node.bool_property("short-names")?,
+        with_referrers: node.bool_property("with-referrers").unwrap_or(with_referrers),
     })
 }
