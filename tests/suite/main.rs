@@ -27,6 +27,7 @@ mod faults;
 mod image_spec;
 mod import;
 mod language;
+mod machine_scripts;
 mod memory;
 mod redirect;
 mod referrers;

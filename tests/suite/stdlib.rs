@@ -3,7 +3,8 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `cluster.kdl` | a spec that uses the module, and needs no network |
+//! | `cluster.kdl` | a spec that uses the module, and needs no network but those registries |
+//! | `upstream` | images that registries have, each a line: host, repository, tag |
 //! | `closed.kdl` | what `kic eval` makes of it |
 //! | `steps` | the plan of its image, a step a line |
 //! | `digest` | for each encoder epoch, the digest of its image |
@@ -21,12 +22,15 @@ use serde_json::Value;
 use crate::support::image_layout::assert_valid;
 use crate::support::kic::{kic, stdout};
 use crate::support::peers::peer;
+use crate::support::upstream::Upstream;
 use crate::support::{copy_tree, root, shared_data, updates_expectations};
 
 /// A case in a folder of its own.
 struct Case {
     name: String,
     scratch: tempfile::TempDir,
+    upstream: Option<Upstream>,
+    mirrors: Vec<String>,
 }
 
 impl Case {
@@ -34,7 +38,30 @@ impl Case {
         let scratch = tempfile::tempdir().unwrap();
         copy_tree(&root().join("tests/std").join(name), &scratch.path().join("case"), 0o644);
         copy_tree(&root().join("examples/hello/greeter-image"), &scratch.path().join("greeter-image"), 0o644);
-        Self { name: name.to_owned(), scratch }
+        let mut case = Self { name: name.to_owned(), scratch, upstream: None, mirrors: Vec::new() };
+        case.serve_upstream();
+        case
+    }
+
+    /// Starts a registry that has what `upstream` lists, and stands for each of those hosts.
+    fn serve_upstream(&mut self) {
+        let Ok(listed) = fs::read_to_string(self.path("case/upstream")) else { return };
+        let layout = self.path("greeter-image");
+        let mut images = Vec::new();
+        let mut hosts = BTreeSet::new();
+        for line in listed.lines() {
+            let [host, repository, tag] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("no image: {line}")
+            };
+            hosts.insert(host);
+            images.push((repository, tag, layout.as_path()));
+        }
+        let upstream = Upstream::serve(&images, |_, reply| reply);
+        for host in hosts {
+            self.mirrors
+                .extend(["--registry-mirror".to_owned(), format!("{host}=http://{}", upstream.host())]);
+        }
+        self.upstream = Some(upstream);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -47,7 +74,12 @@ impl Case {
 
     /// Compiles it; the digest.
     fn compile(&self) -> String {
-        self.kic(&["compile", "--quiet", "--offline", "-o", "../image"]).trim().to_owned()
+        let mut compile = kic(&self.path("case"), &self.path("store"));
+        compile.args(["compile", "--quiet", "-o", "../image"]).args(&self.mirrors);
+        if self.upstream.is_none() {
+            compile.arg("--offline");
+        }
+        stdout(&mut compile).trim().to_owned()
     }
 
     /// The root file system of its image.

@@ -12,12 +12,15 @@ const MODULES: &[(&str, &str)] = modules! {
     "calico"
     "cert-manager"
     "ingress-nginx"
+    "k3s"
+    "kubernetes"
     "kyverno"
     "manifest"
     "metrics-server"
     "namespace"
     "readiness"
     "redirect"
+    "registry"
 };
 
 /// The text of the module of that name.
