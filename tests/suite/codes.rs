@@ -15,6 +15,9 @@ const IN_PROSE: &[(&str, &str)] = &[
     ("bad-auth-realm", "a registry that answers so"),
     ("body-too-large", "a server that answers so"),
     ("body-truncated", "a server that answers so"),
+    ("broken-closure", "an image that was changed"),
+    ("broken-plan", "an image that was changed"),
+    ("broken-registry-tree", "an image that was changed"),
     ("changed-while-downloading", "a server that answers so"),
     ("chart-failed", "helm"),
     ("chart-not-found", "a server that answers so"),
@@ -61,6 +64,7 @@ const IN_PROSE: &[(&str, &str)] = &[
     ("too-many-layers", "120 layers"),
     ("too-many-redirects", "a server that answers so"),
     ("unpack-refused", "an image that is hostile"),
+    ("unusual-layout", "a warning, which its page gives"),
 ];
 
 fn page_of(name: &str) -> Page {
@@ -135,7 +139,10 @@ fn expected_by_cases() -> BTreeSet<String> {
                 // The code stands alone on a line, above what is said.
                 "stderr" => words.extend(text.lines().map(str::to_owned)),
                 "expected" => words.extend(text.split_whitespace().map(str::to_owned)),
-                _ if path.starts_with(root().join("tests/faults")) => {
+                _ if ["tests/faults", "tests/verify"]
+                    .iter()
+                    .any(|folder| path.starts_with(root().join(folder))) =>
+                {
                     words.extend(text.split('"').map(str::to_owned));
                 }
                 _ if path.starts_with(root().join("tests/language")) => {
@@ -149,7 +156,7 @@ fn expected_by_cases() -> BTreeSet<String> {
         }
     }
     let mut words = BTreeSet::new();
-    for folder in ["tests/language", "tests/cli", "tests/bad-input", "tests/faults"] {
+    for folder in ["tests/language", "tests/cli", "tests/bad-input", "tests/faults", "tests/verify"] {
         collect(&root().join(folder), &mut words);
     }
     for code in ALL {

@@ -41,4 +41,5 @@ mod store_command;
 mod store_faults;
 mod support;
 mod umoci;
+mod verify_command;
 mod wrong_programs;

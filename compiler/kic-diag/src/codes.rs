@@ -28,6 +28,9 @@ codes! {
     BAD_CERTIFICATE_FILE "bad-certificate-file" Error Input "A file of certificate authorities holds none.";
     BODY_TOO_LARGE "body-too-large" Error Environment "A download is larger than it should be.";
     BODY_TRUNCATED "body-truncated" Error Environment "A download ended early, again and again.";
+    BROKEN_CLOSURE "broken-closure" Error Input "An image lacks something that its cluster will ask for.";
+    BROKEN_PLAN "broken-plan" Error Input "An image is not what its plan or an annotation says.";
+    BROKEN_REGISTRY_TREE "broken-registry-tree" Error Input "The registry cache of an image does not hold together.";
     CHANGED_WHILE_DOWNLOADING "changed-while-downloading" Error Environment "A file changed while it was downloaded.";
     CHART_FAILED "chart-failed" Error Input "A chart cannot be rendered.";
     CHART_NOT_FOUND "chart-not-found" Error Input "A repository has no such chart.";
@@ -36,6 +39,7 @@ codes! {
     CONFLICTING_VALUES "conflicting-values" Error Input "Two modules give different values for one thing.";
     CONFUSABLE_CHARACTER "confusable-character" Error Input "A character only looks like one that KDL knows.";
     CREDENTIAL_HELPER "credential-helper" Error Environment "A credential helper gives no credentials.";
+    DAMAGED_IMAGE "damaged-image" Error Input "A blob of an image is missing, or is not what its digest says.";
     DIGEST_MISMATCH "digest-mismatch" Error Environment "A download is not what its digest says.";
     DOCKER_CONFIG "docker-config" Error Environment "Docker's configuration cannot be read.";
     DOWNLOAD_NOT_FOUND "download-not-found" Error Input "A server has nothing at a URL.";
@@ -64,6 +68,7 @@ codes! {
     INVALID_ENVIRONMENT "invalid-environment" Error Environment "A variable of the environment has a value that kic cannot use.";
     INVALID_IMAGE "invalid-image" Error Input "A text is no image reference.";
     INVALID_KIND "invalid-kind" Error Input "A text names no kind of Kubernetes object.";
+    INVALID_LAYOUT "invalid-layout" Error Input "An image is not as the OCI image specification asks.";
     INVALID_LOCK "invalid-lock" Error Input "The lock file is not one that kic wrote.";
     INVALID_MANIFEST "invalid-manifest" Error Input "An image's manifest, index or configuration is not well formed.";
     INVALID_MODE "invalid-mode" Error Input "A text is no file mode.";
@@ -157,6 +162,7 @@ codes! {
     UNSUPPORTED_FILE "unsupported-file" Error Input "A folder holds something that cannot stand in an image.";
     UNTERMINATED_COMMENT "unterminated-comment" Error Input "A block comment is never closed.";
     UNTERMINATED_STRING "unterminated-string" Error Input "A string is never closed.";
+    UNUSUAL_LAYOUT "unusual-layout" Warning Input "An image is not as the OCI image specification advises.";
     WRONG_TYPE "wrong-type" Error Input "A value has another type than the one that its place takes.";
 }
 

@@ -24,7 +24,8 @@ use referrers::Referrers;
 
 mod referrers;
 
-const ROOT: &str = "registry/docker/registry/v2";
+/// The folder of the registry's files in an image.
+pub const ROOT: &str = "registry/docker/registry/v2";
 
 /// Blobs below this many bytes share the catalogue layer.
 const SMALL: u64 = 128 * 1024;

@@ -34,7 +34,7 @@ impl ImageAt {
 /// # Errors
 /// `invalid-image`, and what went wrong with the disk or the registry.
 pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagnostics> {
-    let source = source(text)?;
+    let source = image_source(text)?;
     let origin = match &source {
         ImageSource::Registry(reference) => Origin::Registry(reference.clone()),
         source @ ImageSource::Disk { .. } => Origin::Disk(source.clone()),
@@ -72,7 +72,8 @@ pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagno
     Ok(ImageAt { source, root, manifests })
 }
 
-fn source(text: &str) -> Result<ImageSource, Diagnostics> {
+/// Where the image is that `text` names.
+pub(crate) fn image_source(text: &str) -> Result<ImageSource, Diagnostics> {
     if Path::new(text).exists() {
         return Ok(ImageSource::Disk {
             format: DiskFormat::LayoutOrArchive,

@@ -20,6 +20,7 @@ mod push;
 mod repair;
 mod roots;
 mod unpack;
+mod verify;
 mod write;
 
 pub use check::Difference;
@@ -35,4 +36,5 @@ pub use push::{PushedImage, push};
 pub use repair::{Repair, Repaired, repair};
 pub use roots::counts;
 pub use unpack::{Unpacked, unpack};
+pub use verify::{Verification, VerifiedImage, verify};
 pub use write::Output;

@@ -15,6 +15,7 @@ pub mod push;
 pub mod standard;
 pub mod store;
 pub mod unpack;
+pub mod verify;
 pub mod why;
 
 use kic_diag::{Diagnostic, declared as code};
@@ -39,6 +40,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Images(command) => command.run(global, terminal),
         Command::Why(command) => command.run(global, terminal),
         Command::Inspect(command) => command.run(global, terminal),
+        Command::Verify(command) => command.run(global, terminal),
         Command::Unpack(command) => command.run(global, terminal),
         Command::Push(command) => command.run(global, terminal),
         Command::Check(command) => command.run(global, terminal),

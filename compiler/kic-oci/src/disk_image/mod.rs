@@ -3,6 +3,7 @@
 //! They come from anywhere, so nothing is believed: what is read is verified against its digest, a link does not
 //! lead out of the layout or archive, and no file decides how much memory is used.
 
+mod archive_files;
 mod docker_archive;
 mod error;
 mod layout;
@@ -24,6 +25,7 @@ use crate::model::{DOCUMENT_LIMIT, Descriptor};
 use crate::verifying_reader::VerifyingReader;
 use members::Members;
 
+pub use archive_files::LayoutArchive;
 pub use error::DiskImageError;
 
 /// One image on disk, of one or of several platforms.

@@ -80,6 +80,12 @@ impl TarIndex {
         Err(DiskImageError::invalid(&self.path, member, "it is a link that leads to links only"))
     }
 
+    /// The names right below a folder, which ends with `/` or is empty.
+    pub fn names_in<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = &'a str> {
+        let below = self.members.keys().filter_map(move |name| name.strip_prefix(folder));
+        below.filter_map(|rest| rest.split('/').next()).filter(|name| !name.is_empty())
+    }
+
     /// Whether the file came more than once.
     pub fn is_twice(&self, member: &str) -> bool {
         self.twice.contains(member)

@@ -5,6 +5,7 @@ use kic_base::Digest;
 use super::Validation;
 use super::finding::{Findings, Place, Problem};
 use super::json::{Json, Object};
+use super::scan::LayerVisitor;
 use super::syntax::is_time;
 use crate::unpack::printable;
 
@@ -26,7 +27,7 @@ pub(super) struct PlatformText {
     variant: Option<String>,
 }
 
-impl Validation<'_> {
+impl<V: LayerVisitor> Validation<'_, V> {
     /// Checks a configuration ("Image Configuration").
     pub(super) fn config(&mut self, place: &Place, json: &Json) -> Option<ConfigFacts> {
         let findings = &mut self.findings;

@@ -4,6 +4,7 @@ use super::Validation;
 use super::config::PlatformText;
 use super::finding::{Place, Problem};
 use super::json::{Json, Object};
+use super::scan::LayerVisitor;
 use super::syntax::{base64, is_media_type, is_time};
 use crate::unpack::printable;
 
@@ -18,7 +19,7 @@ pub(super) struct CheckedDescriptor<'a> {
     pub(super) platform: Option<PlatformText>,
 }
 
-impl Validation<'_> {
+impl<V: LayerVisitor> Validation<'_, V> {
     /// Checks a descriptor by itself ("Content Descriptors"); its blob is the caller's.
     pub(super) fn descriptor<'j>(&mut self, place: &Place, json: &'j Json) -> Option<CheckedDescriptor<'j>> {
         let findings = &mut self.findings;

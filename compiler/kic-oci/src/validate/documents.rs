@@ -4,6 +4,7 @@ use super::config::ConfigFacts;
 use super::descriptor::CheckedDescriptor;
 use super::finding::{Place, Problem};
 use super::json::{Json, Object};
+use super::scan::LayerVisitor;
 use super::syntax::is_reference_name;
 use super::{DocumentFacts, Validation};
 use crate::model::media_types;
@@ -14,7 +15,7 @@ const REFERENCE: &str = "org.opencontainers.image.ref.name";
 /// How deep indexes may lie in each other; real ones are two deep.
 const DEPTH_LIMIT: usize = 16;
 
-impl Validation<'_> {
+impl<V: LayerVisitor> Validation<'_, V> {
     /// Checks an image index and all that it names ("Image Index"). That of depth 0 is `index.json`.
     /// Returns its own media type.
     pub(super) fn index(&mut self, place: &Place, json: &Json, depth: usize) -> Option<String> {
@@ -48,7 +49,7 @@ impl Validation<'_> {
         media_type
     }
 
-    fn index_blob(&mut self, descriptor: &CheckedDescriptor<'_>, depth: usize) {
+    pub(super) fn index_blob(&mut self, descriptor: &CheckedDescriptor<'_>, depth: usize) {
         let place = Place::document(format!("index {}", descriptor.digest));
         if depth > DEPTH_LIMIT {
             return self.findings.add(place, Problem::Deep);
@@ -62,7 +63,7 @@ impl Validation<'_> {
         self.same_media_type(descriptor);
     }
 
-    fn manifest_blob(&mut self, descriptor: &CheckedDescriptor<'_>) {
+    pub(super) fn manifest_blob(&mut self, descriptor: &CheckedDescriptor<'_>) {
         let place = Place::document(format!("manifest {}", descriptor.digest));
         let Some(json) = self.document_blob(&place, descriptor) else { return };
         if !self.documents.contains_key(&descriptor.digest) {

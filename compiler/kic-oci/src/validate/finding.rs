@@ -125,6 +125,9 @@ pub enum Problem {
     /// A layer that cannot be decompressed.
     #[error("it cannot be decompressed: {0}")]
     Undecodable(String),
+    /// A layer that is no tar, or not a whole one.
+    #[error("its decompressed bytes are no whole tar: {0}")]
+    NotATar(String),
     /// The history and the layers disagree.
     #[error("the history tells of {history} layers, and there are {layers}")]
     HistoryCount {

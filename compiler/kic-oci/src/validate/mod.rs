@@ -7,8 +7,10 @@ mod blob;
 mod config;
 mod descriptor;
 mod documents;
+mod files;
 mod finding;
 mod json;
+mod scan;
 mod syntax;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +18,15 @@ use std::path::Path;
 
 use kic_base::Digest;
 
+pub use files::{ImageFiles, LayoutFolder, LooseBlobs};
 pub use finding::{Finding, Problem, Severity};
+pub use scan::{ExaminedImage, LayerEntry, LayerVisitor, Unvisited};
 
-use crate::model::media_types::LayerFormat;
+use crate::model::Descriptor;
+use crate::model::media_types::{self, LayerFormat};
 use crate::unpack::{UnpackLimits, printable};
 use config::ConfigFacts;
+use descriptor::CheckedDescriptor;
 use finding::{Findings, Place};
 use json::Json;
 
@@ -31,35 +37,79 @@ pub struct ValidateOptions {
     pub diff_ids: bool,
     /// When decompressing gives up: `bytes` and `ratio`, of each layer by itself.
     pub limits: UnpackLimits,
+    /// How many layers are read at a time. Default: one.
+    pub jobs: usize,
 }
 
 impl Default for ValidateOptions {
     fn default() -> Self {
-        Self { diff_ids: true, limits: UnpackLimits::default() }
+        Self { diff_ids: true, limits: UnpackLimits::default(), jobs: 1 }
     }
+}
+
+/// What is known of a layout, or an image, once all of it was read.
+#[derive(Debug)]
+pub struct Examination<V> {
+    /// What is wrong with it, in the order of the documents.
+    pub findings: Vec<Finding>,
+    /// Its images, as far as their documents can be read.
+    pub images: Vec<ExaminedImage>,
+    /// What was seen of each layer that is whole.
+    pub layers: BTreeMap<Digest, V>,
+    /// How many blobs were read.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// Checks the OCI layout in the folder `path`, and returns what is wrong with it, in the order of the documents.
 /// Without findings of [`Severity::Error`] it is a valid image layout whose every blob is there and whole.
 pub fn validate(path: &Path, options: &ValidateOptions) -> Vec<Finding> {
+    examine::<Unvisited>(&LayoutFolder(path.to_owned()), None, options).findings
+}
+
+/// Checks an OCI layout, or where there is none, the image that is `root`; and shows the entries of every layer to a visitor
+/// while it is read. Each layer is read and decompressed once.
+pub fn examine<V: LayerVisitor>(
+    files: &dyn ImageFiles,
+    root: Option<&Descriptor>,
+    options: &ValidateOptions,
+) -> Examination<V> {
+    let roots = root.map_or_else(|| scan::roots(files), |root| vec![root.clone()]);
+    let images = scan::images(files, roots);
     let mut validation = Validation {
-        path,
+        files,
         options,
         findings: Findings::default(),
+        scans: scan::scan::<V>(files, &images, options),
         blobs: BTreeMap::new(),
         parsed: BTreeSet::new(),
         documents: BTreeMap::new(),
         configs: BTreeMap::new(),
     };
-    validation.layout();
-    validation.findings.into_vec()
+    match root {
+        Some(root) => validation.root(root),
+        None => validation.layout(),
+    }
+    let whole: BTreeMap<Digest, BlobFacts> =
+        validation.blobs.iter().filter_map(|(digest, facts)| Some((*digest, (*facts)?))).collect();
+    let seen = validation.scans.into_iter().filter(|(digest, _)| whole.contains_key(digest));
+    Examination {
+        findings: validation.findings.into_vec(),
+        images,
+        layers: seen.filter_map(|(digest, scan)| Some((digest, scan.contents?))).collect(),
+        blobs: whole.len(),
+        bytes: whole.values().map(|facts| facts.size).sum(),
+    }
 }
 
 /// One layout being checked.
-struct Validation<'a> {
-    path: &'a Path,
+struct Validation<'a, V> {
+    files: &'a dyn ImageFiles,
     options: &'a ValidateOptions,
     findings: Findings,
+    /// Layers that were read beforehand.
+    scans: BTreeMap<Digest, scan::Scan<V>>,
     /// Blobs that were read; nothing for those that are not there or not whole.
     blobs: BTreeMap<Digest, Option<BlobFacts>>,
     /// Blobs that were parsed as documents.
@@ -87,7 +137,25 @@ struct DocumentFacts {
     config: Option<ConfigFacts>,
 }
 
-impl Validation<'_> {
+impl<V: LayerVisitor> Validation<'_, V> {
+    /// Checks one image that lies in no layout.
+    fn root(&mut self, root: &Descriptor) {
+        let place = Place::document("the image");
+        let descriptor = CheckedDescriptor {
+            place: place.clone(),
+            media_type: &root.media_type,
+            digest: root.digest,
+            size: root.size,
+            annotations: Vec::new(),
+            platform: None,
+        };
+        if media_types::is_index(&root.media_type) {
+            self.index_blob(&descriptor, 1);
+        } else {
+            self.manifest_blob(&descriptor);
+        }
+    }
+
     /// Checks everything, from the files that the layout begins with ("Image Layout").
     fn layout(&mut self) {
         if let Some(json) = self.document_file("oci-layout") {
@@ -111,7 +179,7 @@ impl Validation<'_> {
 
     fn document_file(&mut self, name: &str) -> Option<Json> {
         let place = Place::document(name);
-        match blob::read_small(&self.path.join(name)) {
+        match blob::read_small(self.files, name) {
             Ok(bytes) => Json::parse(&place, &bytes, &mut self.findings),
             Err(problem) => {
                 self.findings.add(place, problem);

@@ -1,0 +1,252 @@
+//! Layers read once, whole: both digests, and what is in them, for whoever wants to know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use kic_base::{Digest, Sha256};
+
+use super::ValidateOptions;
+use super::files::{ImageFiles, blob_name};
+use super::finding::Problem;
+use crate::header_budget::HeaderBudget;
+use crate::model::media_types::{LayerFormat, layer_format};
+use crate::model::{DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, Manifest, media_types};
+use crate::unpack::{BoundedReader, Meter, UnpackLimits};
+
+pub(super) const BUFFER: usize = 256 << 10;
+
+/// Indexes that name each other could go on for ever.
+const DOCUMENTS_LIMIT: usize = 10_000;
+
+/// Looks at the entries of one layer, in their order.
+pub trait LayerVisitor: Default + Send {
+    /// An entry came. Its content may be read, or left.
+    ///
+    /// # Errors
+    /// Those of reading the content, passed on.
+    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn Read) -> io::Result<()>;
+}
+
+/// Looks at nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Unvisited;
+
+impl LayerVisitor for Unvisited {
+    fn entry(&mut self, _: &LayerEntry<'_>, _: &mut dyn Read) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An entry of a layer.
+#[derive(Debug)]
+pub struct LayerEntry<'a> {
+    /// Its path as it stands there.
+    pub path: &'a [u8],
+    /// What it is.
+    pub kind: tar::EntryType,
+    /// Its permission bits, where they can be read.
+    pub mode: Option<u32>,
+    /// The size of its content in bytes.
+    pub size: u64,
+    /// What it links to.
+    pub link: Option<Vec<u8>>,
+}
+
+/// An image whose documents can be read.
+#[derive(Debug, Clone)]
+pub struct ExaminedImage {
+    /// Its manifest, with what an index says of it.
+    pub descriptor: Descriptor,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The configuration, where it is one.
+    pub config: Option<ImageConfig>,
+}
+
+/// What one read of a blob has shown.
+pub(super) struct Scan<V> {
+    pub(super) format: Option<LayerFormat>,
+    pub(super) result: Result<Hashed, Problem>,
+    pub(super) contents: Option<V>,
+}
+
+pub(super) struct Hashed {
+    pub(super) size: u64,
+    pub(super) digest: Digest,
+    /// The digest of the decompressed bytes, or why there is none.
+    pub(super) decoded: Option<Result<Digest, String>>,
+    /// Why the decompressed bytes are no tar.
+    pub(super) not_a_tar: Option<String>,
+}
+
+/// The images under some descriptors, as far as their documents can be read, each manifest once.
+pub(super) fn images(files: &dyn ImageFiles, roots: Vec<Descriptor>) -> Vec<ExaminedImage> {
+    let (mut images, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut open = roots;
+    open.reverse();
+    while let Some(descriptor) = open.pop() {
+        if !seen.insert(descriptor.digest) || seen.len() > DOCUMENTS_LIMIT {
+            continue;
+        }
+        let Some(bytes) = small(files, &blob_name(&descriptor.digest)) else { continue };
+        match Document::parse(&descriptor.media_type, &bytes) {
+            Ok(Document::Index(index)) => open.extend(index.manifests.into_iter().rev()),
+            Ok(Document::Manifest(manifest)) => {
+                let is_config = media_types::is_config(&manifest.config.media_type);
+                let config = is_config.then(|| small(files, &blob_name(&manifest.config.digest))).flatten();
+                let config = config.and_then(|bytes| ImageConfig::parse(&bytes).ok());
+                images.push(ExaminedImage { descriptor, manifest, config });
+            }
+            Err(_) => {}
+        }
+    }
+    images
+}
+
+/// The images that the `index.json` of a layout names.
+pub(super) fn roots(files: &dyn ImageFiles) -> Vec<Descriptor> {
+    let bytes = small(files, "index.json").unwrap_or_default();
+    match Document::parse(media_types::OCI_INDEX, &bytes) {
+        Ok(Document::Index(index)) => index.manifests,
+        _ => Vec::new(),
+    }
+}
+
+fn small(files: &dyn ImageFiles, name: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    files.open(name).ok()?.take(DOCUMENT_LIMIT as u64 + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= DOCUMENT_LIMIT).then_some(bytes)
+}
+
+/// Reads every layer of some images, several at a time, the largest first.
+pub(super) fn scan<V: LayerVisitor>(
+    files: &dyn ImageFiles,
+    images: &[ExaminedImage],
+    options: &ValidateOptions,
+) -> BTreeMap<Digest, Scan<V>> {
+    let mut layers: BTreeMap<Digest, (u64, Option<LayerFormat>)> = BTreeMap::new();
+    for image in images {
+        let is_image = media_types::is_config(&image.manifest.config.media_type);
+        for layer in &image.manifest.layers {
+            let format = layer_format(&layer.media_type).filter(|_| is_image && options.diff_ids);
+            layers.entry(layer.digest).or_insert((layer.size, format));
+        }
+    }
+    let mut order: Vec<(Digest, u64, Option<LayerFormat>)> =
+        layers.into_iter().map(|(digest, (size, format))| (digest, size, format)).collect();
+    order.sort_by_key(|(digest, size, _)| (std::cmp::Reverse(*size), *digest));
+    let (next, scans) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, order.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((digest, _, format)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut visitor = V::default();
+                    let opened = files.open(&blob_name(digest));
+                    let result = opened.and_then(|reader| {
+                        hash(reader, *format, &options.limits, &mut visitor).map_err(super::files::unreadable)
+                    });
+                    let scan = Scan { format: *format, result, contents: Some(visitor) };
+                    scans.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, scan);
+                }
+            });
+        }
+    });
+    scans.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads a blob once: the digest of its bytes, and of what they decompress to, with a look at the entries of that.
+pub(super) fn hash<V: LayerVisitor>(
+    reader: Box<dyn Read + Send>,
+    format: Option<LayerFormat>,
+    limits: &UnpackLimits,
+    visitor: &mut V,
+) -> io::Result<Hashed> {
+    let mut reader = Hashing { inner: reader, hash: Some(Sha256::new()), size: 0, failed: None };
+    let mut not_a_tar = None;
+    let decoded = format.map(|format| {
+        let meter = Meter::new(limits, 0);
+        let decoder = BoundedReader::new(&mut reader, format, &meter)?;
+        // A tar that is not compressed has one digest, not two.
+        let own = (format != LayerFormat::Tar).then(Sha256::new);
+        let mut decoder = Hashing { inner: decoder, hash: own, size: 0, failed: None };
+        if let Err(error) = entries(&mut decoder, visitor) {
+            not_a_tar = Some(error.to_string());
+        }
+        // What follows the end of the tar is part of the layer, and so is all of what is none.
+        drain(&mut decoder)?;
+        // Whoever read the entries met it first; asked again, a decoder only says that nothing follows.
+        if let Some(failed) = decoder.failed {
+            return Err(io::Error::other(failed));
+        }
+        Ok::<_, io::Error>(decoder.hash.map(Sha256::finish))
+    });
+    // What the decompression left over, or all when there was none.
+    drain(&mut reader)?;
+    let digest = reader.hash.unwrap_or_default().finish();
+    let decoded = decoded.map(|result| match result {
+        Ok(own) => Ok(own.unwrap_or(digest)),
+        Err(error) => Err(error.to_string()),
+    });
+    // What cannot be decompressed is no tar for that reason alone.
+    let not_a_tar = not_a_tar.filter(|_| matches!(decoded, Some(Ok(_))));
+    Ok(Hashed { size: reader.size, digest, decoded, not_a_tar })
+}
+
+fn entries<V: LayerVisitor>(reader: &mut impl Read, visitor: &mut V) -> io::Result<()> {
+    let (budget, reader) = HeaderBudget::around(reader);
+    let mut archive = tar::Archive::new(reader);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        budget.content();
+        let path = entry.path_bytes().into_owned();
+        let facts = LayerEntry {
+            path: &path,
+            kind: entry.header().entry_type(),
+            mode: entry.header().mode().ok(),
+            size: entry.size(),
+            link: entry.link_name_bytes().map(|link| link.into_owned()),
+        };
+        visitor.entry(&facts, &mut entry)?;
+        // Here, with a larger buffer than the tar reader has for it.
+        drain(&mut entry)?;
+        budget.headers();
+    }
+    Ok(())
+}
+
+fn drain(reader: &mut impl Read) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+struct Hashing<R> {
+    inner: R,
+    hash: Option<Sha256>,
+    size: u64,
+    /// Why a read failed.
+    failed: Option<String>,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer).inspect_err(|error| {
+            if error.kind() != ErrorKind::Interrupted {
+                self.failed = Some(error.to_string());
+            }
+        })?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buffer[..count]);
+        }
+        self.size += count as u64;
+        Ok(count)
+    }
+}

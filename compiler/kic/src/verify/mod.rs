@@ -1,0 +1,228 @@
+//! Verification: whether an image is whole, and is what it says.
+//!
+//! Every blob is read once. While its digests are computed, [`contents`] keeps what is needed of each layer; [`tree`] and
+//! [`plan`] look at that afterwards.
+
+mod contents;
+mod findings;
+mod plan;
+mod tree;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::Path;
+
+use futures::StreamExt;
+use kic_base::Digest;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::{Context, Stoppable, StoppableStore, obtain};
+use kic_graph::BlobFacts;
+use kic_oci::disk_image::LayoutArchive;
+use kic_oci::model::Descriptor;
+use kic_oci::validate::{
+    Examination, ImageFiles, LayoutFolder, LooseBlobs, Problem, ValidateOptions, examine,
+};
+use kic_spec::{DiskFormat, ImageSource};
+use serde::Serialize;
+
+use crate::image::{ImageAt, image_source, open_image};
+use contents::Contents;
+use findings::Findings;
+use tree::Overlay;
+
+/// What a verification has shown.
+#[derive(Debug, Serialize)]
+pub struct Verification {
+    /// The image, as it was named.
+    pub image: String,
+    /// How many blobs were read and are whole.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The image of each platform.
+    pub images: Vec<VerifiedImage>,
+    /// What is wrong.
+    #[serde(skip)]
+    pub findings: Diagnostics,
+}
+
+/// The image of one platform.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifiedImage {
+    /// `OS/ARCHITECTURE`
+    pub platform: String,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// How many layers it has.
+    pub layers: usize,
+    /// How many images its plan lists; `None` for an image that kic did not build.
+    pub cached_images: Option<usize>,
+    /// How many steps its plan has.
+    pub steps: Option<usize>,
+}
+
+/// Reads an image, every byte of it, and finds out whether it is whole and is what it says. Of a layout, all images are looked at.
+///
+/// # Errors
+/// That it cannot be opened at all. What is wrong with it is in [`Verification::findings`].
+pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diagnostics> {
+    let mut findings = Findings::default();
+    let options = ValidateOptions { jobs: context.jobs, ..ValidateOptions::default() };
+    let examination = match image_source(image)? {
+        ImageSource::Disk { format: DiskFormat::Layout | DiskFormat::LayoutOrArchive, path, .. }
+            if path.is_dir() =>
+        {
+            examine_files(LayoutFolder(path), options, context).await?
+        }
+        ImageSource::Disk { format: DiskFormat::Archive | DiskFormat::LayoutOrArchive, path, .. } => {
+            let files = LayoutArchive::open(&path).map_err(|error| unopened(&path, &error))?;
+            examine_files(files, options, context).await?
+        }
+        source => {
+            let opened = open_image(image, context).await?;
+            if let ImageSource::Registry(_) = source {
+                findings.others(fetch(&opened, context).await);
+            }
+            examine_opened(opened, options, context).await?
+        }
+    };
+    for finding in &examination.findings {
+        findings.layout(finding);
+    }
+    let images = check(&examination, &mut findings);
+    Ok(Verification {
+        image: image.to_owned(),
+        blobs: examination.blobs,
+        bytes: examination.bytes,
+        images,
+        findings: findings.into_diagnostics(),
+    })
+}
+
+fn unopened(path: &Path, error: &kic_oci::disk_image::DiskImageError) -> Diagnostic {
+    if path.exists() {
+        Diagnostic::new(&code::NOT_AN_IMAGE, error.to_string())
+            .help("give an OCI layout, or one in a tar file")
+    } else {
+        Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{}` does not exist", path.display()))
+            .help("give an OCI layout, an archive, or a reference of an image in a registry")
+    }
+}
+
+async fn examine_files(
+    files: impl ImageFiles + Send + 'static,
+    options: ValidateOptions,
+    context: &Context,
+) -> Result<Examination<Contents>, Diagnostics> {
+    let inner = context.clone();
+    context
+        .blocking(move || Ok(examine(&StoppableFiles { files: &files, context: &inner }, None, &options)))
+        .await
+}
+
+/// An image of which there are blobs but no layout: in a registry, or in what `docker save` wrote.
+async fn examine_opened(
+    opened: ImageAt,
+    options: ValidateOptions,
+    context: &Context,
+) -> Result<Examination<Contents>, Diagnostics> {
+    let inner = context.clone();
+    let root = Descriptor::new(&opened.root.media_type, opened.root.digest, opened.root.size);
+    context
+        .blocking(move || {
+            Ok(if let source @ ImageSource::Disk { .. } = &opened.source {
+                let image = inner.disk_images.open(source, None)?;
+                examine(
+                    &StoppableFiles { files: &LooseBlobs(&*image), context: &inner },
+                    Some(&root),
+                    &options,
+                )
+            } else {
+                examine(&LooseBlobs(&StoppableStore::new(&inner)), Some(&root), &options)
+            })
+        })
+        .await
+}
+
+/// Fetches the blobs of an image in a registry into the store, and tells which could not be had.
+async fn fetch(opened: &ImageAt, context: &Context) -> Diagnostics {
+    let origin = opened.origin();
+    let mut wanted: Vec<BlobFacts> = Vec::new();
+    for (_, _, manifest) in &opened.manifests {
+        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+            if !wanted.iter().any(|known| known.digest == blob.digest) {
+                let media_type = blob.media_type.clone();
+                wanted.push(BlobFacts { media_type, digest: blob.digest, size: blob.size });
+            }
+        }
+    }
+    let results: Vec<_> = futures::stream::iter(&wanted)
+        .map(|facts| obtain(facts, &origin, context))
+        .buffered(context.downloads.max(1))
+        .collect()
+        .await;
+    let mut failed = Diagnostics::new();
+    for error in results.into_iter().filter_map(Result::err) {
+        failed.append(error);
+    }
+    failed
+}
+
+fn check(examination: &Examination<Contents>, findings: &mut Findings) -> Vec<VerifiedImage> {
+    let mut images = Vec::new();
+    for image in &examination.images {
+        let platform = image.descriptor.platform.as_ref().map(|platform| platform.platform());
+        let own = image.config.as_ref().map(|config| config.platform());
+        let layers = &image.manifest.layers;
+        let contents = layers.iter().filter_map(|layer| examination.layers.get(&layer.digest));
+        let overlay = Overlay::of(contents);
+        // With a layer missing, all that follows from it would be told again.
+        let is_whole = layers.iter().all(|layer| examination.layers.contains_key(&layer.digest));
+        let plan = if is_whole { plan::plan(&overlay, findings) } else { None };
+        let (mut cached, mut steps) = (None, None);
+        if let Some(plan) = &plan {
+            tree::check_tree(&overlay, findings);
+            cached = Some(tree::check_closure(&overlay, plan, findings));
+            steps = Some(plan::check_plan(image, &overlay, plan, findings));
+        }
+        for layer in layers {
+            if let Some(contents) = examination.layers.get(&layer.digest) {
+                plan::check_annotations(layer, contents, findings);
+            }
+        }
+        images.push(VerifiedImage {
+            platform: platform.or(own).map(|platform| platform.to_string()).unwrap_or_default(),
+            digest: image.descriptor.digest,
+            layers: layers.len(),
+            cached_images: cached,
+            steps,
+        });
+    }
+    images
+}
+
+/// Files whose reading ends once the work is to stop.
+struct StoppableFiles<'a> {
+    files: &'a dyn ImageFiles,
+    context: &'a Context,
+}
+
+impl ImageFiles for StoppableFiles<'_> {
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, Problem> {
+        Ok(Box::new(Stoppable::new(self.files.open(name)?, self.context)))
+    }
+
+    fn names(&self, folder: &str) -> Result<BTreeSet<OsString>, Problem> {
+        self.files.names(folder)
+    }
+
+    fn is_folder(&self, name: &str) -> bool {
+        self.files.is_folder(name)
+    }
+
+    fn exists(&self, name: &str) -> bool {
+        self.files.exists(name)
+    }
+}
