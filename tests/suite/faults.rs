@@ -259,6 +259,8 @@ async fn inside(folder: &Path) -> (u8, String, String) {
         cancel: tokio_util::sync::CancellationToken::new(),
         disk_images: Arc::default(),
         programs: kic_exec::Programs::default(),
+        build: None,
+        sources: Arc::default(),
     };
     let request = kic::Request {
         spec: folder.join("cluster.kdl"),

@@ -26,6 +26,7 @@ mod examples;
 mod faults;
 mod image_spec;
 mod import;
+mod incremental;
 mod language;
 mod machine_scripts;
 mod memory;

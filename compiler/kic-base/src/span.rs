@@ -9,23 +9,43 @@ pub struct Source(Arc<SourceInner>);
 
 struct SourceInner {
     name: String,
-    text: String,
+    text: OnceLock<String>,
+    /// Gives the text when somebody asks for it first.
+    load: Option<Box<dyn Fn() -> String + Send + Sync>>,
     /// Where each line starts, in bytes; found when the first place is asked for.
     lines: OnceLock<Vec<usize>>,
 }
 
 impl PartialEq for SourceInner {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.text == other.text
+        self.name == other.name && self.text() == other.text()
     }
 }
 
 impl Eq for SourceInner {}
 
+impl SourceInner {
+    fn text(&self) -> &str {
+        self.text.get_or_init(|| self.load.as_ref().map(|load| load()).unwrap_or_default())
+    }
+}
+
 impl Source {
     /// A source of that name (a path as the user wrote it) and text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self(Arc::new(SourceInner { name: name.into(), text: text.into(), lines: OnceLock::new() }))
+        let text = OnceLock::from(text.into());
+        Self(Arc::new(SourceInner { name: name.into(), text, load: None, lines: OnceLock::new() }))
+    }
+
+    /// A source whose text is only had when somebody asks for it, which is when one of its places is shown.
+    pub fn lazy(name: impl Into<String>, load: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        let inner = SourceInner {
+            name: name.into(),
+            text: OnceLock::new(),
+            load: Some(Box::new(load)),
+            lines: OnceLock::new(),
+        };
+        Self(Arc::new(inner))
     }
 
     /// The name under which diagnostics show it.
@@ -35,20 +55,17 @@ impl Source {
 
     /// The whole text.
     pub fn text(&self) -> &str {
-        &self.0.text
+        self.0.text()
+    }
+
+    /// A span of a range that was one of this text before, without asking for the text.
+    pub fn span_again(&self, range: Range<usize>) -> Span {
+        Span { source: self.clone(), start: range.start, end: range.end }
     }
 
     /// A span of `range`, in bytes, clamped to the text and to character boundaries.
     pub fn span(&self, range: Range<usize>) -> Span {
-        let text = self.text();
-        let mut start = range.start.min(text.len());
-        while !text.is_char_boundary(start) {
-            start -= 1;
-        }
-        let mut end = range.end.clamp(start, text.len());
-        while !text.is_char_boundary(end) {
-            end += 1;
-        }
+        let Range { start, end } = clamped(self.text(), range);
         Span { source: self.clone(), start, end }
     }
 
@@ -85,9 +102,9 @@ impl Span {
         &self.source
     }
 
-    /// Its range, in bytes.
+    /// Its range, in bytes, clamped to the text and to character boundaries.
     pub fn range(&self) -> Range<usize> {
-        self.start..self.end
+        clamped(self.source.text(), self.start..self.end)
     }
 
     /// The text it covers.
@@ -99,6 +116,19 @@ impl Span {
     pub fn to(&self, other: &Self) -> Self {
         Self { source: self.source.clone(), start: self.start, end: self.end.max(other.end) }
     }
+}
+
+/// The range, within the text, and not in the middle of a character.
+fn clamped(text: &str, range: Range<usize>) -> Range<usize> {
+    let mut start = range.start.min(text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    let mut end = range.end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    start..end
 }
 
 impl fmt::Debug for Span {
@@ -155,5 +185,21 @@ mod tests {
         assert_eq!(source.span(5..7).to_string(), "a.kdl:2:1");
         assert_eq!(source.span(1..2).text(), "é");
         assert_eq!(source.span(90..99).text(), "");
+    }
+
+    #[test]
+    fn a_lazy_text_is_had_once_and_only_when_a_place_is_shown() {
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let source = Source::lazy("a.yaml", move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            "é b\ncd".to_owned()
+        });
+        let (span, gone) = (source.span_again(5..7), source.span_again(1..90));
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!((span.to_string().as_str(), span.text()), ("a.yaml:2:1", "cd"));
+        assert_eq!((gone.text(), gone.range()), ("é b\ncd", 0..7));
+        assert_eq!(source, Source::new("a.yaml", "é b\ncd"));
+        assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use kic::{Context, DiskImages, Watch, World};
+use kic::{Context, DiskImages, Fingerprint, Watch, World};
+use kic_base::{Digest, StableHasher};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Programs, fault};
 use kic_registry::{Proxy, Registries, Settings};
@@ -114,12 +115,23 @@ pub fn context(
         cancel: CancellationToken::new(),
         disk_images: Arc::new(DiskImages::default()),
         programs: Programs { folders: program_folders(), ..Programs::default() },
+        build: build(),
+        sources: Arc::default(),
     })
 }
 
 /// The folders of `PATH`.
 fn program_folders() -> Vec<PathBuf> {
     env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
+}
+
+/// What tells this program from any other build of it: which file it is, and when that was written.
+fn build() -> Option<Digest> {
+    let program = Fingerprint::at(&env::current_exe().ok()?).ok()?;
+    let mut hasher = StableHasher::new();
+    hasher.text(env!("CARGO_PKG_VERSION"));
+    program.add_to(&mut hasher);
+    Some(hasher.finish())
 }
 
 fn registries(network: &Network) -> Result<Registries, Diagnostics> {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use kic_base::Span;
+use kic_base::{Digest, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_registry::Registries;
 use kic_store::Store;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::DiskImages;
 use crate::event::Watch;
 use crate::render::Programs;
+use crate::sources::Sources;
 
 /// What all work needs.
 #[derive(Clone)]
@@ -31,6 +32,11 @@ pub struct Context {
     pub disk_images: Arc<DiskImages>,
     /// Where programs that render charts and kustomizations are looked for.
     pub programs: Programs,
+    /// What tells this build of kic from any other one. Without it nothing is kept from one run to the next but what the
+    /// store keeps by digest.
+    pub build: Option<Digest>,
+    /// What is known of local files.
+    pub sources: Arc<Sources>,
 }
 
 impl Context {

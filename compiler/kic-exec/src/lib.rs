@@ -14,9 +14,11 @@ mod event;
 mod execute;
 pub mod fault;
 mod gather;
+mod parallel;
 mod plan;
 mod realised;
 mod render;
+mod sources;
 mod stoppable;
 
 pub use assemble::{Assembled, assemble, rfc3339};
@@ -30,4 +32,5 @@ pub use gather::{GatherOptions, Gathered, LockFile, LockMode, gather, survey, un
 pub use plan::{Plan, State, plan};
 pub use realised::{LayerOutput, Outcome, Realised};
 pub use render::Programs;
+pub use sources::{Fingerprint, LookError, Looked, Place, Sources, facts_digest};
 pub use stoppable::{Stoppable, StoppableStore};

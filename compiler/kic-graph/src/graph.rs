@@ -61,6 +61,23 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 9] = [
+        Self::Base,
+        Self::Files,
+        Self::Manifests,
+        Self::Policies,
+        Self::Readiness,
+        Self::RegistryCache,
+        Self::RegistryCatalogue,
+        Self::Launch,
+        Self::Blob,
+    ];
+
+    /// The kind of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Its name, as annotations and tables show it.
     pub fn name(self) -> &'static str {
         match self {

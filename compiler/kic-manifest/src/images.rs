@@ -65,6 +65,11 @@ pub enum Confidence {
 }
 
 impl Confidence {
+    /// The confidence of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        [Self::Possible, Self::Likely, Self::Certain].into_iter().find(|confidence| confidence.name() == name)
+    }
+
     /// Its name, in one word.
     pub fn name(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use crate::temporary_file::TemporaryFile;
 /// The format that this version writes, and the newest that it reads.
 const FORMAT: u64 = 1;
 
-const FOLDERS: [&str; 7] = ["tmp", "blobs", "embedded", "outputs", "corrupt", "roots", "leases"];
+const FOLDERS: [&str; 8] = ["tmp", "blobs", "embedded", "outputs", "memos", "corrupt", "roots", "leases"];
 
 /// Where things lie in a store.
 #[derive(Debug)]
@@ -80,6 +80,14 @@ impl Layout {
 
     pub(crate) fn output(&self, derivation: &Digest) -> PathBuf {
         sharded(self.root.join("outputs"), derivation)
+    }
+
+    pub(crate) fn memos(&self) -> PathBuf {
+        self.root.join("memos")
+    }
+
+    pub(crate) fn memo(&self, key: &Digest) -> PathBuf {
+        self.memos().join(key.hex())
     }
 
     pub(crate) fn corrupt(&self, digest: &Digest) -> PathBuf {

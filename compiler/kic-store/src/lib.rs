@@ -11,6 +11,7 @@
 //! | `blobs/sha256/xx/HEX` | a blob under the digest of its bytes, mode 0444 |
 //! | `embedded/sha256/xx/HEX` | a record: this blob is a range of that other blob |
 //! | `outputs/xx/HEX` | a record: the output of the derivation of that digest |
+//! | `memos/HEX` | what saves work and may be forgotten at any time, under a key of whoever wrote it |
 //! | `corrupt/` | blobs whose bytes no longer gave their digest |
 //! | `roots/HEX` | a record: a file elsewhere, and what it keeps alive here |
 //!
@@ -29,6 +30,7 @@ mod error;
 mod items;
 mod layout;
 mod leases;
+mod memo;
 mod place;
 mod record;
 mod root;

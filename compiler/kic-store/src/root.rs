@@ -90,8 +90,8 @@ impl Root {
         chain
     }
 
-    /// One record for each kind, path and name: a newer one takes its place.
-    fn key(&self) -> Digest {
+    /// The name of its record, one for each kind, path and name: a newer one takes its place.
+    pub fn key(&self) -> Digest {
         let mut hash = Sha256::new();
         for part in [self.kind.as_bytes(), self.path.as_bytes(), self.name.as_bytes()] {
             hash.update(&(part.len() as u64).to_le_bytes());
@@ -127,6 +127,11 @@ impl Store {
             |one: &RecordedRoot| (one.root.kind.clone(), one.root.path.clone(), one.root.name.clone());
         roots.sort_by_key(order);
         Ok(roots)
+    }
+
+    /// The digest of what is recorded under that name, if something is.
+    pub fn root_record(&self, key: &Digest) -> Option<Digest> {
+        fs::read(self.layout().root_record(key)).ok().map(|bytes| Digest::of(&bytes))
     }
 
     /// Takes the record of a root out.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::layout::Layout;
 use crate::leases::Leases;
 use crate::{BlobReader, BlobWriter, EmbeddingWriter, PlaceMode, Placed, StoreError};
-use crate::{place, record, temporary_file};
+use crate::{memo, place, record, temporary_file};
 
 /// A folder of content-addressed blobs, and of records which derivation gave which output.
 ///
@@ -183,6 +183,17 @@ impl Store {
     /// Everything that this process has asked for or written: blobs and derivations.
     pub fn leased(&self) -> BTreeSet<Digest> {
         self.inner.leases.digests()
+    }
+
+    /// Keeps bytes that save work, and that may be gone at any time, under a key of the caller's. Those written longest
+    /// ago make room for new ones.
+    pub fn remember(&self, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        memo::write(self.layout(), key, bytes)
+    }
+
+    /// The bytes that were kept last under this key, whole and unchanged, or none.
+    pub fn recall(&self, key: &Digest) -> Option<Vec<u8>> {
+        memo::read(self.layout(), key)
     }
 
     pub(crate) fn leases(&self) -> &Leases {

@@ -80,6 +80,8 @@ pub(crate) async fn check(
         store: store.clone(),
         substituter: Some(context.store.clone()),
         disk_images: Arc::new(DiskImages::default()),
+        build: None,
+        sources: Arc::default(),
         ..context.clone()
     };
     let mut request = request.clone();

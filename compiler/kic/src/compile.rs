@@ -1,15 +1,21 @@
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kic_base::Source;
+use kic_base::{Digest, Platform, Source};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Assembled, Context, GatherOptions, Gathered, LockFile, Plan, Realised, fault};
-use kic_graph::Graph;
+use kic_exec::{
+    Assembled, Context, GatherOptions, Gathered, LockFile, Outcome, Plan, Realised, Sources, fault,
+};
+use kic_graph::{Graph, Kind};
+use kic_oci::model::Descriptor;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
 use crate::heal::heal;
+use crate::last_run::{self, Unchanged};
 use crate::roots;
+use crate::texts::Texts;
 use crate::write::{Output, check_room, write};
 
 /// What to compile, and how.
@@ -30,16 +36,31 @@ pub struct Request {
 /// What came out.
 #[derive(Debug)]
 pub struct Compiled {
-    /// What was built, from what.
-    pub graph: Arc<Graph>,
-    /// What was done for each node.
-    pub realised: Realised,
+    /// The tag of the image.
+    pub tag: String,
     /// The image.
     pub image: Assembled,
+    /// The layers of each platform, bottom first.
+    pub layers: BTreeMap<Platform, Vec<CompiledLayer>>,
+    /// Where the image was written.
+    pub output: Option<PathBuf>,
     /// The locks that were written.
-    pub locks: Vec<LockFile>,
+    pub written_locks: Vec<PathBuf>,
     /// What is worth a look.
     pub warnings: Diagnostics,
+}
+
+/// A layer that came out.
+#[derive(Debug, Clone)]
+pub struct CompiledLayer {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub descriptor: Descriptor,
+    /// What was done for it.
+    pub outcome: Outcome,
 }
 
 /// Everything that is known before the first layer is built.
@@ -57,7 +78,8 @@ pub struct Prepared {
     pub warnings: Diagnostics,
 }
 
-/// Compiles a spec to an image: the straight line, walked again where damage in the store was in its way.
+/// Compiles a spec to an image: the straight line, walked again where damage in the store was in its way, and not at all
+/// where nothing changed since the last time.
 ///
 /// # Errors
 /// Every diagnostic of the phase that failed, warnings of the earlier ones among them. The output is untouched then.
@@ -66,28 +88,93 @@ pub async fn compile(
     world: &dyn World,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
-    heal(async || line(request, world, context).await).await
+    let (texts, context) = (&Texts::new(world), &with_sources(request, context));
+    let key = last_run::key(request, context);
+    let mut unchanged = match key.filter(|_| !request.check) {
+        Some(key) => last_run::find(&key, texts, context),
+        None => None,
+    };
+    let work = async || match unchanged.take() {
+        Some(unchanged) => finish(unchanged, context).await,
+        None => line(request, key, texts, context).await,
+    };
+    heal(work).await
 }
 
 /// The straight line.
-async fn line(request: &Request, world: &dyn World, context: &Context) -> Result<Compiled, Diagnostics> {
-    let prepared = prepare(request, world, context).await?;
-    if let Some(output) = &request.output {
+async fn line(
+    request: &Request,
+    key: Option<Digest>,
+    texts: &Texts<'_>,
+    context: &Context,
+) -> Result<Compiled, Diagnostics> {
+    let prepared = prepare_with(request, texts, context).await?;
+    let output = request.output.as_ref().map(|output| output.named(&prepared.spec.name.value));
+    if let Some(output) = &output {
         check_room(output)?;
     }
-    write_locks(&prepared.locks)?;
+    let written_locks = write_locks(&prepared.locks)?;
+    for file in prepared.locks.iter().filter(|file| file.is_changed()) {
+        texts.wrote(&file.path, file.lock.to_text().into_bytes());
+    }
     let realised = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     let image = kic_exec::assemble(&prepared.graph, &realised, &context.store)?;
     if request.check {
-        check(request, &image, world, context).await?;
+        check(request, &image, texts, context).await?;
     }
-    if let Some(output) = &request.output {
+    if let Some(output) = &output {
         context.watch.event(kic_exec::Event::Writing);
         write(output, &prepared.graph.image.tag, &image, request.check, context).await?;
     }
     let Prepared { graph, locks, warnings, .. } = prepared;
-    roots::record(request, &graph, &realised, &image, &locks, context)?;
-    Ok(Compiled { graph, realised, image, locks, warnings })
+    let roots = roots::record(request, output.as_ref(), &graph, &realised, &image, &locks, context)?;
+    let compiled = Compiled {
+        tag: graph.image.tag.clone(),
+        layers: layers(&graph, &realised, &image),
+        image,
+        output: output.as_ref().and_then(Output::path).map(Path::to_owned),
+        written_locks,
+        warnings,
+    };
+    if let Some(key) = key {
+        last_run::keep(&key, &compiled, output.as_ref(), &roots, texts, context);
+    }
+    Ok(compiled)
+}
+
+/// The end of the line, where all that comes before is known.
+async fn finish(unchanged: Unchanged, context: &Context) -> Result<Compiled, Diagnostics> {
+    let Unchanged { compiled, output, is_written } = unchanged;
+    context.sources.save(&context.store);
+    if let Some(output) = output.filter(|_| !is_written) {
+        check_room(&output)?;
+        context.watch.event(kic_exec::Event::Writing);
+        write(&output, &compiled.tag, &compiled.image, false, context).await?;
+    }
+    Ok(compiled)
+}
+
+fn layers(graph: &Graph, realised: &Realised, image: &Assembled) -> BTreeMap<Platform, Vec<CompiledLayer>> {
+    let of_platform = |(platform, descriptors): (&Platform, &Vec<Descriptor>)| {
+        let layers = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
+        let compiled = layers.iter().zip(descriptors).map(|(layer, descriptor)| CompiledLayer {
+            kind: layer.kind,
+            name: layer.name.clone(),
+            descriptor: descriptor.clone(),
+            outcome: realised.outcomes.get(&layer.node).copied().unwrap_or(Outcome::Reused),
+        });
+        (platform.clone(), compiled.collect())
+    };
+    image.layers.iter().map(of_platform).collect()
+}
+
+/// The context with what is known of the files of the spec.
+fn with_sources(request: &Request, context: &Context) -> Context {
+    let sources = match context.build {
+        Some(_) => Sources::open(&request.spec, &context.store),
+        None => Sources::default(),
+    };
+    Context { sources: Arc::new(sources), ..context.clone() }
 }
 
 /// The line up to the plan: nothing is built or written but pins and small documents in the store.
@@ -99,9 +186,18 @@ pub async fn prepare(
     world: &dyn World,
     context: &Context,
 ) -> Result<Prepared, Diagnostics> {
+    prepare_with(request, world, &with_sources(request, context)).await
+}
+
+async fn prepare_with(
+    request: &Request,
+    world: &dyn World,
+    context: &Context,
+) -> Result<Prepared, Diagnostics> {
     let (spec, mut warnings) = resolve(request, world)?;
-    let Gathered { inputs, locks, warnings: more } =
-        kic_exec::gather(&spec, &request.gather, world, context).await?;
+    let gathered = kic_exec::gather(&spec, &request.gather, world, context).await;
+    context.sources.save(&context.store);
+    let Gathered { inputs, locks, warnings: more } = gathered?;
     warnings.append(more);
     let (graph, more) = kic_graph::lower(&spec, &inputs)?;
     warnings.append(more);
@@ -118,8 +214,10 @@ pub async fn lock(
     world: &dyn World,
     context: &Context,
 ) -> Result<(Vec<LockFile>, Diagnostics), Diagnostics> {
+    let context = &with_sources(request, context);
     let (spec, mut warnings) = resolve(request, world)?;
     let gathered = kic_exec::gather(&spec, &request.gather, world, context).await?;
+    context.sources.save(&context.store);
     warnings.append(gathered.warnings);
     write_locks(&gathered.locks)?;
     roots::record_locked(request, &gathered.locks, context)?;
@@ -166,7 +264,7 @@ pub fn resolve(request: &Request, world: &dyn World) -> Result<(Spec, Diagnostic
 /// Every diagnostic of the texts.
 pub fn evaluate(
     request: &Request,
-    platform: Option<&kic_base::Platform>,
+    platform: Option<&Platform>,
     world: &dyn World,
 ) -> Result<(kic_syntax::Node, Vec<kic_spec::Override>, Diagnostics), Diagnostics> {
     let (file, mut warnings) = parse(request, world)?;
@@ -179,11 +277,12 @@ pub fn evaluate(
     Ok((node, overrides, warnings))
 }
 
-/// Writes the locks that changed, each in one step.
+/// Writes the locks that changed, each in one step, and says which ones.
 ///
 /// # Errors
 /// `output-unwritable`.
-pub fn write_locks(locks: &[LockFile]) -> Result<(), Diagnostics> {
+pub fn write_locks(locks: &[LockFile]) -> Result<Vec<PathBuf>, Diagnostics> {
+    let mut written = Vec::new();
     for file in locks.iter().filter(|file| file.is_changed()) {
         if let Err(error) = kic_oci::replace_file(&file.path, file.lock.to_text().as_bytes()) {
             if fault::is_full(&error) {
@@ -196,6 +295,7 @@ pub fn write_locks(locks: &[LockFile]) -> Result<(), Diagnostics> {
             .help("check who owns the folder; with `--locked` nothing is written there")
             .into());
         }
+        written.push(file.path.clone());
     }
-    Ok(())
+    Ok(written)
 }

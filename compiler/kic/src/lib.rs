@@ -16,20 +16,26 @@ mod heal;
 mod image;
 mod images;
 mod inspect;
+mod kept_warnings;
+mod last_run;
 mod push;
 mod repair;
 mod roots;
+mod texts;
 mod unpack;
 mod verify;
 mod write;
 
 pub use check::Difference;
-pub use compile::{Compiled, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks};
+pub use compile::{
+    Compiled, CompiledLayer, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks,
+};
 pub use image::{ImageAt, open_image};
 pub use images::{Images, images};
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};
 pub use kic_exec::{
-    Context, DiskImages, Event, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched, Watch,
+    Context, DiskImages, Event, Fingerprint, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched,
+    Watch,
 };
 pub use kic_spec::{Settings, World};
 pub use push::{PushedImage, push};

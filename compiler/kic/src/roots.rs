@@ -65,26 +65,27 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Records the roots of a compile.
+/// Records the roots of a compile, and says which.
 ///
 /// # Errors
 /// Those of the store.
 pub(crate) fn record(
     request: &Request,
+    output: Option<&Output>,
     graph: &Graph,
     realised: &Realised,
     image: &Assembled,
     locks: &[LockFile],
     context: &Context,
-) -> Result<(), Diagnostics> {
+) -> Result<Vec<Digest>, Diagnostics> {
     let spec = absolute(&request.spec);
+    let mut recorded = Vec::new();
     let mut keeping = Keeping::default();
     keeping.image(graph, realised, image);
-    if let Some(output) = &request.output {
-        let (Output::Layout(path) | Output::Archive(path)) = output;
+    if let Some(path) = output.and_then(Output::path) {
         let mut root = Root::new(OUTPUT, &absolute(path), &graph.image.tag, image.root.digest, &spec);
         root.kept.clone_from(&keeping.kept);
-        add(&root, context)?;
+        recorded.push(add(&root, context)?);
     }
     let mut sources = Keeping::default();
     for index in graph.nodes.node_indices() {
@@ -100,7 +101,8 @@ pub(crate) fn record(
         };
         sources.content(node, layer);
     }
-    record_lock(sources, &keeping.places, &spec, locks, context)
+    recorded.extend(record_lock(sources, &keeping.places, &spec, locks, context)?);
+    Ok(recorded)
 }
 
 /// Records the root of a lock that was written without a compile. What an earlier compile found out of the same lock stays.
@@ -123,7 +125,7 @@ pub(crate) fn record_locked(
             keeping.add(kept);
         }
     }
-    record_lock(keeping, &BTreeMap::new(), &absolute(&request.spec), locks, context)
+    record_lock(keeping, &BTreeMap::new(), &absolute(&request.spec), locks, context).map(drop)
 }
 
 fn record_lock(
@@ -132,12 +134,12 @@ fn record_lock(
     spec: &Path,
     locks: &[LockFile],
     context: &Context,
-) -> Result<(), Diagnostics> {
+) -> Result<Option<Digest>, Diagnostics> {
     // The lock of the spec itself; those of its bases are roots of their own once they are compiled.
-    let Some(own) = locks.first() else { return Ok(()) };
+    let Some(own) = locks.first() else { return Ok(None) };
     let path = absolute(&own.path);
     // A spec that needs no pins has no lock.
-    let Ok(bytes) = read(&path) else { return Ok(()) };
+    let Ok(bytes) = read(&path) else { return Ok(None) };
     for lock in locks {
         for (reference, pin) in &lock.lock.images {
             keeping.document(pin.digest, reference, &reference.to_string(), None);
@@ -158,12 +160,12 @@ fn record_lock(
     }
     let mut root = Root::new(LOCK, &path, "", Digest::of(&bytes), spec);
     root.kept = keeping.kept;
-    add(&root, context)
+    add(&root, context).map(Some)
 }
 
-fn add(root: &Root, context: &Context) -> Result<(), Diagnostics> {
+fn add(root: &Root, context: &Context) -> Result<Digest, Diagnostics> {
     context.store.add_root(root).map_err(|error| fault::store(&error))?;
-    Ok(())
+    Ok(root.key())
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -1,14 +1,17 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Assembled, Context, StoppableStore, fault};
 use kic_oci::layout::{LayoutError, LayoutOptions, write_archive, write_layout};
 use kic_store::StoreError;
+use serde::{Deserialize, Serialize};
 
 /// Where an image goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
+    /// An OCI image layout in the working folder, by the name of the image: `NAME.oci`.
+    Named,
     /// An OCI image layout: a folder.
     Layout(PathBuf),
     /// An OCI image layout in a tar file.
@@ -22,6 +25,23 @@ impl Output {
             Self::Archive(path)
         } else {
             Self::Layout(path)
+        }
+    }
+
+    /// The output of an image of that name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        match self {
+            Self::Named => Self::Layout(PathBuf::from(format!("{name}.oci"))),
+            output => output.clone(),
+        }
+    }
+
+    /// Where it is, once that is known.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Named => None,
+            Self::Layout(path) | Self::Archive(path) => Some(path),
         }
     }
 }
@@ -40,6 +60,7 @@ pub(crate) fn check_room(output: &Output) -> Result<(), Diagnostics> {
         }
         Output::Layout(path) => (path, path.exists().then_some("no directory")),
         Output::Archive(path) => (path, path.is_dir().then_some("a directory")),
+        Output::Named => return Err(fault::internal("an output without a name").into()),
     };
     match found {
         Some(found) => Err(unwritten(LayoutError::Occupied { path: path.clone(), found }).into()),
@@ -68,6 +89,7 @@ pub(crate) async fn write(
                 write_layout(path, &root, &reference, &blobs, &source, options)
             }
             Output::Archive(path) => write_archive(path, &root, &reference, &blobs, &source),
+            Output::Named => return Err(fault::internal("an output without a name").into()),
         };
         written.map(drop).map_err(|error| unwritten(error).into())
     };

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kic::{Compiled, LockMode, Outcome, Output};
+use kic::{Compiled, CompiledLayer, LockMode, Outcome, Output};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::Context;
 use kic_graph::Kind;
@@ -39,36 +39,29 @@ impl Compile {
         let context = building_context(global, &self.building, watch.clone())?;
         let compiled = block_on(&context, self.compile(&context));
         drop(watch);
-        let (compiled, output) = compiled?;
+        let compiled = compiled?;
         match terminal.format {
-            Format::Json => print(&format!("{}\n", as_json(&compiled, output.as_deref()))),
+            Format::Json => print(&format!("{}\n", as_json(&compiled))),
             _ if terminal.quiet => print(&format!("{}\n", compiled.image.root.digest)),
-            _ => print(&as_text(&compiled, output.as_deref(), terminal)),
+            _ => print(&as_text(&compiled, terminal)),
         }
         Ok(compiled.warnings)
     }
 
-    async fn compile(&self, context: &Context) -> Result<(Compiled, Option<PathBuf>), Diagnostics> {
+    async fn compile(&self, context: &Context) -> Result<Compiled, Diagnostics> {
         let lock = if self.locked { LockMode::Locked } else { LockMode::Add };
         let mut request = self.building.request(lock)?;
-        let output = match (&self.output, self.no_output) {
-            (Some(path), _) => Some(path.clone()),
+        request.output = match (&self.output, self.no_output) {
+            (Some(path), _) => {
+                check_parent(path)?;
+                Some(Output::at(path.clone()))
+            }
             (None, true) => None,
-            // The name of the image is known once the spec is read.
-            (None, false) => Some(default_output(&kic::resolve(&request, &Disk)?.0.name.value)),
+            (None, false) => Some(Output::Named),
         };
-        request.output = output.clone().map(Output::at);
-        if let Some(path) = &output {
-            check_parent(path)?;
-        }
         request.check = self.check;
-        let compiled = kic::compile(&request, &Disk, context).await?;
-        Ok((compiled, output))
+        kic::compile(&request, &Disk, context).await
     }
-}
-
-fn default_output(name: &str) -> PathBuf {
-    PathBuf::from(format!("{name}.oci"))
 }
 
 /// A folder that is missing is found out before anything is downloaded.
@@ -85,82 +78,70 @@ fn check_parent(path: &Path) -> Result<(), Diagnostics> {
 }
 
 /// What was done for a layer, in one word, and how long it took.
-fn outcome(compiled: &Compiled, node: kic_graph::NodeIndex, kind: Kind) -> (&'static str, String) {
-    match compiled.realised.outcomes.get(&node) {
-        Some(Outcome::Built(elapsed)) => {
-            (if kind == Kind::Base { "fetched" } else { "built" }, time(*elapsed))
+fn outcome(layer: &CompiledLayer) -> (&'static str, String) {
+    match layer.outcome {
+        Outcome::Built(elapsed) => {
+            (if layer.kind == Kind::Base { "fetched" } else { "built" }, time(elapsed))
         }
-        _ => ("reused", "-".to_owned()),
+        Outcome::Reused => ("reused", "-".to_owned()),
     }
 }
 
-fn as_text(compiled: &Compiled, output: Option<&Path>, terminal: &Terminal) -> String {
+fn as_text(compiled: &Compiled, terminal: &Terminal) -> String {
     let mut text = String::new();
-    for lock in compiled.locks.iter().filter(|lock| lock.is_changed()) {
-        text.push_str(&format!("wrote {}\n", lock.path.display()));
+    for lock in &compiled.written_locks {
+        text.push_str(&format!("wrote {}\n", lock.display()));
     }
-    let several = compiled.image.layers.len() > 1;
-    for (platform, layers) in &compiled.image.layers {
+    let several = compiled.layers.len() > 1;
+    for (platform, layers) in &compiled.layers {
         if several {
             text.push_str(&format!("\n{platform}\n"));
         }
-        let image = &compiled.graph.image.platforms[platform];
-        let rows: Vec<Vec<String>> = image
-            .layers
-            .iter()
-            .zip(layers)
-            .map(|(layer, descriptor)| {
-                let name = if layer.kind == Kind::RegistryCache {
-                    short_digest(&layer.name)
-                } else {
-                    layer.name.clone()
-                };
-                let (_, time) = outcome(compiled, layer.node, layer.kind);
-                vec![
-                    layer.kind.name().to_owned(),
-                    name,
-                    size(descriptor.size),
-                    descriptor.digest.short(),
-                    time,
-                ]
-            })
-            .collect();
+        let row = |layer: &CompiledLayer| {
+            let name = if layer.kind == Kind::RegistryCache {
+                short_digest(&layer.name)
+            } else {
+                layer.name.clone()
+            };
+            let descriptor = &layer.descriptor;
+            let (kind, digest) = (layer.kind.name().to_owned(), descriptor.digest.short());
+            vec![kind, name, size(descriptor.size), digest, outcome(layer).1]
+        };
         text.push_str(&table(
             &["KIND", "NAME", "SIZE", "DIGEST", "TIME"],
-            &rows,
+            &layers.iter().map(row).collect::<Vec<_>>(),
             &[2, 4],
             terminal.color_out,
         ));
     }
-    if let Some(output) = output {
-        text.push_str(&format!("\n{} as {}\n", output.display(), compiled.graph.image.tag));
+    if let Some(output) = &compiled.output {
+        text.push_str(&format!("\n{} as {}\n", output.display(), compiled.tag));
     }
     text.push_str(&format!("{}\n", compiled.image.root.digest));
     text
 }
 
-fn as_json(compiled: &Compiled, output: Option<&Path>) -> serde_json::Value {
-    let platform = |(platform, layers): (&kic_base::Platform, &Vec<kic_oci::model::Descriptor>)| {
-        let image = &compiled.graph.image.platforms[platform];
-        let layers = image.layers.iter().zip(layers).map(|(layer, descriptor)| {
-            let milliseconds = match compiled.realised.outcomes.get(&layer.node) {
-                Some(Outcome::Built(elapsed)) => Some(elapsed.as_secs_f64() * 1000.0),
-                _ => None,
-            };
-            json!({
-                "kind": layer.kind.name(), "name": layer.name, "size": descriptor.size, "digest": descriptor.digest,
-                "mediaType": descriptor.media_type, "outcome": outcome(compiled, layer.node, layer.kind).0,
-                "milliseconds": milliseconds,
-            })
-        });
-        json!({ "platform": platform, "layers": layers.collect::<Vec<_>>() })
+fn as_json(compiled: &Compiled) -> serde_json::Value {
+    let layer = |layer: &CompiledLayer| {
+        let milliseconds = match layer.outcome {
+            Outcome::Built(elapsed) => Some(elapsed.as_secs_f64() * 1000.0),
+            Outcome::Reused => None,
+        };
+        let descriptor = &layer.descriptor;
+        json!({
+            "kind": layer.kind.name(), "name": layer.name, "size": descriptor.size, "digest": descriptor.digest,
+            "mediaType": descriptor.media_type, "outcome": outcome(layer).0, "milliseconds": milliseconds,
+        })
     };
+    let platforms = compiled.layers.iter().map(|(platform, layers)| {
+        json!({ "platform": platform, "layers": layers.iter().map(layer).collect::<Vec<_>>() })
+    });
     json!({
         "digest": compiled.image.root.digest,
         "mediaType": compiled.image.root.media_type,
-        "output": output,
-        "tag": compiled.graph.image.tag,
-        "platforms": compiled.image.layers.iter().map(platform).collect::<Vec<_>>(),
+        "output": compiled.output,
+        "tag": compiled.tag,
+        "platforms": platforms.collect::<Vec<_>>(),
         "warnings": kic_diag::json(&compiled.warnings),
     })
 }

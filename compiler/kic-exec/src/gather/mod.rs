@@ -4,6 +4,7 @@
 mod chart_version;
 mod charts;
 mod images;
+mod known_needs;
 mod needs;
 mod paths;
 mod pins;
@@ -210,6 +211,7 @@ async fn gather_spec(
     let mut pins = Pins::new(before.clone().unwrap_or_default(), options.lock.clone(), &path);
     pins.has_file = before.is_some();
 
+    note_disk_images(spec, context);
     let files = paths::gather(spec, context).await;
     let files = keep(files, &mut diagnostics).unwrap_or_default();
     let fetches = pins::fetches(spec, &mut pins, context).await;
@@ -249,6 +251,25 @@ async fn gather_spec(
     };
     locks.insert(0, LockFile { path, lock: pins.finish(), before });
     Ok(Gathered { inputs, locks, warnings: diagnostics })
+}
+
+/// Notes the files by which images on disk are found. Everything else of them is known by digest.
+fn note_disk_images(spec: &Spec, context: &Context) {
+    let cached = spec.registries.iter().flat_map(|registry| &registry.images).map(|image| image.from.clone());
+    let base = match &spec.base.value {
+        Base::Image(source) => Some(Spanned::new(source.clone(), spec.base.span.clone())),
+        _ => None,
+    };
+    for source in cached.chain(base) {
+        if let ImageSource::Disk { path, .. } = located(spec, &source) {
+            if path.is_dir() {
+                context.sources.note_use(&path.join("index.json"));
+                context.sources.note_use(&path.join("oci-layout"));
+            } else {
+                context.sources.note_use(&path);
+            }
+        }
+    }
 }
 
 /// The value; errors go to `diagnostics`, so that more of them are found.

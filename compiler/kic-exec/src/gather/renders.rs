@@ -44,6 +44,10 @@ pub(super) async fn gather(
             order.push((key, item));
         }
     }
+    if !order.is_empty() {
+        // What they are rendered from, and by which program, is not held against the world by the next run.
+        context.sources.note_unknown();
+    }
     let shared: &Pins = pins;
     let results: Vec<_> = stream::iter(order)
         .map(|(key, item)| async move {

@@ -1,0 +1,162 @@
+//! What tells a file from another one, and from itself after a change.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use kic_base::StableHasher;
+use rustix::fs::{Stat, StatFs};
+use rustix::time::ClockId;
+use serde::{Deserialize, Serialize};
+
+/// What the file system says of a file that another file, or the same one after a change, does not share: whoever
+/// writes to a file, or to its name, cannot help changing the time `changed`, which no program can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    /// When its bytes changed last, in seconds and nanoseconds. Programs can set it.
+    pub(super) modified: Moment,
+    /// When anything of it changed last.
+    pub(super) changed: Moment,
+}
+
+/// Seconds since 1970 and nanoseconds.
+pub(super) type Moment = (i64, u32);
+
+/// A change that comes within this time after another one may bear the same time: the clock of file systems goes in steps
+/// of up to 10 ms, and twice as much is waited.
+const STEP: u32 = 20_000_000;
+
+impl Fingerprint {
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        clippy::unnecessary_cast,
+        reason = "the types of these fields differ between systems; each value only has to be told from others"
+    )]
+    pub(super) fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u32),
+        }
+    }
+
+    /// Adds it to a digest.
+    pub fn add_to(&self, hasher: &mut StableHasher) {
+        for number in [self.device, self.inode, self.size] {
+            hasher.number(number);
+        }
+        for (seconds, nanoseconds) in [self.modified, self.changed] {
+            hasher.number(seconds.cast_unsigned()).number(nanoseconds.into());
+        }
+    }
+
+    /// That of the file at `path`, links followed.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self::of(&rustix::fs::stat(path)?))
+    }
+
+    /// That of the file at `path`, where what is read of the file from now on, until it has another one, is the same.
+    pub fn settled_at(path: &Path) -> Option<Self> {
+        let now = now();
+        let fingerprint = Self::at(path).ok()?;
+        (fingerprint.is_settled(now) && keeps_time(&rustix::fs::statfs(path).ok()?)).then_some(fingerprint)
+    }
+
+    /// Whether a change that comes after `now` is sure to give another one: a file that has just changed may change
+    /// again within the same step of the clock.
+    pub(super) fn is_settled(&self, now: Moment) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        // A file system that counts in seconds.
+        let (seconds, nanoseconds) = if nanoseconds == 0 {
+            (seconds.saturating_add(1), STEP)
+        } else {
+            let sum = nanoseconds.saturating_add(STEP);
+            (seconds.saturating_add(i64::from(sum / 1_000_000_000)), sum % 1_000_000_000)
+        };
+        (seconds, nanoseconds) <= now
+    }
+}
+
+/// The clock from which local file systems take their times. It goes in steps, as they do.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "there are 10^9 nanoseconds at most"
+)]
+pub(super) fn now() -> Moment {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::RealtimeCoarse;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Realtime;
+    let time = rustix::time::clock_gettime(clock);
+    (time.tv_sec, time.tv_nsec as u32)
+}
+
+/// Whether the file system that holds this file takes its times from this machine's clock, and never leaves one
+/// unchanged after a write. Network file systems have the clock of another machine, and tell of changes late.
+pub(super) fn is_on_local_disk(file: impl AsFd) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|status| keeps_time(&status))
+}
+
+#[cfg(target_os = "linux")]
+#[allow(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    clippy::unnecessary_cast,
+    reason = "the type of this field differs between processors; the numbers have 32 bits"
+)]
+fn keeps_time(status: &StatFs) -> bool {
+    /// bcachefs, btrfs, ext2 to ext4, F2FS, JFS, overlayfs, ramfs, tmpfs, XFS, ZFS. Not those that are made as a whole,
+    /// as SquashFS is: a second one, mounted in the place of the first, may have the same times.
+    const LOCAL: [u32; 10] = [
+        0xca45_1a4e,
+        0x9123_683e,
+        0xef53,
+        0xf2f5_2010,
+        0x3153_464a,
+        0x794c_7630,
+        0x8584_58f6,
+        0x0102_1994,
+        0x5846_5342,
+        0x2fc1_2fc1,
+    ];
+    LOCAL.contains(&(status.f_type as u32))
+}
+
+/// Elsewhere nothing is taken on trust, and everything is read again.
+#[cfg(not(target_os = "linux"))]
+fn keeps_time(_: &StatFs) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(at: Moment) -> Fingerprint {
+        Fingerprint { device: 1, inode: 2, size: 3, modified: (0, 0), changed: at }
+    }
+
+    #[test]
+    fn what_changed_just_now_is_not_settled_in_nanoseconds_and_in_seconds() {
+        assert!(!changed((10, 500)).is_settled((10, 500)));
+        assert!(!changed((10, 500)).is_settled((10, STEP)));
+        assert!(changed((10, 500)).is_settled((10, STEP + 500)));
+        assert!(!changed((10, 999_999_999)).is_settled((11, 5)));
+        assert!(changed((10, 999_999_999)).is_settled((11, STEP)));
+        assert!(!changed((10, 0)).is_settled((10, 999_999_999)));
+        assert!(changed((10, 0)).is_settled((11, STEP)));
+        // From the future: the clock was set back.
+        assert!(!changed((20, 1)).is_settled((10, 0)));
+        assert!(!changed((i64::MAX, 0)).is_settled((10, 0)));
+    }
+}

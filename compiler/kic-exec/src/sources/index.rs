@@ -1,0 +1,267 @@
+//! Which content a file had when it was read last.
+//!
+//! The bytes of an index, all numbers little-endian:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | [`MAGIC`] |
+//! | 12 | the moment at which it was written |
+//! | 4 | the number of folders |
+//! | each folder | length of its path (4), number of files (4), bytes of all that follows (4); the path; the offset of each file (4); the files |
+//! | each file | length of its name (2), the name, device, inode, size (8 each), two moments (12 each), digest (32) |
+//!
+//! Folders are sorted by path, files by name, so that both are found by bisection in the bytes as they are.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use kic_base::Digest;
+
+use super::fingerprint::{Fingerprint, Moment};
+
+const MAGIC: &[u8; 8] = b"kicsrc1\n";
+/// Three numbers, two moments, a digest.
+const FACTS: usize = 3 * 8 + 2 * 12 + 32;
+
+/// The contents of files, as they were found last.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    bytes: Vec<u8>,
+    /// Where each folder begins, in the order of the paths.
+    folders: Vec<usize>,
+}
+
+/// The files of one folder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Folder<'a> {
+    path: &'a [u8],
+    offsets: &'a [u8],
+    files: &'a [u8],
+}
+
+/// What is known of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub fingerprint: Fingerprint,
+    pub digest: Digest,
+}
+
+/// Files by folder and name.
+pub(super) type Files = BTreeMap<PathBuf, BTreeMap<String, Known>>;
+
+impl Index {
+    /// From its bytes. What is no index, or comes from the future (the clock was set back since, and what was sure when
+    /// it was written is no more), is one that knows nothing.
+    pub fn parse(bytes: Vec<u8>, now: Moment) -> Self {
+        match folders(&bytes, now) {
+            Some(folders) => Self { bytes, folders },
+            None => Self::default(),
+        }
+    }
+
+    /// The bytes of an index of these files.
+    pub fn write(files: &Files, now: Moment) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        put_moment(&mut bytes, now);
+        put_length(&mut bytes, files.len());
+        // Paths compare part by part, and their bytes do not.
+        let mut folders: Vec<(&[u8], &BTreeMap<String, Known>)> =
+            files.iter().map(|(path, files)| (path.as_os_str().as_bytes(), files)).collect();
+        folders.sort_unstable_by_key(|(path, _)| *path);
+        for (path, files) in folders {
+            let (mut offsets, mut body) = (Vec::new(), Vec::new());
+            for (name, known) in files {
+                // A file system knows no longer names.
+                let Ok(length) = u16::try_from(name.len()) else { continue };
+                put_length(&mut offsets, body.len());
+                body.extend_from_slice(&length.to_le_bytes());
+                body.extend_from_slice(name.as_bytes());
+                let Fingerprint { device, inode, size, modified, changed } = known.fingerprint;
+                for number in [device, inode, size] {
+                    body.extend_from_slice(&number.to_le_bytes());
+                }
+                put_moment(&mut body, modified);
+                put_moment(&mut body, changed);
+                body.extend_from_slice(known.digest.as_bytes());
+            }
+            put_length(&mut bytes, path.len());
+            put_length(&mut bytes, offsets.len() / 4);
+            put_length(&mut bytes, path.len() + offsets.len() + body.len());
+            bytes.extend_from_slice(path);
+            bytes.extend_from_slice(&offsets);
+            bytes.extend_from_slice(&body);
+        }
+        bytes
+    }
+
+    /// The files of the folder at `path`, an absolute path.
+    pub fn folder(&self, path: &Path) -> Option<Folder<'_>> {
+        let path = path.as_os_str().as_bytes();
+        let place = self.folders.binary_search_by(|at| {
+            folder_at(&self.bytes, *at).map_or(Ordering::Less, |found| found.path.cmp(path))
+        });
+        folder_at(&self.bytes, *self.folders.get(place.ok()?)?)
+    }
+
+    /// Everything that it knows.
+    pub fn files(&self) -> Files {
+        let folders = self.folders.iter().filter_map(|at| folder_at(&self.bytes, *at));
+        let path = |folder: &Folder<'_>| PathBuf::from(std::ffi::OsStr::from_bytes(folder.path));
+        folders.map(|folder| (path(&folder), folder.all())).collect()
+    }
+}
+
+impl<'a> Folder<'a> {
+    /// What is known of the file of that name.
+    pub fn file(&self, name: &str) -> Option<Known> {
+        let (mut low, mut high) = (0, self.offsets.len() / 4);
+        while low < high {
+            let middle = low.midpoint(high);
+            let (found, facts) = self.nth(middle)?;
+            match found.cmp(name.as_bytes()) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return known(facts),
+            }
+        }
+        None
+    }
+
+    fn all(&self) -> BTreeMap<String, Known> {
+        let files = (0..self.offsets.len() / 4).filter_map(|place| self.nth(place));
+        files
+            .filter_map(|(name, facts)| Some((std::str::from_utf8(name).ok()?.to_owned(), known(facts)?)))
+            .collect()
+    }
+
+    /// Name and facts of the file in that place.
+    fn nth(&self, place: usize) -> Option<(&'a [u8], &'a [u8])> {
+        let at = length_at(self.offsets, place * 4)?;
+        let file = self.files.get(at..)?;
+        let (length, file) = file.split_first_chunk::<2>()?;
+        let length = usize::from(u16::from_le_bytes(*length));
+        Some((file.get(..length)?, file.get(length..length + FACTS)?))
+    }
+}
+
+/// Where the folders begin, where the bytes are those of an index.
+fn folders(bytes: &[u8], now: Moment) -> Option<Vec<usize>> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let written = moment_at(rest, 0)?;
+    if written > now {
+        return None;
+    }
+    let count = length_at(rest, 12)?;
+    let mut at = MAGIC.len() + 16;
+    let mut folders = Vec::new();
+    for _ in 0..count {
+        folder_at(bytes, at)?;
+        folders.push(at);
+        at += 12 + length_at(bytes, at + 8)?;
+    }
+    (at == bytes.len()).then_some(folders)
+}
+
+fn folder_at(bytes: &[u8], at: usize) -> Option<Folder<'_>> {
+    let (path, count, length) = (length_at(bytes, at)?, length_at(bytes, at + 4)?, length_at(bytes, at + 8)?);
+    let body = bytes.get(at + 12..at.checked_add(12)?.checked_add(length)?)?;
+    let (path, body) = body.split_at_checked(path)?;
+    let (offsets, files) = body.split_at_checked(count.checked_mul(4)?)?;
+    Some(Folder { path, offsets, files })
+}
+
+fn known(facts: &[u8]) -> Option<Known> {
+    let number = |at: usize| Some(u64::from_le_bytes(facts.get(at..at + 8)?.try_into().ok()?));
+    let fingerprint = Fingerprint {
+        device: number(0)?,
+        inode: number(8)?,
+        size: number(16)?,
+        modified: moment_at(facts, 24)?,
+        changed: moment_at(facts, 36)?,
+    };
+    Some(Known { fingerprint, digest: Digest::from_bytes(facts.get(48..80)?.try_into().ok()?) })
+}
+
+/// Lengths are bounded by that of the whole, which is under 4 GiB; a longer one makes bytes that are no index.
+fn put_length(bytes: &mut Vec<u8>, length: usize) {
+    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let number = u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
+    usize::try_from(number).ok()
+}
+
+fn put_moment(bytes: &mut Vec<u8>, (seconds, nanoseconds): Moment) {
+    bytes.extend_from_slice(&seconds.to_le_bytes());
+    bytes.extend_from_slice(&nanoseconds.to_le_bytes());
+}
+
+fn moment_at(bytes: &[u8], at: usize) -> Option<Moment> {
+    let seconds = i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
+    Some((seconds, u32::from_le_bytes(bytes.get(at + 8..at + 12)?.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn known_of(number: u64) -> Known {
+        let moment = (number.cast_signed() % 977, u32::try_from(number % 1_000_000_000).unwrap());
+        let fingerprint = Fingerprint {
+            device: number,
+            inode: number + 1,
+            size: number / 3,
+            modified: moment,
+            changed: moment,
+        };
+        Known { fingerprint, digest: Digest::of(&number.to_le_bytes()) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_found_and_nothing_else(
+            folders in prop::collection::btree_map("(/[a-c-]{1,3}){1,3}", prop::collection::btree_map("[a-dü-]{1,4}", any::<u64>().prop_map(|n| n >> 2), 0..9), 0..9),
+            cut in any::<prop::sample::Index>(),
+            flip in any::<prop::sample::Index>(),
+        ) {
+            let files: Files = folders
+                .iter()
+                .map(|(path, files)| {
+                    let files = files.iter().map(|(name, number)| (name.clone(), known_of(*number)));
+                    (PathBuf::from(path), files.collect())
+                })
+                .collect();
+            let bytes = Index::write(&files, (5, 6));
+            let index = Index::parse(bytes.clone(), (5, 6));
+            prop_assert_eq!(&index.files(), &files);
+            for (path, files) in &files {
+                let folder = index.folder(path).unwrap();
+                for (name, known) in files {
+                    prop_assert_eq!(folder.file(name), Some(*known));
+                }
+                prop_assert_eq!(folder.file("zz"), None);
+            }
+            prop_assert!(index.folder(Path::new("/d")).is_none());
+            // From before the clock was set back.
+            prop_assert!(Index::parse(bytes.clone(), (5, 5)).files().is_empty());
+            // Damage that got through the checksum: it must not do more harm than to be wrong.
+            let mut damaged = bytes.clone();
+            damaged.truncate(cut.index(bytes.len()));
+            prop_assert!(Index::parse(damaged, (5, 6)).files().is_empty());
+            let mut damaged = bytes.clone();
+            damaged[flip.index(bytes.len())] ^= 0x81;
+            let index = Index::parse(damaged, (5, 6));
+            for path in files.keys() {
+                let _ = index.folder(path).and_then(|folder| folder.file("a"));
+            }
+            drop(index.files());
+        }
+    }
+}

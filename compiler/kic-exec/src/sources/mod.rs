@@ -1,0 +1,397 @@
+//! What local files and folders hold, read again only where they may have changed.
+//!
+//! An index says which content each file had, and the [`Fingerprint`] that it had then. A file that has the same one has
+//! the same content, because nobody can write to a file and leave it: the file system sets its time of change.
+//! Two things could make that untrue, and are looked out for:
+//!
+//! - **The clock goes in steps.** A file that is written, read by kic and written again within one step has the same
+//!   time twice. So no file gets into the index that changed just before it was read, as the file system's clock tells.
+//!   Where the clock was set back since, the index is not used at all.
+//! - **Not every file system keeps its word**, or has this machine's clock. Only well-known local ones are trusted.
+//!
+//! **Invariant:** the index saves reading. What is found with it is what is found without it.
+
+mod fingerprint;
+mod index;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kic_base::{Digest, Sha256, StableHasher};
+use kic_graph::{ContentFacts, EntryFacts, FileFacts, PathFacts};
+use kic_store::Store;
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::parallel::parallel;
+use crate::stoppable::Stoppable;
+pub use fingerprint::Fingerprint;
+use fingerprint::now;
+use index::{Files, Index, Known};
+use walk::{Found, FoundFile, is_executable, status, walk};
+
+/// A file or folder to look at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// Its path, seen from where kic runs.
+    pub path: PathBuf,
+    /// What is left out of a folder.
+    pub globs: Vec<String>,
+    /// Whether a folder is looked at below its first level. What is no file there is left out where it is not.
+    pub deep: bool,
+}
+
+/// Why a place cannot be used.
+#[derive(Debug)]
+pub enum LookError {
+    /// It cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// It is something that cannot stand in an image.
+    Unsupported(PathBuf, &'static str),
+}
+
+/// What was found at a place, or what was in the way.
+pub type Looked = Result<PathFacts, Vec<LookError>>;
+
+/// What is known of local files, for one spec. Clones of a [`Context`] share it.
+#[derive(Debug, Default)]
+pub struct Sources(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Where the index is kept; `None` where it is not.
+    key: Option<Digest>,
+    index: Arc<Index>,
+    /// Files that were read, and may be taken on trust from now on.
+    fresh: Vec<(PathBuf, String, Known)>,
+    /// How many files were found in each folder.
+    seen: BTreeMap<PathBuf, usize>,
+    /// What was looked at in this run, and not yet asked for again.
+    held: BTreeMap<Place, PathFacts>,
+    /// Everything that was looked at in this run, with the digest over what it holds.
+    looked: BTreeMap<Place, Digest>,
+    /// The other files that were used in this run, with what tells whether they are still the same, where that can be told.
+    used: BTreeMap<PathBuf, Option<Fingerprint>>,
+}
+
+/// So many files more than were seen in the last run may be in an index: those of other settings of the spec.
+const MORE: usize = 20_000;
+
+impl Sources {
+    /// What is known of the files of the spec at this path.
+    pub fn open(spec: &Path, store: &Store) -> Self {
+        let Ok(spec) = std::path::absolute(spec) else { return Self::default() };
+        let mut hasher = StableHasher::new();
+        hasher.text("kic sources").bytes(spec.as_os_str().as_encoded_bytes());
+        let key = hasher.finish();
+        let index = store.recall(&key).map(|bytes| Index::parse(bytes, now())).unwrap_or_default();
+        Self(Mutex::new(State { key: Some(key), index: Arc::new(index), ..State::default() }))
+    }
+
+    /// Looks at places, each once in a run, and reads the files of which it is not known what they hold. What comes out
+    /// is in the order of the places.
+    pub fn look(&self, places: &[Place], context: &Context) -> Vec<Looked> {
+        let index = Arc::clone(&self.lock().index);
+        let mut looks: Vec<Look> = places
+            .iter()
+            .map(|place| {
+                let held = self.lock().held.remove(place);
+                held.map_or_else(|| look(place, &index, context), |facts| Look::Done(Ok(facts)))
+            })
+            .collect();
+        self.note_seen(&looks);
+        self.read_unknown(places, &mut looks, context);
+        let looked: Vec<Looked> = looks.into_iter().map(Look::finish).collect();
+        let mut state = self.lock();
+        for (place, facts) in places.iter().zip(&looked) {
+            match facts {
+                Ok(facts) => state.looked.insert(place.clone(), facts_digest(facts)),
+                Err(_) => state.looked.remove(place),
+            };
+        }
+        looked
+    }
+
+    /// Keeps what was found for the next time in this run that somebody looks.
+    pub fn keep(&self, places: Vec<Place>, looked: Vec<Looked>) {
+        let found = places.into_iter().zip(looked).filter_map(|(place, looked)| Some((place, looked.ok()?)));
+        self.lock().held.extend(found);
+    }
+
+    /// Notes that a file is used without being looked at: before anything of it is read.
+    pub fn note_use(&self, path: &Path) {
+        let fingerprint = Fingerprint::settled_at(path);
+        self.lock().used.entry(path.to_owned()).or_insert(fingerprint);
+    }
+
+    /// Notes that this run depends on something that cannot be noted otherwise: the next one is to find out everything
+    /// itself.
+    pub fn note_unknown(&self) {
+        self.lock().used.insert(PathBuf::new(), None);
+    }
+
+    /// Everything that was looked at in this run, with the digest over what it holds.
+    pub fn looked(&self) -> Vec<(Place, Digest)> {
+        self.lock().looked.iter().map(|(place, digest)| (place.clone(), *digest)).collect()
+    }
+
+    /// The other files that were used in this run; `None` where one of them changed so shortly before that it may have
+    /// changed again.
+    pub fn used(&self) -> Option<Vec<(PathBuf, Fingerprint)>> {
+        self.lock().used.iter().map(|(path, fingerprint)| Some((path.clone(), (*fingerprint)?))).collect()
+    }
+
+    /// Writes down what was found out. Where that does not work, the next run reads again.
+    pub fn save(&self, store: &Store) {
+        let mut state = self.lock();
+        let (Some(key), false) = (state.key, state.fresh.is_empty()) else { return };
+        let mut files = state.index.files();
+        for (folder, name, known) in std::mem::take(&mut state.fresh) {
+            files.entry(folder).or_default().insert(name, known);
+        }
+        forget(&mut files, &state.seen);
+        let now = now();
+        let bytes = Index::write(&files, now);
+        if store.remember(&key, &bytes).is_ok() {
+            state.index = Arc::new(Index::parse(bytes, now));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_seen(&self, looks: &[Look]) {
+        let mut state = self.lock();
+        let mut note = |folder: PathBuf, count: usize| *state.seen.entry(folder).or_default() += count;
+        for look in looks {
+            match look {
+                Look::Done(_) => {}
+                Look::File(_, folder, ..) => note(folder.clone(), 1),
+                Look::Folder(absolute, found) => {
+                    let files = found.iter().filter(|(_, found)| matches!(found, Found::File(_)));
+                    let folders: Vec<&str> = files
+                        .map(|(relative, _)| relative.rsplit_once('/').map_or("", |(folder, _)| folder))
+                        .collect();
+                    for same in folders.chunk_by(|left, right| left == right) {
+                        note(below(absolute, same[0]), same.len());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads the files whose content the index does not know, on as many threads as there are jobs.
+    fn read_unknown(&self, places: &[Place], looks: &mut [Look], context: &Context) {
+        let mut wanted: Vec<(usize, usize, PathBuf)> = Vec::new();
+        for (index, (place, look)) in places.iter().zip(looks.iter()).enumerate() {
+            match look {
+                Look::Done(_) => {}
+                Look::File(file, ..) if file.digest.is_none() => wanted.push((index, 0, place.path.clone())),
+                Look::File(..) => {}
+                Look::Folder(_, found) => {
+                    for (entry, (relative, found)) in found.iter().enumerate() {
+                        if let Found::File(FoundFile { digest: None, .. }) = found {
+                            wanted.push((index, entry, place.path.join(relative)));
+                        }
+                    }
+                }
+            }
+        }
+        for ((index, entry, path), result) in wanted.iter().zip(read_all(&wanted, context)) {
+            let result = match result {
+                Ok(result) => result,
+                Err(error) => {
+                    let error = LookError::Unreadable(path.clone(), error);
+                    match &mut looks[*index] {
+                        Look::Done(Err(errors)) => errors.push(error),
+                        look => *look = Look::Done(Err(vec![error])),
+                    }
+                    continue;
+                }
+            };
+            let (file, folder, name) = match &mut looks[*index] {
+                Look::File(file, folder, name) => (file, folder.clone(), name.clone()),
+                Look::Folder(absolute, found) => match &mut found[*entry] {
+                    (relative, Found::File(file)) => {
+                        let (folder, name) = relative.rsplit_once('/').unwrap_or(("", relative));
+                        (file, below(absolute, folder), name.to_owned())
+                    }
+                    _ => continue,
+                },
+                // An error of another file of the same folder.
+                Look::Done(_) => continue,
+            };
+            *file = FoundFile {
+                executable: result.facts.executable,
+                size: result.facts.content.size,
+                digest: Some(result.facts.content.digest),
+            };
+            if let Some(fingerprint) = result.settled {
+                let known = Known { fingerprint, digest: result.facts.content.digest };
+                self.lock().fresh.push((folder, name, known));
+            }
+        }
+    }
+}
+
+/// The folder at `relative` below another; itself where that is empty.
+fn below(folder: &Path, relative: &str) -> PathBuf {
+    if relative.is_empty() { folder.to_owned() } else { folder.join(relative) }
+}
+
+/// Keeps the index within bounds: where it holds many files that were not seen, only folders that were seen stay, and
+/// of those only the ones that do not hold many names that are gone.
+fn forget(files: &mut Files, seen: &BTreeMap<PathBuf, usize>) {
+    let count = |files: &Files| files.values().map(BTreeMap::len).sum::<usize>();
+    let most = seen.values().sum::<usize>() + MORE;
+    if count(files) <= most {
+        return;
+    }
+    files.retain(|folder, files| seen.get(folder).is_some_and(|seen| files.len() <= 2 * seen + 16));
+}
+
+/// A place while it is looked at.
+enum Look {
+    Done(Looked),
+    /// A file: its folder's path from the root, and its name.
+    File(FoundFile, PathBuf, String),
+    /// A folder: its path from the root, and what is in it.
+    Folder(PathBuf, Vec<(String, Found)>),
+}
+
+impl Look {
+    fn finish(self) -> Looked {
+        match self {
+            Self::Done(looked) => looked,
+            Self::File(file, ..) => facts(file).map(PathFacts::File),
+            Self::Folder(_, found) => {
+                let entry = |(relative, found): (String, Found)| {
+                    let facts = match found {
+                        Found::File(file) => EntryFacts::File(facts(file)?),
+                        Found::Symlink(target) => EntryFacts::Symlink(target),
+                        Found::EmptyFolder => EntryFacts::EmptyFolder,
+                    };
+                    Ok((relative, facts))
+                };
+                found.into_iter().map(entry).collect::<Result<_, _>>().map(PathFacts::Folder)
+            }
+        }
+    }
+}
+
+fn facts(file: FoundFile) -> Result<FileFacts, Vec<LookError>> {
+    let FoundFile { executable, size, digest } = file;
+    match digest {
+        Some(digest) => Ok(FileFacts { content: ContentFacts { digest, size }, executable }),
+        None => Err(vec![LookError::Unreadable(PathBuf::new(), io::Error::other("it was not read"))]),
+    }
+}
+
+/// What the file system says of a place, without reading any file.
+fn look(place: &Place, index: &Index, context: &Context) -> Look {
+    let failed = |error: LookError| Look::Done(Err(vec![error]));
+    let unreadable = |error: io::Error| failed(LookError::Unreadable(place.path.clone(), error));
+    let stat = match rustix::fs::stat(&place.path) {
+        Ok(stat) => stat,
+        Err(error) => return unreadable(error.into()),
+    };
+    let absolute = match std::path::absolute(&place.path) {
+        Ok(absolute) => absolute,
+        Err(error) => return unreadable(error),
+    };
+    match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::Directory => {
+            match walk(place, &absolute, index, context.jobs.clamp(1, 8), &context.cancel) {
+                Ok(found) => Look::Folder(absolute, found),
+                Err(error) => failed(error),
+            }
+        }
+        rustix::fs::FileType::RegularFile => {
+            let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let folder = absolute.parent().map(Path::to_owned).unwrap_or_default();
+            Look::File(FoundFile::new(&stat, &name, index.folder(&folder)), folder, name)
+        }
+        _ => failed(LookError::Unsupported(place.path.clone(), "it is neither a file nor a folder")),
+    }
+}
+
+/// A file that was read.
+struct ReadFile {
+    facts: FileFacts,
+    /// The fingerprint with which it will always have this content.
+    settled: Option<Fingerprint>,
+}
+
+/// Reads files; results in their order.
+fn read_all(wanted: &[(usize, usize, PathBuf)], context: &Context) -> Vec<io::Result<ReadFile>> {
+    let buffer = || vec![0; 256 * 1024];
+    let results = parallel(wanted, context, buffer, |buffer, (.., path)| read_file(path, buffer, context));
+    let missing = || Err(io::Error::other("it was not read"));
+    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+}
+
+/// The content of a file, and whether its owner may execute it.
+fn read_file(path: &Path, buffer: &mut [u8], context: &Context) -> io::Result<ReadFile> {
+    // Before anything of it is looked at: what is written later is written after this.
+    let now = now();
+    let file = File::open(path)?;
+    let before = status(&file)?;
+    let mut reader = Stoppable::new(&file, context);
+    let mut hasher = Sha256::new();
+    let mut size = 0;
+    loop {
+        let count = match reader.read(buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        size += count as u64;
+    }
+    let content = ContentFacts { digest: hasher.finish(), size };
+    let facts = FileFacts { content, executable: is_executable(&before) };
+    let fingerprint = Fingerprint::of(&before);
+    let is_settled = fingerprint.is_settled(now)
+        && fingerprint.size == size
+        && fingerprint == Fingerprint::of(&status(&file)?)
+        && fingerprint::is_on_local_disk(&file);
+    Ok(ReadFile { facts, settled: is_settled.then_some(fingerprint) })
+}
+
+/// A digest over everything that was found at a place.
+pub fn facts_digest(facts: &PathFacts) -> Digest {
+    let mut hasher = StableHasher::new();
+    hasher.text("kic facts");
+    let file = |hasher: &mut StableHasher, file: &FileFacts| {
+        hasher.digest(&file.content.digest).number(file.content.size).boolean(file.executable);
+    };
+    match facts {
+        PathFacts::File(facts) => file(hasher.variant("File"), facts),
+        PathFacts::Folder(below) => {
+            hasher.variant("Folder").list(below, |hasher, (path, entry)| {
+                hasher.text(path);
+                match entry {
+                    EntryFacts::File(facts) => file(hasher.variant("File"), facts),
+                    EntryFacts::Symlink(target) => {
+                        hasher.variant("Symlink").text(target);
+                    }
+                    EntryFacts::EmptyFolder => {
+                        hasher.variant("EmptyFolder");
+                    }
+                }
+            });
+        }
+    }
+    hasher.finish()
+}

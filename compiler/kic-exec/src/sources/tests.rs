@@ -1,0 +1,209 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::event::Unwatched;
+
+/// A store, a folder of sources, and a spec's path that never is read.
+struct Ground {
+    folder: TempDir,
+    store: Store,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("tree")).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        Self { folder, store }
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.folder.path().join("tree")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.tree().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// What a run finds, and how many files it has read for that.
+    fn run(&self) -> (Result<Digest, String>, usize) {
+        let context = self.context(Sources::open(Path::new("/specs/cluster.kdl"), &self.store));
+        let place = Place { path: self.tree(), globs: vec!["*.tmp".to_owned()], deep: true };
+        let looked = context.sources.look(std::slice::from_ref(&place), &context).remove(0);
+        let looked = looked.map(|facts| facts_digest(&facts)).map_err(|errors| format!("{errors:?}"));
+        // Files that may not be taken on trust are read, and do not count as fresh.
+        let read = context.sources.lock().fresh.len();
+        context.sources.save(&self.store);
+        (looked, read)
+    }
+
+    /// What a run finds that knows nothing.
+    fn anew(&self) -> Result<Digest, String> {
+        let context = self.context(Sources::default());
+        let place = Place { path: self.tree(), globs: vec!["*.tmp".to_owned()], deep: true };
+        let looked = context.sources.look(&[place], &context).remove(0);
+        looked.map(|facts| facts_digest(&facts)).map_err(|errors| format!("{errors:?}"))
+    }
+
+    fn context(&self, sources: Sources) -> Context {
+        Context {
+            store: self.store.clone(),
+            substituter: None,
+            registries: None,
+            jobs: 2,
+            downloads: 1,
+            watch: Arc::new(Unwatched),
+            cancel: CancellationToken::new(),
+            disk_images: Arc::default(),
+            programs: Default::default(),
+            build: None,
+            sources: Arc::new(sources),
+        }
+    }
+}
+
+/// Until what changed just now counts as settled.
+fn wait() {
+    std::thread::sleep(Duration::from_millis(45));
+}
+
+#[test]
+fn a_file_is_read_once_and_again_when_it_changed_in_any_way() {
+    let ground = Ground::new();
+    for number in 0..40 {
+        ground.write(&format!("{}/{number}", number % 6), &number.to_string());
+    }
+    symlink("3/3", ground.tree().join("link")).unwrap();
+    wait();
+    let (first, read) = ground.run();
+    assert_eq!((first.clone(), read), (ground.anew(), 40));
+    assert_eq!(ground.run(), (first, 0), "nothing changed");
+
+    let path = ground.tree().join("1/1");
+    let times = fs::metadata(&path).unwrap();
+    // Another content of the same length, in place, with its time set back.
+    fs::write(&path, "x").unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_modified(times.modified().unwrap()).unwrap();
+    drop(file);
+    wait();
+    assert_eq!(ground.run(), (ground.anew(), 1), "the time was set back");
+
+    // Another file in its place, with its time.
+    ground.write("new.tmp", "y");
+    let file = File::options().write(true).open(ground.tree().join("new.tmp")).unwrap();
+    file.set_modified(times.modified().unwrap()).unwrap();
+    drop(file);
+    fs::rename(ground.tree().join("new.tmp"), &path).unwrap();
+    wait();
+    assert_eq!(ground.run(), (ground.anew(), 1), "another file");
+
+    // A hard link, and a change through it.
+    fs::hard_link(&path, ground.folder.path().join("outside")).unwrap();
+    wait();
+    assert_eq!(ground.run(), (ground.anew(), 1), "another name makes a change of its status");
+    fs::write(ground.folder.path().join("outside"), "z").unwrap();
+    wait();
+    assert_eq!(ground.run(), (ground.anew(), 1), "a change through another name");
+
+    // The mode is part of what is found.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    wait();
+    assert_eq!(ground.run(), (ground.anew(), 1), "it may be executed now");
+
+    // A file becomes a folder, and a folder a file.
+    fs::remove_file(&path).unwrap();
+    ground.write("1/1/1", "deeper");
+    fs::remove_dir_all(ground.tree().join("2")).unwrap();
+    ground.write("2", "flat");
+    fs::create_dir(ground.tree().join("empty")).unwrap();
+    wait();
+    assert_eq!(ground.run(), (ground.anew(), 2), "kinds changed");
+    let (last, read) = ground.run();
+    assert_eq!((last, read), (ground.anew(), 0));
+}
+
+#[test]
+fn what_changes_within_one_step_of_the_clock_is_never_missed() {
+    let ground = Ground::new();
+    for number in 0..300_u32 {
+        // As quickly as can be: many of these fall into one step of the clock, and have the same length.
+        ground.write("a", &format!("{number:04}"));
+        let (found, _) = ground.run();
+        assert_eq!(found, ground.anew(), "{number}");
+        ground.write("a", &format!("{number:04x}"));
+        let (found, _) = ground.run();
+        assert_eq!(found, ground.anew(), "{number}");
+    }
+}
+
+#[test]
+fn an_index_that_is_damaged_or_of_another_time_is_none() {
+    let ground = Ground::new();
+    ground.write("a", "1");
+    wait();
+    let (found, read) = ground.run();
+    assert_eq!(read, 1);
+    let key =
+        ground.context(Sources::open(Path::new("/specs/cluster.kdl"), &ground.store)).sources.lock().key;
+    let (key, bytes) = (key.unwrap(), ground.store.recall(&key.unwrap()).unwrap());
+    for damaged in [&b""[..], b"kicsrc1\n", &bytes[..bytes.len() - 1], &[&bytes[..], b"x"].concat()] {
+        ground.store.remember(&key, damaged).unwrap();
+        assert_eq!(ground.run(), (found.clone(), 1));
+    }
+    // Written by a clock that was set back since.
+    let mut later = bytes;
+    later[8..16].copy_from_slice(&i64::MAX.to_le_bytes());
+    ground.store.remember(&key, &later).unwrap();
+    assert_eq!(ground.run(), (found, 1));
+}
+
+#[test]
+fn errors_are_those_of_a_run_that_knows_nothing() {
+    let ground = Ground::new();
+    ground.write("a/b/c", "1");
+    ground.write("d", "1");
+    wait();
+    assert!(ground.run().0.is_ok());
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        ground.tree().join("a/pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let (found, _) = ground.run();
+    assert!(
+        found.as_ref().unwrap_err().contains("neither a file, a folder nor a symbolic link"),
+        "{found:?}"
+    );
+    assert_eq!(found, ground.anew());
+}
+
+#[test]
+fn an_index_does_not_grow_with_what_is_gone() {
+    let known = |number: usize| {
+        let fingerprint =
+            Fingerprint { device: 1, inode: number as u64, size: 1, modified: (1, 1), changed: (1, 1) };
+        Known { fingerprint, digest: Digest::of(b"") }
+    };
+    let folder = |count: usize| (0..count).map(|number| (number.to_string(), known(number))).collect();
+    let names = |files: &Files| files.keys().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let mut files: Files =
+        BTreeMap::from([("/a".into(), folder(10)), ("/b".into(), folder(MORE)), ("/c".into(), folder(3000))]);
+    let seen = BTreeMap::from([(PathBuf::from("/a"), 9), (PathBuf::from("/c"), 10)]);
+    forget(&mut files, &seen);
+    // `/b` is of no use to this spec any more, and most of `/c` is gone.
+    assert_eq!(names(&files), ["/a"]);
+    let mut files: Files = BTreeMap::from([("/a".into(), folder(10)), ("/b".into(), folder(100))]);
+    forget(&mut files, &seen);
+    assert_eq!(names(&files), ["/a", "/b"]);
+}

@@ -1,0 +1,308 @@
+//! Walks folders on several threads, and asks the file system about every file in them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use kic_base::Digest;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use tokio_util::sync::CancellationToken;
+
+use super::fingerprint::Fingerprint;
+use super::index::{Folder, Index};
+use super::{LookError, Place, below};
+
+/// Folders in folders; deeper ones are more likely a mistake than meant.
+const DEEPEST: usize = 256;
+
+/// With so many folders waiting, further threads are worth their start.
+const MANY: usize = 4;
+
+/// What is at a path below a place.
+#[derive(Debug)]
+pub(super) enum Found {
+    File(FoundFile),
+    Symlink(String),
+    EmptyFolder,
+}
+
+/// A file, and its content where that is known.
+#[derive(Debug)]
+pub(super) struct FoundFile {
+    pub executable: bool,
+    pub size: u64,
+    /// The content, where the index knows it of just this file.
+    pub digest: Option<Digest>,
+}
+
+impl FoundFile {
+    /// A file with that status; `known` is its folder in the index.
+    pub fn new(stat: &Stat, name: &str, known: Option<Folder<'_>>) -> Self {
+        let fingerprint = Fingerprint::of(stat);
+        let known = known.and_then(|folder| folder.file(name));
+        let digest = known.filter(|known| known.fingerprint == fingerprint).map(|known| known.digest);
+        Self { executable: is_executable(stat), size: fingerprint.size, digest }
+    }
+}
+
+/// Whether its owner may execute it.
+pub(super) fn is_executable(stat: &Stat) -> bool {
+    stat.st_mode & 0o100 != 0
+}
+
+/// A folder to look at.
+struct Task {
+    path: PathBuf,
+    relative: String,
+    depth: usize,
+}
+
+struct Queue {
+    tasks: Vec<Task>,
+    /// How many threads are at work on a task.
+    busy: usize,
+}
+
+struct Walk<'a> {
+    place: &'a Place,
+    /// The place's path from the root.
+    absolute: &'a Path,
+    index: &'a Index,
+    cancel: &'a CancellationToken,
+    queue: Mutex<Queue>,
+    /// Told when there is a task, or the last one is done.
+    changed: Condvar,
+}
+
+/// What one thread found.
+#[derive(Default)]
+struct Part {
+    found: Vec<(String, Found)>,
+    errors: Vec<(String, LookError)>,
+}
+
+/// Everything below a folder, sorted by path.
+///
+/// # Errors
+/// The first by path.
+pub(super) fn walk(
+    place: &Place,
+    absolute: &Path,
+    index: &Index,
+    threads: usize,
+    cancel: &CancellationToken,
+) -> Result<Vec<(String, Found)>, LookError> {
+    let first = Task { path: place.path.clone(), relative: String::new(), depth: 0 };
+    let queue = Mutex::new(Queue { tasks: vec![first], busy: 0 });
+    let walk = Walk { place, absolute, index, cancel, queue, changed: Condvar::new() };
+    let mut own = Part::default();
+    let mut parts = Vec::new();
+    // Most folders are small: this thread alone, until it is seen that there are many.
+    walk.work(&mut own, MANY);
+    if !walk.lock().tasks.is_empty() {
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (1..threads)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut part = Part::default();
+                        walk.work(&mut part, usize::MAX);
+                        part
+                    })
+                })
+                .collect();
+            walk.work(&mut own, usize::MAX);
+            parts.extend(workers.into_iter().filter_map(|worker| worker.join().ok()));
+        });
+    }
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for part in parts.into_iter().chain([own]) {
+        found.extend(part.found);
+        errors.extend(part.errors);
+    }
+    if let Some((_, error)) = errors.into_iter().min_by(|left, right| left.0.cmp(&right.0)) {
+        return Err(error);
+    }
+    found.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+    Ok(found)
+}
+
+impl Walk<'_> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does tasks until there are none, or `most` of them wait.
+    fn work(&self, part: &mut Part, most: usize) {
+        let mut queue = self.lock();
+        loop {
+            if queue.tasks.len() >= most || self.cancel.is_cancelled() {
+                break;
+            }
+            let Some(task) = queue.tasks.pop() else {
+                if queue.busy == 0 {
+                    break;
+                }
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            queue.busy += 1;
+            drop(queue);
+            let mut deeper = Vec::new();
+            if let Err((path, error)) = self.folder(&task, part, &mut deeper) {
+                part.errors.push((path, error));
+                deeper.clear();
+            }
+            queue = self.lock();
+            queue.busy -= 1;
+            queue.tasks.append(&mut deeper);
+            self.changed.notify_all();
+        }
+        // Whoever waits must see that it is over.
+        self.changed.notify_all();
+    }
+
+    /// Notes what is in one folder; the folders in it are put into `deeper`.
+    fn folder(
+        &self,
+        task: &Task,
+        part: &mut Part,
+        deeper: &mut Vec<Task>,
+    ) -> Result<(), (String, LookError)> {
+        let failed = |error: LookError| (task.relative.clone(), error);
+        let unreadable = |error: rustix::io::Errno| {
+            failed(LookError::Unreadable(task.path.clone(), io::Error::from(error)))
+        };
+        if task.depth > DEEPEST {
+            return Err(failed(LookError::Unsupported(
+                task.path.clone(),
+                "it has more than 256 folders in each other",
+            )));
+        }
+        let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if task.depth > 0 {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let opened = rustix::fs::open(&task.path, flags, Mode::empty()).map_err(unreadable)?;
+        let mut names = Vec::new();
+        let mut folder = Dir::new(opened).map_err(unreadable)?;
+        while let Some(entry) = folder.read() {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let Ok(name) = name.to_str() else {
+                use std::os::unix::ffi::OsStrExt;
+                let path = task.path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+                return Err(failed(LookError::Unsupported(path, "its name is not UTF-8")));
+            };
+            names.push((name.to_owned(), entry.file_type()));
+        }
+        let folder = folder.fd().map_err(unreadable)?;
+        let known = self.index.folder(&below(self.absolute, &task.relative));
+        let mut any = false;
+        for (name, kind) in names {
+            let relative =
+                if task.relative.is_empty() { name.clone() } else { format!("{}/{name}", task.relative) };
+            if self.is_excluded(&relative, &name) {
+                continue;
+            }
+            let path = || task.path.join(&name);
+            match self.entry(folder, &name, kind, known) {
+                Ok(Entry::Folder) if !self.place.deep => continue,
+                Ok(Entry::Folder) => deeper.push(Task { path: path(), relative, depth: task.depth + 1 }),
+                Ok(Entry::Found(found)) => part.found.push((relative, found)),
+                Ok(Entry::Nothing) => {}
+                Err(None) => {
+                    return Err((
+                        relative,
+                        LookError::Unsupported(path(), "it is neither a file, a folder nor a symbolic link"),
+                    ));
+                }
+                Err(Some(Trouble::Name)) => {
+                    return Err((
+                        relative,
+                        LookError::Unsupported(path(), "it leads to a name that is not UTF-8"),
+                    ));
+                }
+                Err(Some(Trouble::Error(error))) => {
+                    return Err((relative, LookError::Unreadable(path(), error.into())));
+                }
+            }
+            any = true;
+        }
+        if !any && !task.relative.is_empty() {
+            part.found.push((task.relative.clone(), Found::EmptyFolder));
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &str,
+        kind: FileType,
+        known: Option<Folder<'_>>,
+    ) -> Result<Entry, Option<Trouble>> {
+        let error = |error| Some(Trouble::Error(error));
+        let stat = |flags| rustix::fs::statat(folder, name, flags);
+        // Some file systems do not tell the kind in a listing.
+        let (kind, own) = match kind {
+            FileType::Unknown => {
+                let stat = stat(AtFlags::SYMLINK_NOFOLLOW).map_err(error)?;
+                (FileType::from_raw_mode(stat.st_mode), Some(stat))
+            }
+            kind => (kind, None),
+        };
+        Ok(match kind {
+            FileType::Directory => Entry::Folder,
+            FileType::Symlink if self.place.deep => {
+                let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(error)?;
+                let target = target.into_string().map_err(|_| Some(Trouble::Name))?;
+                Entry::Found(Found::Symlink(target))
+            }
+            FileType::RegularFile => {
+                let stat = own.map_or_else(|| stat(AtFlags::SYMLINK_NOFOLLOW), Ok).map_err(error)?;
+                Entry::Found(Found::File(FoundFile::new(&stat, name, known)))
+            }
+            // As `kubectl apply -f FOLDER` does, which takes what it is given.
+            FileType::Symlink => match stat(AtFlags::empty()) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
+                    Entry::Found(Found::File(FoundFile::new(&stat, name, known)))
+                }
+                _ => Entry::Nothing,
+            },
+            _ if self.place.deep => return Err(None),
+            _ => Entry::Nothing,
+        })
+    }
+
+    /// A glob with `/` is about the path below the root, one without about names in every folder.
+    fn is_excluded(&self, relative: &str, name: &str) -> bool {
+        self.place.globs.iter().any(|glob| {
+            let glob = glob.trim_start_matches("./").trim_start_matches('/');
+            let (glob, subject) =
+                if glob.trim_end_matches('/').contains('/') { (glob, relative) } else { (glob, name) };
+            let glob = glob.trim_end_matches('/');
+            glob_match::glob_match(glob, subject) || glob.strip_suffix("/**") == Some(subject)
+        })
+    }
+}
+
+enum Entry {
+    Folder,
+    Found(Found),
+    /// What a folder of manifests may hold beside them.
+    Nothing,
+}
+
+enum Trouble {
+    Error(rustix::io::Errno),
+    Name,
+}
+
+/// The status of an open file.
+pub(super) fn status(file: impl AsFd) -> io::Result<Stat> {
+    Ok(rustix::fs::fstat(file)?)
+}

@@ -1,0 +1,223 @@
+//! What the last run of a request read and gave, so that the next one need not do it again.
+//!
+//! **Invariant:** everything that decides the image is in the key or among what is held against the world. In the key are
+//! the build of kic, the working folder, and the whole request: spec, `--set`, the mode of the lock, the time of
+//! the files, and the output. Held against the world are
+//!
+//! | what | by |
+//! |---|---|
+//! | the spec, its modules, bases, lock and lists of images, those among them that are missing | the digest of their bytes |
+//! | files and folders that layers are made of | the digest over everything in them ([`kic_exec::Sources`]) |
+//! | images on disk | the [`Fingerprint`] of the file by which all else of them is known by digest |
+//! | the parts of the image | that the store has them |
+//! | the roots that keep them there | the digest of their records |
+//!
+//! What comes from the network is in the lock, by digest; where something may be missing there, nothing is kept. A run that could not be sure of one of these leaves nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kic_base::{Digest, Platform, StableHasher};
+use kic_exec::{Assembled, Context, Fingerprint, LockMode, Outcome, Place, facts_digest};
+use kic_graph::Kind;
+use kic_oci::model::Descriptor;
+use serde::{Deserialize, Serialize};
+
+use crate::compile::{Compiled, CompiledLayer, Request};
+use crate::kept_warnings::KeptWarnings;
+use crate::texts::Texts;
+use crate::write::Output;
+
+/// What a run leaves for the next one.
+#[derive(Debug, Serialize, Deserialize)]
+struct LastRun {
+    texts: BTreeMap<PathBuf, Option<Digest>>,
+    places: Vec<(Place, Digest)>,
+    used: Vec<(PathBuf, Fingerprint)>,
+    tag: String,
+    output: Option<Output>,
+    /// The archive, as it was written.
+    archive: Option<Fingerprint>,
+    root: Descriptor,
+    blobs: Vec<Descriptor>,
+    /// The manifest and the configuration of each platform.
+    documents: Vec<(Platform, (Descriptor, Descriptor))>,
+    layers: Vec<(Platform, Vec<KeptLayer>)>,
+    warnings: KeptWarnings,
+    /// The names of the roots that keep it in the store, and the digests of their records.
+    roots: Vec<(Digest, Digest)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptLayer {
+    kind: String,
+    name: String,
+    descriptor: Descriptor,
+}
+
+/// What a run would give that found nothing changed.
+pub(crate) struct Unchanged {
+    pub compiled: Compiled,
+    /// Where it goes.
+    pub output: Option<Output>,
+    /// Whether the archive at the output is the one that was written last.
+    pub is_written: bool,
+}
+
+/// The key of what is left of a request; `None` where nothing is kept.
+pub(crate) fn key(request: &Request, context: &Context) -> Option<Digest> {
+    // Whether an image is still missing is to be asked every time.
+    if !request.gather.allow_missing.is_empty() {
+        return None;
+    }
+    let mut hasher = StableHasher::new();
+    hasher.text("kic last run").digest(&context.build?);
+    let path = |hasher: &mut StableHasher, path: &Path| {
+        hasher.bytes(path.as_os_str().as_encoded_bytes());
+    };
+    path(&mut hasher, &request.spec);
+    // Paths are shown as they were given, and both the spec's and the output's may begin in the working folder.
+    path(&mut hasher, &std::path::absolute(&request.spec).ok()?);
+    path(&mut hasher, &std::path::absolute(".").ok()?);
+    hasher.list(&request.settings.set, |hasher, (name, value)| {
+        hasher.text(name).text(value);
+    });
+    match &request.gather.lock {
+        LockMode::Add => hasher.variant("Add"),
+        LockMode::Locked => hasher.variant("Locked"),
+        // They ask for something to be done.
+        LockMode::Tidy | LockMode::Update(_) => return None,
+    };
+    hasher.number(request.gather.source_date_epoch);
+    match &request.output {
+        None => hasher.variant("None"),
+        Some(Output::Named) => hasher.variant("Named"),
+        Some(Output::Layout(to)) => {
+            path(hasher.variant("Layout"), to);
+            &mut hasher
+        }
+        Some(Output::Archive(to)) => {
+            path(hasher.variant("Archive"), to);
+            &mut hasher
+        }
+    };
+    Some(hasher.finish())
+}
+
+/// Finds out whether everything is as the last run left it. What is looked at for that is not looked at again.
+pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unchanged> {
+    let bytes = context.store.recall(key)?;
+    let last: LastRun = serde_json::from_slice(&bytes).ok()?;
+    let same = last.texts.iter().all(|(path, digest)| texts.is(path, *digest))
+        && last.used.iter().all(|(path, before)| Fingerprint::at(path).is_ok_and(|now| now == *before))
+        && last.roots.iter().all(|(key, digest)| context.store.root_record(key) == Some(*digest))
+        && last.blobs.iter().all(|blob| context.store.contains(&blob.digest));
+    if !same || !places_are(&last.places, context) {
+        return None;
+    }
+    let mut layers = BTreeMap::new();
+    let mut descriptors = BTreeMap::new();
+    for (platform, kept) in last.layers {
+        let of_one = |layer: KeptLayer| {
+            let kind = Kind::by_name(&layer.kind)?;
+            Some(CompiledLayer {
+                kind,
+                name: layer.name,
+                descriptor: layer.descriptor,
+                outcome: Outcome::Reused,
+            })
+        };
+        let own: Vec<CompiledLayer> = kept.into_iter().map(of_one).collect::<Option<_>>()?;
+        descriptors.insert(platform.clone(), own.iter().map(|layer| layer.descriptor.clone()).collect());
+        layers.insert(platform, own);
+    }
+    let is_written = match (&last.output, last.archive) {
+        (Some(Output::Archive(path)), Some(before)) => Fingerprint::at(path).is_ok_and(|now| now == before),
+        _ => false,
+    };
+    let compiled = Compiled {
+        tag: last.tag,
+        image: Assembled {
+            root: last.root,
+            blobs: last.blobs,
+            documents: last.documents.into_iter().collect(),
+            layers: descriptors,
+        },
+        layers,
+        output: last.output.as_ref().and_then(Output::path).map(Path::to_owned),
+        written_locks: Vec::new(),
+        warnings: last.warnings.diagnostics()?,
+    };
+    Some(Unchanged { compiled, output: last.output, is_written })
+}
+
+/// Whether places hold what they held. Otherwise what was found out is kept for whoever asks next.
+fn places_are(expected: &[(Place, Digest)], context: &Context) -> bool {
+    let places: Vec<Place> = expected.iter().map(|(place, _)| place.clone()).collect();
+    let looked = context.sources.look(&places, context);
+    let mut found = looked.iter().zip(expected);
+    let same =
+        found.all(|(looked, (_, digest))| looked.as_ref().is_ok_and(|facts| facts_digest(facts) == *digest));
+    if !same {
+        context.sources.keep(places, looked);
+    }
+    same
+}
+
+/// Leaves what the next run needs to find nothing changed. Where that does not work, it finds out everything anew.
+pub(crate) fn keep(
+    key: &Digest,
+    compiled: &Compiled,
+    output: Option<&Output>,
+    roots: &[Digest],
+    texts: &Texts,
+    context: &Context,
+) {
+    let (Some(texts), Some(used)) = (texts.known(), context.sources.used()) else { return };
+    if compiled.warnings.omitted() > 0 {
+        return;
+    }
+    let archive = match output {
+        Some(Output::Archive(path)) => settled(path),
+        _ => None,
+    };
+    let layers = compiled.layers.iter().map(|(platform, layers)| {
+        let kept = layers.iter().map(|layer| KeptLayer {
+            kind: layer.kind.name().to_owned(),
+            name: layer.name.clone(),
+            descriptor: layer.descriptor.clone(),
+        });
+        (platform.clone(), kept.collect())
+    });
+    let last = LastRun {
+        texts,
+        places: context.sources.looked(),
+        used,
+        tag: compiled.tag.clone(),
+        output: output.cloned(),
+        archive,
+        root: compiled.image.root.clone(),
+        blobs: compiled.image.blobs.clone(),
+        documents: compiled.image.documents.clone().into_iter().collect(),
+        layers: layers.collect(),
+        warnings: KeptWarnings::of(&compiled.warnings),
+        roots: roots.iter().filter_map(|key| Some((*key, context.store.root_record(key)?))).collect(),
+    };
+    // Paths that are not UTF-8 do not go into JSON.
+    if let Ok(bytes) = serde_json::to_vec(&last) {
+        let _ = context.store.remember(key, &bytes);
+    }
+}
+
+/// The fingerprint of a file that was just written, once a later change would give another.
+fn settled(path: &Path) -> Option<Fingerprint> {
+    let steps = 0..6;
+    steps
+        .map(|step| {
+            if step > 0 {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            Fingerprint::settled_at(path)
+        })
+        .find_map(|fingerprint| fingerprint)
+}
