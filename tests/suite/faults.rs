@@ -228,7 +228,7 @@ fn outside(folder: &Path) -> (u8, String, String) {
 }
 
 /// The same of the library, with short time limits.
-async fn inside(folder: &Path) -> (u8, String, String) {
+pub async fn inside(folder: &Path) -> (u8, String, String) {
     struct Disk;
     impl kic::World for Disk {
         fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {

@@ -24,6 +24,7 @@ mod containerd;
 mod crash;
 mod examples;
 mod faults;
+mod faulty_network;
 mod image_spec;
 mod import;
 mod incremental;

@@ -15,6 +15,9 @@ use crate::{disk, fault};
 /// The largest launch layer that is read, in bytes.
 const LAUNCH_LIMIT: u64 = 64 << 20;
 
+/// So often a small blob is asked for when its content is wrong.
+const ATTEMPTS: u32 = 3;
+
 /// Reads the parts of one image, and keeps them in the store.
 pub struct Documents<'a> {
     /// The store, the network, and the rest.
@@ -130,9 +133,16 @@ impl Documents<'_> {
                 return network.resolve(&at).await.map(|document| document.bytes);
             };
             let mut bytes = Vec::new();
-            let mut stream = std::pin::pin!(network.blob(reference, digest, size));
-            while let Some(piece) = stream.next().await {
-                bytes.extend_from_slice(&piece?);
+            // Wrong content may be that of one mirror, or of a cache on the way.
+            for attempt in 0..ATTEMPTS {
+                bytes.clear();
+                let mut stream = std::pin::pin!(network.blob_again(reference, digest, size, attempt));
+                while let Some(piece) = stream.next().await {
+                    bytes.extend_from_slice(&piece?);
+                }
+                if Digest::of(&bytes) == *digest {
+                    break;
+                }
             }
             Ok(bytes)
         };

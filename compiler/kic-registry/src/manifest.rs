@@ -94,15 +94,27 @@ impl Registries {
         let bytes = answer.read(LARGEST_MANIFEST).await?;
         let digest = Digest::of(&bytes);
         let announced = answer.header("docker-content-digest").and_then(|text| text.trim().parse().ok());
-        // First what it is: a login page has a wrong digest too, but that is not what is wrong with it.
-        let media_type = media_type(&answer, &bytes)?;
-        for expected in image.digest().copied().into_iter().chain(announced) {
-            if expected != digest {
-                return Err(RegistryError::DigestMismatch { place: answer.place(), expected, found: digest });
-            }
+        let expected = image.digest().copied().into_iter().chain(announced).find(|one| *one != digest);
+        let mismatch = expected.map(|expected| RegistryError::DigestMismatch {
+            place: answer.place(),
+            expected,
+            found: digest,
+        });
+        // A login page has a wrong digest too, but that is not what is wrong with it; what calls itself a manifest was
+        // changed on its way.
+        match (media_type(&answer, &bytes), mismatch) {
+            (Ok(media_type), None) => Ok(ManifestBytes { bytes, media_type, digest }),
+            (Err(error @ RegistryError::Schema1 { .. }), _) => Err(error),
+            (Err(error), Some(mismatch)) => Err(if is_manifest(&answer) { mismatch } else { error }),
+            (Err(error), None) => Err(error),
+            (Ok(_), Some(mismatch)) => Err(mismatch),
         }
-        Ok(ManifestBytes { bytes, media_type, digest })
     }
+}
+
+/// Whether an answer calls itself a manifest or an index.
+fn is_manifest(answer: &Answer) -> bool {
+    answer.media_type().is_some_and(|media_type| media_type.starts_with("application/vnd."))
 }
 
 /// The parts of a manifest that tell what it is.

@@ -1,6 +1,7 @@
 //! What the tests share: the program, folders, peers.
 
 pub mod contents;
+pub mod fault_proxy;
 pub mod http;
 pub mod image_layout;
 pub mod kic;
