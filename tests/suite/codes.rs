@@ -29,6 +29,7 @@ const IN_PROSE: &[(&str, &str)] = &[
     ("foreign-layer", "an image of that kind"),
     ("image-likely", "a registry that has it"),
     ("image-not-found", "a registry that answers so"),
+    ("image-not-rewritten", "a reference of that kind"),
     ("image-without-name", "an image on disk"),
     ("insecure-redirect", "a server that answers so"),
     ("internal", "a bug"),

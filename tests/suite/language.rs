@@ -97,6 +97,7 @@ fn inputs(spec: &Spec) -> Inputs {
         paths: BTreeMap::new(),
         fetches: BTreeMap::new(),
         renders: BTreeMap::new(),
+        rewritten: BTreeMap::new(),
         images: BTreeMap::new(),
         needs: Vec::new(),
         allow_missing: BTreeSet::new(),

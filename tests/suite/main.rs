@@ -35,6 +35,7 @@ mod redirect;
 mod referrers;
 mod registry_errors;
 mod reproducible;
+mod rewrite;
 mod seed;
 mod skopeo;
 mod stdlib;

@@ -62,7 +62,9 @@ pub(crate) fn prove(
     let mut likely = Vec::new();
     for (reference, places) in by_image(needs) {
         let Some(surest) = places.iter().map(|need| need.confidence).max() else { continue };
-        let is_met = available.excluded.contains(reference) || available.has(reference);
+        // Where images are named anew, the private registry is asked by that name.
+        let is_given = |need: &&Need| available.has(need.asked.as_ref().unwrap_or(reference));
+        let is_met = available.excluded.contains(reference) || places.iter().all(is_given);
         match (is_met, surest) {
             (false, Confidence::Certain) if allowed.contains(reference) => {
                 diagnostics.push(allowed_missing(reference, &places));

@@ -22,6 +22,9 @@ pub struct Inputs {
     pub fetches: BTreeMap<String, ContentFacts>,
     /// What each chart and kustomization gives, by its [`crate::render_key`].
     pub renders: BTreeMap<Digest, RenderFacts>,
+    /// Manifests in which images are named anew: what they say then, by the digest of what they say without, and the
+    /// registry that images are named after.
+    pub rewritten: BTreeMap<(Digest, String), Arc<str>>,
     /// What each image that a registry caches is made of, paths on disk seen from where kic runs.
     pub images: BTreeMap<ImageSource, ImageFacts>,
     /// Every place where manifests, policies and commands name an image, sure or not.
@@ -208,6 +211,8 @@ pub struct Need {
     pub object: String,
     /// The field, such as `spec.template.spec.containers[0].image`; empty for a command.
     pub path: String,
+    /// The name by which the cluster asks for it, where the place names it anew.
+    pub asked: Option<ImageReference>,
     /// How sure it is that the cluster asks for the image because of it.
     pub confidence: Confidence,
     /// Why, in plain English, as the end of "because it is …".

@@ -1,6 +1,8 @@
 //! What stands in a layer of files, manifests, policies or readiness checks.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use kic_base::{Digest, Span, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -43,7 +45,7 @@ pub(crate) fn layer_entries(
         Content::Manifests { items, .. } | Content::Policies { items, .. } => {
             let folder = format!("{}/{}", layer.kind().name(), layer.name.value);
             for item in items {
-                entries.manifest_item(spec, &folder, item, inputs);
+                entries.manifest_item(spec, (&folder, layer.rewrite()), item, inputs);
             }
         }
         Content::Readiness(checks) => {
@@ -224,23 +226,38 @@ impl Entries<'_> {
         }
     }
 
-    fn manifest_item(&mut self, spec: &Spec, folder: &str, item: &Spanned<ManifestItem>, inputs: &Inputs) {
+    /// An item of a manifests layer: the folder that its files go to, and the registry that their images are named
+    /// after.
+    fn manifest_item(
+        &mut self,
+        spec: &Spec,
+        (folder, rewrite): (&str, Option<&str>),
+        item: &Spanned<ManifestItem>,
+        inputs: &Inputs,
+    ) {
+        let rewritten =
+            |digest: &Digest| rewrite.and_then(|host| inputs.rewritten.get(&(*digest, host.to_owned())));
         match &item.value {
             ManifestItem::Object { file_name, object } => {
                 let text = kic_manifest::emit(object);
+                let text = rewritten(&Digest::of(text.as_bytes())).map_or(text.as_str(), AsRef::as_ref);
                 self.text(format!("{folder}/{file_name}"), 0o644, text.as_bytes(), &item.span);
             }
             ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
                 let facts = render_key(spec, &item.value).and_then(|key| inputs.renders.get(&key));
                 for (name, text) in facts.iter().flat_map(|facts| &facts.files) {
+                    let text = rewritten(&Digest::of(text.as_bytes())).unwrap_or(text);
                     self.text(format!("{folder}/{name}"), 0o644, text.as_bytes(), &item.span);
                 }
             }
             ManifestItem::Fetch { fetch, name } => {
                 let name =
                     name.as_ref().map(|name| name.value.as_str()).or_else(|| url_file_name(&fetch.url.value));
-                let name = name.unwrap_or("fetched.yaml");
-                self.fetch(format!("{folder}/{name}"), 0o644, fetch, inputs, &item.span);
+                let path = format!("{folder}/{}", name.unwrap_or("fetched.yaml"));
+                match inputs.fetches.get(&fetch.url.value).and_then(|content| rewritten(&content.digest)) {
+                    Some(text) => self.text(path, 0o644, text.as_bytes(), &item.span),
+                    None => self.fetch(path, 0o644, fetch, inputs, &item.span),
+                }
             }
             ManifestItem::File { from, name } => {
                 let located = spec.locate(from);
@@ -262,27 +279,46 @@ impl Entries<'_> {
                             return;
                         }
                         let path = format!("{folder}/{name}");
-                        self.local(path, 0o644, *facts, Bytes::Local(located.clone()), &item.span, false);
+                        self.manifest(
+                            path,
+                            *facts,
+                            located.clone(),
+                            rewritten(&facts.content.digest),
+                            &item.span,
+                        );
                     }
                     Some(PathFacts::Folder(below)) => {
                         // As `kubectl apply -f FOLDER` does: the manifests in it, not those further down.
                         let manifests = below.iter().filter(|(relative, _)| is_manifest_name(relative));
                         for (relative, entry) in manifests {
                             if let EntryFacts::File(facts) = entry {
-                                let bytes = Bytes::Local(located.join(relative));
-                                self.local(
+                                self.manifest(
                                     format!("{folder}/{relative}"),
-                                    0o644,
                                     *facts,
-                                    bytes,
+                                    located.join(relative),
+                                    rewritten(&facts.content.digest),
                                     &item.span,
-                                    false,
                                 );
                             }
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// A manifest of this machine, with images named anew or as it is.
+    fn manifest(
+        &mut self,
+        path: String,
+        facts: FileFacts,
+        from: PathBuf,
+        rewritten: Option<&Arc<str>>,
+        span: &Span,
+    ) {
+        match rewritten {
+            Some(text) => self.text(path, 0o644, text.as_bytes(), span),
+            None => self.local(path, 0o644, facts, Bytes::Local(from), span, false),
         }
     }
 

@@ -30,7 +30,7 @@ pub use kic_manifest::Confidence;
 pub use lower::{LAYER_LIMIT, located, lower};
 pub use petgraph::graph::NodeIndex;
 pub use readiness_script::{readiness_json, readiness_script};
-pub use registry_cache::ROOT as REGISTRY_ROOT;
+pub use registry_cache::{ROOT as REGISTRY_ROOT, private_name};
 pub use rendering::{ChartPart, Rendering, render_key};
 
 /// The annotation of a layer's descriptor that says its kind.

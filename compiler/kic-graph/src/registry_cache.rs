@@ -235,6 +235,14 @@ pub(crate) fn repositories(reference: &ImageReference, short_names: bool) -> Vec
     if short_names || with_host.is_empty() { paths.into_iter().chain(with_host).collect() } else { with_host }
 }
 
+/// The name by which the registry at `host` answers for an image, whatever other images it has: with the host of the
+/// image's own registry, where that can be part of a repository's name. Tag and digest stay.
+pub fn private_name(reference: &ImageReference, host: &str) -> ImageReference {
+    let repository = repositories(reference, false).into_iter().next();
+    let repository = repository.unwrap_or_else(|| reference.repository().to_owned());
+    ImageReference::new(host, &repository, reference.tag(), reference.digest().copied())
+}
+
 /// The digests by which manifests of the image can be asked for.
 fn manifest_digests(facts: &ImageFacts) -> BTreeSet<Digest> {
     let children = facts.manifests.values().map(|manifest| manifest.manifest.digest);

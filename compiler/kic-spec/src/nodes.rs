@@ -358,7 +358,16 @@ static MANIFESTS: NodeSchema = NodeSchema {
     name: "manifests",
     doc: "A layer of Kubernetes objects.",
     arguments: &[argument("NAME", Type::Name, "The layer's name.")],
-    properties: &[property("namespace", Type::Name, "The namespace of objects that name none."), AFTER],
+    properties: &[
+        property("namespace", Type::Name, "The namespace of objects that name none."),
+        defaulting(
+            "rewrite",
+            Type::RegistryOrBool,
+            Literal::Bool(false),
+            "Whether images are named as the private registry has them, in the objects themselves; its host where the spec has several.",
+        ),
+        AFTER,
+    ],
     children: Children::Nodes(&[&FILE, &FETCH, &OBJECT, &CHART, &KUSTOMIZE]),
     occurs: Occurs::Many,
     example: "manifests \"shop\" namespace=\"shop\" {\n    file \"etc/shop.yaml\"\n}",

@@ -130,6 +130,8 @@ pub enum Type {
     Mode,
     /// `HOST` or `HOST:PORT`.
     Registry,
+    /// `#true`, `#false`, or `HOST` or `HOST:PORT`.
+    RegistryOrBool,
     /// An image in a registry, or `oci:DIR`, `oci-archive:FILE` or `docker-archive:FILE`.
     Image,
     /// A reference of an image in a registry.
@@ -156,7 +158,7 @@ pub enum Type {
 
 impl Type {
     /// Every type, in the order of the reference, but for [`Choice`](Self::Choice), whose words are its description.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Text,
         Self::Name,
         Self::Version,
@@ -172,6 +174,7 @@ impl Type {
         Self::Image,
         Self::Reference,
         Self::Registry,
+        Self::RegistryOrBool,
         Self::Platform,
         Self::Kind,
         Self::Resource,
@@ -190,6 +193,7 @@ impl Type {
             Self::Duration => "duration",
             Self::Mode => "mode",
             Self::Registry => "registry",
+            Self::RegistryOrBool => "registry or boolean",
             Self::Image => "image",
             Self::Reference => "reference",
             Self::Platform => "platform",
@@ -222,6 +226,7 @@ impl Type {
             }
             Self::Mode => "Permission bits as octal text, such as `\"0644\"`.",
             Self::Registry => "`HOST` or `HOST:PORT`, such as `sea.hub:5000`.",
+            Self::RegistryOrBool => "`#true`, `#false`, or a registry.",
             Self::Image => {
                 "A reference, or an image on disk as skopeo writes it: `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`, each with `:NAME` behind it where there are several."
             }
@@ -256,6 +261,7 @@ impl Type {
             Self::Duration => "a duration such as `5m`".into(),
             Self::Mode => "a file mode such as `\"0644\"`".into(),
             Self::Registry => "a registry host".into(),
+            Self::RegistryOrBool => "`#true`, `#false` or a registry host".into(),
             Self::Image | Self::Reference => "an image reference".into(),
             Self::Platform => "a platform such as `linux/amd64`".into(),
             Self::Url => "a URL".into(),

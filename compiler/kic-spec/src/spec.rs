@@ -146,6 +146,14 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// The private registry that the images in it are named after, where they are to be named anew.
+    pub fn rewrite(&self) -> Option<&str> {
+        match &self.content {
+            Content::Manifests { rewrite, .. } => rewrite.as_ref().map(|host| host.value.as_str()),
+            _ => None,
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> LayerKind {
         match self.content {
@@ -166,6 +174,8 @@ pub enum Content {
     Manifests {
         /// The namespace of objects that name none.
         namespace: Option<String>,
+        /// The private registry that images are named after, where they are to be named anew.
+        rewrite: Option<Spanned<String>>,
         /// The files.
         items: Vec<Spanned<ManifestItem>>,
     },

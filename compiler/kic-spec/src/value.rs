@@ -42,7 +42,7 @@ pub enum Typed {
 pub(crate) fn read(value: &Value, wanted: Type, span: &Span) -> Result<Typed, Diagnostic> {
     match (wanted, value) {
         (Type::Any, _) => return Ok(Typed::Any),
-        (Type::Bool, Value::Bool(bool)) => return Ok(Typed::Bool(*bool)),
+        (Type::Bool | Type::RegistryOrBool, Value::Bool(bool)) => return Ok(Typed::Bool(*bool)),
         (Type::HttpStatus, Value::Integer(number @ 100..=599))
         | (Type::Count, Value::Integer(number @ 1..=1_000_000)) => return Ok(Typed::Number(*number as u32)),
         (Type::Bool | Type::HttpStatus | Type::Count, _) => {}
@@ -122,7 +122,7 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
                 "write three or four octal digits, such as `0644` or `0755`",
             )
         }),
-        Type::Registry => ImageReference::is_registry(text).then(plain).ok_or_else(|| {
+        Type::Registry | Type::RegistryOrBool => ImageReference::is_registry(text).then(plain).ok_or_else(|| {
             let help = match text.split_once("://") {
                 Some((_, rest)) => format!("leave the scheme out: `{}`", rest.trim_end_matches('/')),
                 None => "write `HOST` or `HOST:PORT`, such as `sea.hub:5000`".to_owned(),

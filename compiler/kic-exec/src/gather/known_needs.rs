@@ -64,6 +64,8 @@ impl KnownNeeds {
                 is_generated,
                 object: known.object.clone(),
                 path: known.path.clone(),
+                // Texts in which images are named anew are not kept.
+                asked: None,
                 confidence: Confidence::by_name(&known.confidence)?,
                 reason: known.reason.clone(),
             })

@@ -10,6 +10,7 @@ mod paths;
 mod pins;
 mod referrers;
 mod renders;
+mod rewriting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -231,7 +232,8 @@ async fn gather_spec(
     let renders = renders::gather(spec, &fetches, &mut pins, context).await;
     let renders = keep(renders, &mut diagnostics).unwrap_or_default();
 
-    let needs = needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
+    let needs::Needs { needs, rewritten } =
+        needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
     let wanted = wanted_images(spec, &needs, &base);
     let images = images::cached(wanted, spec, &needs, options, &mut pins, context, &mut diagnostics).await;
 
@@ -243,6 +245,7 @@ async fn gather_spec(
         source_date_epoch: options.source_date_epoch,
         paths: files,
         fetches,
+        rewritten,
         renders: renders.into_iter().map(|(key, render)| (key, render.facts)).collect(),
         images,
         needs,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kic_base::{Digest, Source, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -11,6 +12,7 @@ use kic_spec::{Content, ManifestItem, Spec, Step, is_manifest_name, unreadable};
 
 use super::known_needs::KnownNeeds;
 use super::renders::Render;
+use super::rewriting::{self, Rewriting};
 use crate::context::Context;
 use crate::fault;
 use crate::parallel::parallel;
@@ -25,6 +27,26 @@ struct Text {
     digest: Digest,
     said: Span,
     kind: Kind,
+    /// How its images are named anew, where they are.
+    rewriting: Option<Arc<Rewriting>>,
+}
+
+/// What all texts name.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    pub needs: Vec<Need>,
+    /// Texts with images named anew, by the digest of the text without, and the registry.
+    pub rewritten: BTreeMap<(Digest, String), Arc<str>>,
+}
+
+/// What one text names.
+#[derive(Debug, Default)]
+struct Named {
+    needs: Vec<Need>,
+    /// The text with images named anew, where there are any.
+    rewritten: Option<Arc<str>>,
+    /// What is worth a look.
+    warnings: Diagnostics,
 }
 
 /// What a text is.
@@ -57,16 +79,16 @@ pub(super) async fn gather(
     renders: &BTreeMap<Digest, Render>,
     context: &Context,
     diagnostics: &mut Diagnostics,
-) -> Vec<Need> {
+) -> Needs {
     let mut known = KnownNeeds::open(spec, context);
     let mut found: Vec<Result<Vec<Need>, Diagnostics>> = Vec::new();
+    let mut rewritten = BTreeMap::new();
     let mut unknown: Vec<(usize, Text)> = Vec::new();
     for (index, text) in texts(spec, files, fetches, renders).into_iter().enumerate() {
-        let needs = match text.kind {
-            Kind::Written | Kind::Generated => {
-                known.find(&text.digest, &text.source(context), &text.said, text.kind == Kind::Generated)
-            }
-            Kind::Dropped | Kind::Description => None,
+        let needs = if text.is_kept() {
+            known.find(&text.digest, &text.source(context), &text.said, text.kind == Kind::Generated)
+        } else {
+            None
         };
         match needs {
             Some(needs) => found.push(Ok(needs)),
@@ -79,20 +101,26 @@ pub(super) async fn gather(
     if !unknown.is_empty() {
         let inner = context.clone();
         let looked_through = context.blocking(move || {
-            let look_through =
-                |(): &mut (), (index, text): &(usize, Text)| (*index, text.kind, text.needs(&inner));
+            let look_through = |(): &mut (), (index, text): &(usize, Text)| (*index, text.needs(&inner));
             let results = parallel(&unknown, &inner, || (), look_through);
             inner.go_on()?;
-            Ok(results)
+            let texts: BTreeMap<usize, Text> = unknown.into_iter().collect();
+            Ok((texts, results))
         });
         match looked_through.await {
-            Ok(results) => {
-                for (index, kind, result) in results.into_iter().flatten() {
-                    found[index] = result.map(|(digest, needs)| {
-                        if matches!(kind, Kind::Written | Kind::Generated) {
-                            known.note(digest, &needs);
+            Ok((texts, results)) => {
+                for (index, result) in results.into_iter().flatten() {
+                    let text = texts.get(&index);
+                    found[index] = result.map(|(digest, named)| {
+                        if text.is_some_and(Text::is_kept) {
+                            known.note(digest, &named.needs);
                         }
-                        needs
+                        let rewriting = text.and_then(|text| text.rewriting.as_ref());
+                        if let (Some(text), Some(rewriting)) = (named.rewritten, rewriting) {
+                            rewritten.insert((digest, rewriting.host.clone()), text);
+                        }
+                        diagnostics.append(named.warnings);
+                        named.needs
                     });
                 }
             }
@@ -118,6 +146,7 @@ pub(super) async fn gather(
                         is_generated: false,
                         object: "command".to_owned(),
                         path: String::new(),
+                        asked: None,
                         confidence: Confidence::Certain,
                         reason: "an image that a step of the launch runs or pulls".to_owned(),
                     });
@@ -125,7 +154,7 @@ pub(super) async fn gather(
             }
         }
     }
-    needs
+    Needs { needs, rewritten }
 }
 
 fn texts(
@@ -139,6 +168,8 @@ fn texts(
         let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else {
             continue;
         };
+        let rewriting = layer.rewrite().map(|host| Arc::new(Rewriting::new(spec, host)));
+        let first = texts.len();
         for item in items {
             let span = &item.span;
             match &item.value {
@@ -149,7 +180,7 @@ fn texts(
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
                     let (name, digest) = (fetch.url.value.clone(), content.digest);
                     let (place, said) = (Place::Stored, span.clone());
-                    texts.push(Text { name, place, digest, said, kind: Kind::Written });
+                    texts.push(Text { name, place, digest, said, kind: Kind::Written, rewriting: None });
                 }
                 ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
                     let render = render_key(spec, &item.value).and_then(|key| renders.get(&key));
@@ -160,7 +191,7 @@ fn texts(
                     let mut push = |path: PathBuf, facts: &FileFacts| {
                         let (name, digest) = (path.display().to_string(), facts.content.digest);
                         let (place, said) = (Place::File(path), from.span.clone());
-                        texts.push(Text { name, place, digest, said, kind: Kind::Written });
+                        texts.push(Text { name, place, digest, said, kind: Kind::Written, rewriting: None });
                     };
                     match files.get(&(path.clone(), Vec::new())) {
                         None => {}
@@ -176,6 +207,11 @@ fn texts(
                         }
                     }
                 }
+            }
+        }
+        for text in texts.iter_mut().skip(first) {
+            if matches!(text.kind, Kind::Written | Kind::Generated) {
+                text.rewriting.clone_from(&rewriting);
             }
         }
     }
@@ -198,7 +234,19 @@ impl Text {
     fn here(name: &str, text: &str, said: &Span, kind: Kind) -> Self {
         let bytes = text.as_bytes().to_vec();
         let digest = Digest::of(&bytes);
-        Self { name: name.to_owned(), place: Place::Here(bytes), digest, said: said.clone(), kind }
+        Self {
+            name: name.to_owned(),
+            place: Place::Here(bytes),
+            digest,
+            said: said.clone(),
+            kind,
+            rewriting: None,
+        }
+    }
+
+    /// Whether what it names is kept for the next run: it follows from the bytes alone.
+    fn is_kept(&self) -> bool {
+        matches!(self.kind, Kind::Written | Kind::Generated) && self.rewriting.is_none()
     }
 
     /// Its source, whose text is read when one of its places is shown.
@@ -217,7 +265,7 @@ impl Text {
     }
 
     /// The digest of its bytes, and the images that it names.
-    fn needs(&self, context: &Context) -> Result<(Digest, Vec<Need>), Diagnostics> {
+    fn needs(&self, context: &Context) -> Result<(Digest, Named), Diagnostics> {
         let bytes = match &self.place {
             Place::Here(bytes) => bytes.clone(),
             Place::File(path) => std::fs::read(path).map_err(|error| unreadable(path, &self.said, &error))?,
@@ -225,56 +273,68 @@ impl Text {
                 context.store.read(&self.digest, MANIFEST_LIMIT).map_err(|error| fault::store(&error))?
             }
         };
-        Ok((Digest::of(&bytes), in_text(&self.name, bytes, &self.said, self.kind)?))
+        Ok((Digest::of(&bytes), self.named(bytes)?))
     }
-}
 
-/// The images that one text names.
-fn in_text(name: &str, bytes: Vec<u8>, said: &Span, kind: Kind) -> Result<Vec<Need>, Diagnostics> {
-    let Ok(content) = String::from_utf8(bytes) else {
-        return Err(Diagnostic::new(&code::INVALID_YAML, format!("`{name}` is not UTF-8 text"))
-            .at(said, "named here")
-            .help("save it as UTF-8")
-            .into());
-    };
-    let source = Source::new(name, content);
-    if kind == Kind::Description {
-        return Ok(needed(kic_manifest::images_of_text(&source).0, said, kind));
-    }
-    let (objects, errors) = kic_manifest::read(&source);
-    if !errors.is_empty() {
-        let diagnostic = |error: kic_manifest::YamlError| {
-            Diagnostic::new(&code::INVALID_YAML, error.message)
-                .at(&error.span, "here")
-                .at(said, "read because of this")
-                .help(error.help.unwrap_or_else(|| "mend the manifest there".to_owned()))
+    fn named(&self, bytes: Vec<u8>) -> Result<Named, Diagnostics> {
+        let Self { name, said, kind, rewriting, .. } = self;
+        let Ok(content) = String::from_utf8(bytes) else {
+            return Err(Diagnostic::new(&code::INVALID_YAML, format!("`{name}` is not UTF-8 text"))
+                .at(said, "named here")
+                .help("save it as UTF-8")
+                .into());
         };
-        let mut diagnostics = Diagnostics::new();
-        diagnostics.extend(errors.into_iter().map(diagnostic));
-        return Err(diagnostics);
-    }
-    Ok(needed(kic_manifest::images(&objects), said, kind))
-}
-
-fn needed(found: Vec<Found>, said: &Span, kind: Kind) -> Vec<Need> {
-    let need = |found: Found| {
-        let (confidence, reason) = match kind {
-            Kind::Dropped => (
-                Confidence::Possible,
-                format!("{}, in a hook of the chart that an installation does not run", found.reason),
-            ),
-            _ => (found.confidence, found.reason),
-        };
-        Need {
-            reference: found.reference,
-            span: found.span,
-            said: said.clone(),
-            is_generated: kind != Kind::Written,
-            object: found.object,
-            path: found.path,
-            confidence,
-            reason,
+        let source = Source::new(name, content);
+        let need = |found| need(found, said, *kind);
+        if *kind == Kind::Description {
+            let images = kic_manifest::images_of_text(&source).0;
+            return Ok(Named { needs: images.into_iter().map(need).collect(), ..Named::default() });
         }
+        let (objects, errors) = kic_manifest::read(&source);
+        let mut warnings = Diagnostics::new();
+        if !errors.is_empty() {
+            let diagnostic = |error: kic_manifest::YamlError| {
+                Diagnostic::new(&code::INVALID_YAML, error.message)
+                    .at(&error.span, "here")
+                    .at(said, "read because of this")
+                    .help(error.help.unwrap_or_else(|| "mend the manifest there".to_owned()))
+            };
+            warnings.extend(errors.into_iter().map(diagnostic));
+            return Err(warnings);
+        }
+        let images = kic_manifest::images(&objects);
+        let Some(rewriting) = rewriting else {
+            return Ok(Named { needs: images.into_iter().map(need).collect(), ..Named::default() });
+        };
+        let (text, left) = rewriting::rewritten(&source, rewriting);
+        warnings.extend(left.iter().map(|found| rewriting::left(found, said)));
+        let asked = |found: &Found| {
+            let stays = left.iter().any(|other| other.span == found.span && other.path == found.path);
+            rewriting.name(found).filter(|_| !stays)
+        };
+        let needs = images.into_iter().map(|found| Need { asked: asked(&found), ..need(found) }).collect();
+        let rewritten = (text != source.text()).then(|| text.into());
+        Ok(Named { needs, rewritten, warnings })
+    }
+}
+
+fn need(found: Found, said: &Span, kind: Kind) -> Need {
+    let (confidence, reason) = match kind {
+        Kind::Dropped => (
+            Confidence::Possible,
+            format!("{}, in a hook of the chart that an installation does not run", found.reason),
+        ),
+        _ => (found.confidence, found.reason),
     };
-    found.into_iter().map(need).collect()
+    Need {
+        reference: found.reference,
+        span: found.span,
+        said: said.clone(),
+        is_generated: kind != Kind::Written,
+        object: found.object,
+        path: found.path,
+        asked: None,
+        confidence,
+        reason,
+    }
 }

@@ -96,7 +96,12 @@ impl Context<'_> {
         Some(FileItem::Fetch { fetch, to: to.value, mode: node.mode_property()? })
     }
 
-    pub(super) fn manifests(&mut self, node: &Decoded, kind: LayerKind) -> Option<Layer> {
+    pub(super) fn manifests(
+        &mut self,
+        node: &Decoded,
+        kind: LayerKind,
+        registries: &[Spanned<String>],
+    ) -> Option<Layer> {
         let namespace = node.text_property("namespace").map(|text| text.value);
         let mut items = Vec::new();
         for child in &node.children {
@@ -113,9 +118,47 @@ impl Context<'_> {
         }
         let content = match kind {
             LayerKind::Policies => Content::Policies { namespace, items },
-            _ => Content::Manifests { namespace, items },
+            _ => Content::Manifests { namespace, rewrite: self.rewrite(node, registries), items },
         };
         self.layer(node, content)
+    }
+
+    /// The host that images are named after: the one that is said, else that of the only registry.
+    fn rewrite(&mut self, node: &Decoded, registries: &[Spanned<String>]) -> Option<Spanned<String>> {
+        if let Some(host) = node.text_property("rewrite") {
+            return Some(host);
+        }
+        if node.bool_property("rewrite") != Some(true) {
+            return None;
+        }
+        let span = node.node.property("rewrite").map_or_else(|| node.node.head(), |entry| entry.span.clone());
+        let other = registries.iter().find(|other| other.value != registries[0].value);
+        match (registries.first(), other) {
+            (Some(only), None) => Some(Spanned::new(only.value.clone(), span)),
+            (Some(first), Some(other)) => {
+                self.error(
+                    Diagnostic::new(&code::MISSING_FORM, "`rewrite=#true` does not say after which registry")
+                        .at(&span, "this one")
+                        .at(&first.span, "one is here")
+                        .at(&other.span, "and one here")
+                        .help(format!("name one of them: `rewrite=\"{}\"`", first.value)),
+                );
+                None
+            }
+            _ => {
+                self.error(
+                    Diagnostic::new(
+                        &code::MISSING_FORM,
+                        "`rewrite=#true` needs a registry, and the spec has none",
+                    )
+                    .at(&span, "this one")
+                    .help(
+                        "add `registry \"HOST\" { discover; }`, or name that of the base: `rewrite=\"HOST\"`",
+                    ),
+                );
+                None
+            }
+        }
     }
 
     /// The `as` of a manifest: outer `None` where it is wrong.

@@ -184,12 +184,14 @@ impl Context<'_> {
 
     /// The platforms that the spec names, and all of it where it is whole.
     fn spec(&mut self, file: &File, cluster: &Decoded) -> (Vec<Platform>, Option<Spec>) {
+        let hosts: Vec<Spanned<String>> =
+            cluster.children_named("registry").filter_map(|node| node.text(0)).collect();
         let mut layers = Vec::new();
         for child in &cluster.children {
             let layer = match child.schema.name {
                 "files" => self.files(child),
-                "manifests" => self.manifests(child, LayerKind::Manifests),
-                "policies" => self.manifests(child, LayerKind::Policies),
+                "manifests" => self.manifests(child, LayerKind::Manifests, &hosts),
+                "policies" => self.manifests(child, LayerKind::Policies, &hosts),
                 "readiness" => self.readiness(child),
                 _ => continue,
             };
