@@ -22,6 +22,7 @@ mod codes;
 mod concurrency;
 mod containerd;
 mod crash;
+mod diff_command;
 mod examples;
 mod faults;
 mod faulty_network;

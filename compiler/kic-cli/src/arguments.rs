@@ -169,6 +169,8 @@ pub enum Command {
     Why(commands::why::Why),
     /// Tell what is in an image
     Inspect(commands::inspect::Inspect),
+    /// Tell what two images differ in
+    Diff(commands::diff::Diff),
     /// Tell whether an image is whole and is what it says
     Verify(commands::verify::Verify),
     /// Unpack the root file system of an image

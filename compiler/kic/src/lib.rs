@@ -12,6 +12,7 @@
 
 mod check;
 mod compile;
+mod diff;
 mod heal;
 mod image;
 mod images;
@@ -30,6 +31,7 @@ pub use check::Difference;
 pub use compile::{
     Compiled, CompiledLayer, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks,
 };
+pub use diff::{Change, DiffSide, Difference as ImageDifference, ImageDiff, diff};
 pub use image::{ImageAt, open_image};
 pub use images::{Images, images};
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod compile;
+pub mod diff;
 pub mod eval;
 pub mod explain;
 pub mod fmt;
@@ -27,6 +28,8 @@ use crate::terminal::Terminal;
 pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
     let global = &arguments.global;
     let draws = matches!(global.format, Format::Dot | Format::Mermaid | Format::Svg);
+    // What a command ends with that went well; some tell by it what they found.
+    let mut status = 0;
     let result = match &arguments.command {
         command if draws && !matches!(command, Command::Graph(_)) => {
             Err(Diagnostic::new(&code::INVALID_ARGUMENT, "only `kic graph` draws")
@@ -40,6 +43,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Images(command) => command.run(global, terminal),
         Command::Why(command) => command.run(global, terminal),
         Command::Inspect(command) => command.run(global, terminal),
+        Command::Diff(command) => command.run(global, terminal, &mut status),
         Command::Verify(command) => command.run(global, terminal),
         Command::Unpack(command) => command.run(global, terminal),
         Command::Push(command) => command.run(global, terminal),
@@ -54,7 +58,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
     match result {
         Ok(warnings) => {
             terminal.diagnostics(&warnings);
-            0
+            status
         }
         Err(diagnostics) => {
             terminal.diagnostics(&diagnostics);

@@ -54,6 +54,24 @@ pub struct LayerEntry<'a> {
     pub link: Option<Vec<u8>>,
 }
 
+/// Shows the entries of one layer to a visitor. Its digest is for the reader to verify.
+///
+/// # Errors
+/// Why it is no layer, cannot be read or decompressed, or is no tar.
+pub fn visit_layer<V: LayerVisitor>(
+    layer: Box<dyn Read + Send>,
+    media_type: &str,
+    limits: &UnpackLimits,
+    visitor: &mut V,
+) -> Result<(), String> {
+    let format = layer_format(media_type).ok_or_else(|| format!("`{media_type}` is no layer"))?;
+    let read = hash(layer, Some(format), limits, visitor).map_err(|error| error.to_string())?;
+    match (read.decoded, read.not_a_tar) {
+        (Some(Err(reason)), _) | (_, Some(reason)) => Err(reason),
+        _ => Ok(()),
+    }
+}
+
 /// An image whose documents can be read.
 #[derive(Debug, Clone)]
 pub struct ExaminedImage {
