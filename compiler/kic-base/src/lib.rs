@@ -9,6 +9,7 @@ mod platform;
 mod span;
 mod stable_hasher;
 mod suggest;
+mod twin_sha256;
 
 pub use digest::{Digest, DigestError, Sha256};
 pub use epoch::Epoch;
@@ -17,3 +18,4 @@ pub use platform::{Platform, PlatformError};
 pub use span::{Source, Span, Spanned};
 pub use stable_hasher::StableHasher;
 pub use suggest::closest;
+pub use twin_sha256::TwinSha256;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::disk::DiskImages;
 use crate::event::Watch;
+use crate::fault;
 use crate::render::Programs;
 use crate::sources::Sources;
 
@@ -53,6 +54,16 @@ impl Context {
             };
             diagnostic.help("run once without `--offline`, so that it is fetched")
         })
+    }
+
+    /// Keeps bytes in the store, and gives them back. On the blocking pool: it waits for the disk.
+    pub(crate) async fn put(&self, bytes: Vec<u8>) -> Result<Vec<u8>, Diagnostics> {
+        let store = self.store.clone();
+        self.blocking(move || {
+            store.put(&bytes).map_err(|error| fault::store(&error))?;
+            Ok(bytes)
+        })
+        .await
     }
 
     /// An error once the work was interrupted.

@@ -96,10 +96,10 @@ impl Documents<'_> {
             if store.contains(digest)
                 && let Ok(bytes) = store.read(digest, limit)
             {
-                if !self.context.store.contains(digest) {
-                    self.context.store.put(&bytes).map_err(|error| fault::store(&error))?;
-                }
-                return Ok(bytes);
+                return match self.context.store.contains(digest) {
+                    true => Ok(bytes),
+                    false => self.context.put(bytes).await,
+                };
             }
         }
         let bytes = self.fetch(digest, size).await?;
@@ -110,8 +110,7 @@ impl Documents<'_> {
                 .help("the content was changed on its way, or the registry is damaged: do not trust it")
                 .into());
         }
-        self.context.store.put(&bytes).map_err(|error| fault::store(&error))?;
-        Ok(bytes)
+        self.context.put(bytes).await
     }
 
     async fn fetch(&self, digest: &Digest, size: Option<u64>) -> Result<Vec<u8>, Diagnostics> {

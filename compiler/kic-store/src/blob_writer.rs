@@ -1,28 +1,22 @@
 use std::fmt;
-use std::io::{self, BufWriter, IntoInnerError, Write};
+use std::io::{self, Write};
 
 use kic_base::{Digest, Sha256};
 
-use crate::layout::{make_parent, sync_folder};
-use crate::store::Identity;
-use crate::temporary_file::TemporaryFile;
+use crate::blob_file::BlobFile;
 use crate::{Store, StoreError};
-
-const BUFFER: usize = 128 << 10;
 
 /// Writes a new blob to a temporary file of the store, and hashes it on the way.
 /// [`commit`](Self::commit) gives it its place; a writer that is dropped before leaves nothing.
 pub struct BlobWriter {
-    store: Store,
-    file: BufWriter<TemporaryFile>,
+    file: BlobFile,
     hash: Sha256,
     written: u64,
 }
 
 impl BlobWriter {
     pub(crate) fn new(store: Store) -> Result<Self, StoreError> {
-        let file = BufWriter::with_capacity(BUFFER, TemporaryFile::new(store.layout())?);
-        Ok(Self { store, file, hash: Sha256::new(), written: 0 })
+        Ok(Self { file: BlobFile::new(store)?, hash: Sha256::new(), written: 0 })
     }
 
     /// How many bytes were written so far.
@@ -30,26 +24,17 @@ impl BlobWriter {
         self.written
     }
 
-    /// Makes the bytes a blob of the store, safe from a power failure. Returns its digest and its size in bytes.
+    /// Makes the bytes a blob of the store. Returns its digest and its size in bytes.
     ///
     /// With an `expected` digest that the bytes do not give, nothing is kept and the error is
     /// [`StoreError::Mismatch`].
     pub fn commit(self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
-        let Self { store, file, hash, written } = self;
+        let Self { file, hash, written } = self;
         let digest = hash.finish();
         if let Some(expected) = expected.filter(|expected| **expected != digest) {
             return Err(StoreError::Mismatch { expected: *expected, actual: digest, size: written });
         }
-        let path = store.layout().blob(&digest);
-        let wrap = |error| StoreError::at(&path, error);
-        let file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
-        file.sync()?;
-        store.lease(&digest)?;
-        make_parent(&path)?;
-        // What is there already has the same bytes, or is damaged: either way it may go.
-        let file = file.persist(&path)?;
-        store.mark_verified(&digest, Identity::of(&file.metadata().map_err(wrap)?));
-        path.parent().map_or(Ok(()), sync_folder)?;
+        file.commit(&digest)?;
         Ok((digest, written))
     }
 }

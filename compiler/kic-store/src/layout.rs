@@ -156,14 +156,14 @@ impl Layout {
     }
 }
 
-/// Makes the parent of `path` if it is missing, and so that it is there after a power failure too.
+/// Makes the parent of `path` if it is missing.
 pub(crate) fn make_parent(path: &Path) -> Result<(), StoreError> {
     let Some(parent) = path.parent() else { return Ok(()) };
     make_folder(parent)
 }
 
 /// Makes the names in a folder survive a power failure.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
     let synced = File::open(path).and_then(|folder| folder.sync_all());
     synced.map_err(|error| StoreError::at(path, error))
 }
@@ -194,8 +194,7 @@ fn make_folder_with_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
     }
     match fs::DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {
-            set_mode(path, mode)?;
-            path.parent().map_or(Ok(()), sync_folder)
+            set_mode(path, mode)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(StoreError::at(path, error)),

@@ -16,11 +16,13 @@
 //! | `roots/HEX` | a record: a file elsewhere, and what it keeps alive here |
 //!
 //! **Invariants:** a name below `blobs/` appears by a rename of synced bytes that gave that digest, so a process
-//! killed at any moment leaves a store that the next one uses as it is. Nothing is believed because it is there:
+//! killed at any moment leaves a store that the next one uses as it is. Names and records are not synced: a power
+//! failure may take the newest of them, and what they led to is fetched or built again. Nothing is believed because it is there:
 //! bytes are hashed when they are read, records carry a checksum. Nothing here knows what a blob means.
 //!
 //! All of it is blocking I/O; asynchronous callers use their blocking pool.
 
+mod blob_file;
 mod blob_reader;
 mod blob_writer;
 mod check;

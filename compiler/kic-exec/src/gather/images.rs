@@ -399,7 +399,7 @@ async fn registry_root(
     let parsed = Document::parse(&document.media_type, &document.bytes)
         .map_err(|error| documents.invalid(&document.digest, &error))?;
     let size = document.bytes.len() as u64;
-    context.store.put(&document.bytes).map_err(|error| fault::store(&error))?;
+    context.put(document.bytes).await?;
     context.watch.event(Event::Resolved(&wanted.value));
     Ok(BlobFacts { media_type: parsed.media_type().to_owned(), digest: document.digest, size })
 }

@@ -1,0 +1,53 @@
+use std::io::{self, BufWriter, IntoInnerError, Write};
+
+use kic_base::Digest;
+
+use crate::layout::make_parent;
+use crate::store::Identity;
+use crate::temporary_file::TemporaryFile;
+use crate::{Store, StoreError};
+
+const BUFFER: usize = 128 << 10;
+
+/// A new blob on its way, of which somebody else computes the digest.
+pub(crate) struct BlobFile {
+    store: Store,
+    file: BufWriter<TemporaryFile>,
+}
+
+impl BlobFile {
+    pub(crate) fn new(store: Store) -> Result<Self, StoreError> {
+        let file = BufWriter::with_capacity(BUFFER, TemporaryFile::new(store.layout())?);
+        Ok(Self { store, file })
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Gives the bytes their name, once they are safe from a power failure. The name itself is not synced: bytes
+    /// without one are only fetched or built again, as those are whose record is lost.
+    pub(crate) fn commit(self, digest: &Digest) -> Result<(), StoreError> {
+        let Self { store, file } = self;
+        let path = store.layout().blob(digest);
+        let wrap = |error| StoreError::at(&path, error);
+        let file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
+        file.sync()?;
+        store.lease(digest)?;
+        make_parent(&path)?;
+        // What is there already has the same bytes, or is damaged: either way it may go.
+        let file = file.persist(&path)?;
+        store.mark_verified(digest, Identity::of(&file.metadata().map_err(wrap)?));
+        Ok(())
+    }
+}
+
+impl Write for BlobFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
