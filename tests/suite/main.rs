@@ -32,6 +32,7 @@ mod incremental;
 mod language;
 mod machine_scripts;
 mod memory;
+mod ranges;
 mod redirect;
 mod referrers;
 mod registry_errors;

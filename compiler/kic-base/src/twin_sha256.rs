@@ -8,16 +8,8 @@ use crate::{Digest, Sha256};
 const BLOCK: usize = 64;
 
 /// The state before the first block (FIPS 180-4, 5.3.3).
-const BEGIN: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
+const BEGIN: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// Two digests of the same bytes in one pass: of the bytes alone, and of the bytes between a header and zeros.
 ///

@@ -90,7 +90,7 @@ pub struct Network {
     #[arg(long, value_name = "FILE")]
     pub ca_file: Vec<PathBuf>,
     /// Connections to one host at a time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub connections: u16,
 }
 

@@ -41,14 +41,16 @@ impl Registries {
         let ranges = &self.inner.settings.ranges;
         // A part is reserved in whole KiB.
         let part = ranges.part.clamp(1, u64::from(u32::MAX));
-        let in_parts = attempt == 0 && size > ranges.above && size > part && ranges.at_once > 1;
-        let first = if in_parts { part } else { size };
+        let front = ranges.front.max(part);
+        let in_parts = attempt == 0 && size > ranges.above && size > front && ranges.at_once > 1;
+        let first = if in_parts { front } else { size };
         let download = Download {
             head: Reading::blob(self.clone(), image, digest, 0..first, size, attempt),
             ahead: VecDeque::new(),
             arrived: None,
             next: first,
             size,
+            front,
             part,
             at_once: ranges.at_once,
         };
@@ -59,8 +61,8 @@ impl Registries {
     }
 }
 
-/// A blob on its way. The part at the front is streamed; while there is memory, the next ones are fetched meanwhile. The
-/// front needs no memory, so there is always one who can go on.
+/// A blob on its way. The part at the front is streamed; while there is memory, and a connection that nobody waits for, the
+/// next ones are fetched meanwhile. The front needs no memory, so there is always one who can go on.
 struct Download {
     head: Reading,
     ahead: VecDeque<Ahead>,
@@ -69,6 +71,7 @@ struct Download {
     /// Where the first part begins that nobody fetches yet.
     next: u64,
     size: u64,
+    front: u64,
     part: u64,
     at_once: usize,
 }
@@ -98,7 +101,8 @@ impl Download {
                     // The one answer brings everything.
                     self.ahead.clear();
                     self.next = self.size;
-                } else {
+                } else if self.head.is_open() {
+                    // Else its own connection, just given back, would look like one to spare.
                     self.fetch_ahead();
                 }
                 return Ok(Some(bytes));
@@ -117,7 +121,9 @@ impl Download {
                     }
                 }
             } else if self.next < self.size {
-                let end = (self.next + self.part).min(self.size);
+                // Parts behind a short front begin sooner. The front's own connection is free just now.
+                let length = if self.head.idle_connections() > 1 { self.part } else { self.front };
+                let end = (self.next + length).min(self.size);
                 self.head = self.head.part(self.next..end, false);
                 self.next = end;
             } else {
@@ -128,7 +134,13 @@ impl Download {
 
     fn fetch_ahead(&mut self) {
         // The front is one of those at once.
-        while self.next < self.size && self.ahead.len() + 1 < self.at_once {
+        if self.next >= self.size || self.ahead.len() + 1 >= self.at_once {
+            return;
+        }
+        for _ in 0..self.head.idle_connections() {
+            if self.next >= self.size || self.ahead.len() + 1 >= self.at_once {
+                return;
+            }
             let end = (self.next + self.part).min(self.size);
             let length = end - self.next;
             let memory = Arc::clone(self.head.memory());

@@ -135,6 +135,25 @@ impl Reading {
         &self.registries.inner.memory
     }
 
+    /// Whether more is on its way.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// How many connections to where this comes from are free, and not waited for.
+    pub(crate) fn idle_connections(&self) -> usize {
+        let Some(rounds) = &self.rounds else { return 0 };
+        let source = rounds.source();
+        let transport = &self.registries.inner.transport;
+        if let Target::Blob { moved, .. } = &*self.target {
+            let moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, url)) = moved.as_ref().filter(|(origin, _)| *origin == source.origin()) {
+                return transport.idle_connections(url);
+            }
+        }
+        transport.idle_connections(&source.base)
+    }
+
     /// The next bytes, or `None` at the end of the part.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {

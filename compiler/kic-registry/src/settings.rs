@@ -48,7 +48,7 @@ impl Default for Settings {
             docker_config: None,
             credential_helpers: None,
             proxy: Proxy::default(),
-            connections_per_host: 8,
+            connections_per_host: 12,
             retries: 5,
             backoff: Backoff::default(),
             timeouts: Timeouts::default(),
@@ -158,21 +158,26 @@ impl Default for Timeouts {
 }
 
 /// When and how a blob is fetched in several ranges at once. Sizes are in bytes.
+///
+/// The front is written while it comes. Parts behind it are fetched by connections that nothing else waits for, and wait in memory
+/// for their turn: while there are more blobs than connections, each blob has one.
 #[derive(Debug, Clone)]
 pub struct Ranges {
     /// Blobs larger than this are fetched in ranges.
     pub above: u64,
-    /// The size of one range.
+    /// How much the front asks for at a time.
+    pub front: u64,
+    /// The size of one part behind the front.
     pub part: u64,
     /// The most ranges of one blob at the same time.
     pub at_once: usize,
-    /// The memory for ranges that wait for their turn, of all blobs together.
+    /// The memory for parts that wait for their turn, of all blobs together.
     pub memory: u64,
 }
 
 impl Default for Ranges {
     fn default() -> Self {
-        Self { above: 32 << 20, part: 4 << 20, at_once: 4, memory: 24 << 20 }
+        Self { above: 16 << 20, front: 8 << 20, part: 2 << 20, at_once: 8, memory: 16 << 20 }
     }
 }
 

@@ -115,14 +115,20 @@ impl Transport {
         Err(RegistryError::TooManyRedirects { place: place(&url, wanted), limit: MOST_REDIRECTS })
     }
 
+    /// How many connections to the host of an address are free. While somebody waits for one, none is.
+    pub(crate) fn idle_connections(&self, url: &Url) -> usize {
+        self.connections_to(url).available_permits()
+    }
+
     async fn connection(&self, url: &Url) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let connections = {
-            let mut hosts = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            let bound = self.settings.connections_per_host.clamp(1, Semaphore::MAX_PERMITS);
-            Arc::clone(hosts.entry(host(url)).or_insert_with(|| Arc::new(Semaphore::new(bound))))
-        };
         // The semaphore is never closed.
-        connections.acquire_owned().await.ok()
+        self.connections_to(url).acquire_owned().await.ok()
+    }
+
+    fn connections_to(&self, url: &Url) -> Arc<Semaphore> {
+        let mut hosts = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = self.settings.connections_per_host.clamp(1, Semaphore::MAX_PERMITS);
+        Arc::clone(hosts.entry(host(url)).or_insert_with(|| Arc::new(Semaphore::new(bound))))
     }
 
     async fn wait(

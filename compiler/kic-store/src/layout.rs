@@ -193,9 +193,7 @@ fn make_folder_with_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
         return Ok(());
     }
     match fs::DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => {
-            set_mode(path, mode)
-        }
+        Ok(()) => set_mode(path, mode),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(StoreError::at(path, error)),
     }

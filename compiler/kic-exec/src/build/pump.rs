@@ -128,7 +128,8 @@ async fn from_stream<S: Sink>(
     context: &Context,
     open: impl Fn() -> Result<S, kic_store::StoreError> + Send + 'static,
 ) -> Result<(), Diagnostics> {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(4);
+    // A piece may have hundreds of KiB: one is written, one waits, one is on its way.
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
     let writer = tokio::task::spawn_blocking(move || -> Result<Option<S>, Diagnostic> {
         let mut sink = open().map_err(|error| fault::store(&error))?;
         while let Some(bytes) = receiver.blocking_recv() {

@@ -6,7 +6,7 @@ use crate::Ranges;
 use crate::scripted_server::Request;
 
 fn small_ranges() -> Settings {
-    let ranges = Ranges { above: 64 << 10, part: 16 << 10, at_once: 4, memory: 64 << 10 };
+    let ranges = Ranges { above: 64 << 10, front: 16 << 10, part: 16 << 10, at_once: 4, memory: 64 << 10 };
     Settings { ranges, ..quick() }
 }
 
@@ -359,4 +359,40 @@ async fn storage_that_a_range_was_sent_to_is_asked_directly_until_it_refuses() {
     let (registry, storage) = (server.requests().len(), storage.requests().len());
     assert!(registry <= 6, "{registry} of {storage}");
     assert_eq!(storage, 300_000usize.div_ceil(16 << 10) + 1);
+}
+
+#[tokio::test]
+async fn while_no_connection_is_free_nothing_is_split() {
+    let bytes = content(300_000);
+    let server = blob_server(&bytes, Reply::file).await;
+    let mut settings = small_ranges();
+    settings.ranges.front = 100_000;
+    settings.connections_per_host = 1;
+    let registries = Registries::new(settings).unwrap();
+    assert!(download(&registries, &server, &bytes).await.unwrap() == bytes);
+    let requests = server.requests();
+    let ranges: Vec<_> = requests.iter().filter_map(range_of).collect();
+    assert_eq!(ranges, ["bytes=0-99999", "bytes=100000-199999", "bytes=200000-"]);
+}
+
+#[tokio::test]
+async fn a_part_from_another_place_or_of_another_size_ends_the_download() {
+    let bytes = content(300_000);
+    for (range, is_garbage) in
+        [("bytes 0-16383/300000", true), ("bytes 1-2", true), ("", true), ("bytes 16384-32767/300001", false)]
+    {
+        let server = blob_server(&bytes, move |request, bytes| match request.number {
+            0 => Reply::file(request, bytes),
+            _ => Reply::new(206).header("content-range", range).body(&bytes[16_384..32_768]),
+        })
+        .await;
+        let registries = Registries::new(small_ranges()).unwrap();
+        let error = download(&registries, &server, &bytes).await.unwrap_err();
+        match error {
+            RegistryError::Garbage { .. } => assert!(is_garbage, "{range}: {error}"),
+            RegistryError::TooLarge { limit: 300_000, .. } => assert!(!is_garbage, "{range}: {error}"),
+            error => panic!("{range}: {error}"),
+        }
+        assert_eq!(registries.inner.memory.available_permits(), 64);
+    }
 }
