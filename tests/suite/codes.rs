@@ -38,6 +38,7 @@ const IN_PROSE: &[(&str, &str)] = &[
     ("kustomize-failed", "kustomize"),
     ("missing-image-allowed", "an option of the command line"),
     ("name-collision", "two images of one name"),
+    ("no-counterpart", "a Kubefile: it is a warning"),
     ("not-reproducible", "a bug"),
     ("referrer-left-out", "a registry that answers so"),
     ("registry-broken", "a server that answers so"),

@@ -1,4 +1,5 @@
-//! `kic import manifest` changes nothing in meaning: what it writes is read as the objects that were there.
+//! `kic import manifest` changes nothing in meaning: what it writes is read as the objects that were there. `kic init`
+//! turns Kubefiles into specs that compile.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,11 @@ use kic_manifest::{emit, read};
 use kic_spec::{Content, ManifestItem};
 use serde_json::{Map, Value, json};
 
+use crate::support::image_layout::assert_valid;
+use crate::support::kic::{kic, shown, stdout};
+use crate::support::markdown::page;
 use crate::support::random::Random;
+use crate::support::seed::Seed;
 use crate::support::{root, shared_data};
 
 /// The objects of a manifest, as Kubernetes reads them.
@@ -183,4 +188,70 @@ fn any_object_means_the_same() {
         assert_round_trip(&format!("{number}.yaml"), &emit(&object));
         assert_round_trip(&format!("{number}.json"), &object.to_string());
     }
+}
+
+#[test]
+fn the_page_on_sealer_shows_what_its_kubefile_becomes() {
+    let page = page(Path::new("book/src/coming-from-sealer.md"));
+    let scratch = tempfile::tempdir().unwrap();
+    for block in &page.blocks {
+        let Some(name) = block.tag("file=") else { continue };
+        let path = scratch.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &block.text).unwrap();
+    }
+    let mut command = kic(scratch.path(), &scratch.path().join("store"));
+    let output =
+        command.args(["init", "--from", "Kubefile", "--name", "shop", "--version", "v1"]).output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    let written = std::fs::read_to_string(scratch.path().join("cluster.kdl")).unwrap();
+    let block = page.blocks.iter().find(|block| block.language() == "kdl").unwrap();
+    assert_eq!(written, block.text);
+}
+
+/// The Kubefiles of sealer's page on Kyverno, in folders as it tells to make them.
+const KUBEFILES: [(&str, &str); 2] = [
+    (
+        "kyverno-base",
+        "FROM kubernetes-rawdocker:v1.19.8\nCOPY imageList manifests\nCOPY etc .\nCOPY scripts .\n\
+         CMD kubectl create -f etc/install.yaml && kubectl create -f etc/redirect-registry.yaml\n\
+         CMD bash scripts/wait-kyverno-ready.sh\n",
+    ),
+    (
+        "my-nginx",
+        "FROM kubernetes-kyverno:v1.19.8\nCOPY imageList manifests\nCMD kubectl run nginx --image=nginx:latest\n",
+    ),
+];
+
+#[test]
+fn the_kubefiles_of_the_seed_convert_and_compile() {
+    let Some(seed) = Seed::new() else { return };
+    let scripts = seed.path("kyverno-base/scripts");
+    std::fs::create_dir(&scripts).unwrap();
+    std::fs::write(scripts.join("wait-kyverno-ready.sh"), "#!/bin/bash\necho ready\n").unwrap();
+    for ((name, kubefile), output) in KUBEFILES.into_iter().zip(["base.oci", "nginx.oci"]) {
+        let folder = seed.path(name);
+        std::fs::remove_file(folder.join("cluster.kdl")).unwrap();
+        std::fs::write(folder.join("Kubefile"), kubefile).unwrap();
+        let path = format!("{name}/Kubefile");
+        let init = kic(seed.folder.path(), &seed.path("store"))
+            .args(["init", "--from", &path, "--version", "v1.19.8"])
+            .output()
+            .unwrap();
+        assert!(init.status.success() && init.stderr.is_empty(), "{}", shown(&init));
+        // The second one's base is the image of the first.
+        let spec = std::fs::read_to_string(folder.join("cluster.kdl")).unwrap();
+        let base = "base \"registry.cn-qingdao.aliyuncs.com/sealer-io/kubernetes-kyverno:v1.19.8\"";
+        std::fs::write(folder.join("cluster.kdl"), spec.replace(base, "base oci=\"../base.oci\"")).unwrap();
+        seed.compile(&format!("{name}/cluster.kdl"), output, &[]);
+        assert_valid(&seed.path(output));
+    }
+    let steps =
+        ["manifests/install", "policies/redirect-registry", "wait-kyverno-ready.sh", "kubectl run nginx"];
+    let inspect = ["inspect", "--offline", "--format", "json", "nginx.oci"];
+    let inspected = stdout(kic(seed.folder.path(), &seed.path("store")).args(inspect));
+    let plan: Value = serde_json::from_str(&inspected).unwrap();
+    let plan = plan.to_string();
+    let places: Vec<Option<usize>> = steps.iter().map(|step| plan.find(step)).collect();
+    assert!(places.iter().all(Option::is_some), "{places:?}: {plan}");
 }

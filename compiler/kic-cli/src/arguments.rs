@@ -181,6 +181,8 @@ pub enum Command {
     Check(commands::check::Check),
     /// Print a spec with nothing left to evaluate
     Eval(commands::eval::Eval),
+    /// Start a spec, or turn a Kubefile into one
+    Init(commands::init::Init),
     /// Turn Kubernetes manifests into KDL
     Import(commands::import::Import),
     /// Format specs and modules

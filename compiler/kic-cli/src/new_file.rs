@@ -18,6 +18,13 @@ pub fn write_new(path: &Path, text: &str, replaces: bool) -> Result<(), Diagnost
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    if !folder.is_dir() {
+        return Err(Diagnostic::new(
+            &code::OUTPUT_UNWRITABLE,
+            format!("`{name}` cannot be written: its folder is not there"),
+        )
+        .help(format!("make `{}` first, or give another path", folder.display())));
+    }
     let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| unwritable(&error))?;
     temporary.write_all(text.as_bytes()).map_err(|error| unwritable(&error))?;
     set_mode(temporary.as_file()).map_err(|error| unwritable(&error))?;

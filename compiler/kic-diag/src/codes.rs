@@ -69,6 +69,7 @@ codes! {
     INVALID_ENVIRONMENT "invalid-environment" Error Environment "A variable of the environment has a value that kic cannot use.";
     INVALID_IMAGE "invalid-image" Error Input "A text is no image reference.";
     INVALID_KIND "invalid-kind" Error Input "A text names no kind of Kubernetes object.";
+    INVALID_KUBEFILE "invalid-kubefile" Error Input "A Kubefile is not written as sealer reads it.";
     INVALID_LAYOUT "invalid-layout" Error Input "An image is not as the OCI image specification asks.";
     INVALID_LOCK "invalid-lock" Error Input "The lock file is not one that kic wrote.";
     INVALID_MANIFEST "invalid-manifest" Error Input "An image's manifest, index or configuration is not well formed.";
@@ -100,6 +101,7 @@ codes! {
     MODULE_CYCLE "module-cycle" Error Input "A module uses itself, directly or through others.";
     NAME_COLLISION "name-collision" Error Input "Two images would answer to one name with different content.";
     NESTED_TOO_DEEP "nested-too-deep" Error Input "Blocks nest deeper than kic reads.";
+    NO_COUNTERPART "no-counterpart" Warning Input "A line of a Kubefile has no counterpart in a spec.";
     NOT_A_MODULE "not-a-module" Error Input "A file that is used as a module is none.";
     NOT_A_SPEC "not-a-spec" Error Input "The file holds no cluster node.";
     NOT_AN_IMAGE "not-an-image" Error Input "A path on disk holds no image that kic reads.";

@@ -58,6 +58,14 @@ struct Item {
 }
 
 fn unroll(root: Yaml, item: Option<&Item>, objects: &mut Vec<Object>, errors: &mut Vec<YamlError>) {
+    if item.is_some() && !matches!(root.value, YamlValue::Mapping(_)) {
+        errors.push(YamlError {
+            message: "this item of a list of objects is none".to_owned(),
+            span: root.span,
+            help: Some("write its fields: `metadata`, `spec` and so on".to_owned()),
+        });
+        return;
+    }
     let text =
         |key: &str| root.get(key).and_then(Yaml::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let api_version = text("apiVersion").or_else(|| item.map(|item| item.api_version.clone()));

@@ -220,3 +220,12 @@ fn nothing_is_in_empty_texts() {
         assert_eq!(read(&source(text)), (vec![], vec![]), "{text:?}");
     }
 }
+
+#[test]
+fn an_item_of_a_typed_list_that_is_no_mapping_is_an_error() {
+    let text = "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- text\n- [1]\n-\n";
+    let (objects, errors) = read(&Source::new("list.yaml", text));
+    assert_eq!(objects.len(), 1);
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert_eq!(errors[0].span.text(), "text");
+}

@@ -9,6 +9,7 @@ pub mod fmt;
 pub mod graph;
 pub mod images;
 pub mod import;
+pub mod init;
 pub mod inspect;
 pub mod lock;
 pub mod plan;
@@ -49,6 +50,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Push(command) => command.run(global, terminal),
         Command::Check(command) => command.run(global, terminal),
         Command::Eval(command) => command.run(global, terminal),
+        Command::Init(command) => command.run(global, terminal),
         Command::Import(command) => command.run(global, terminal),
         Command::Fmt(command) => command.run(global, terminal),
         Command::Std(command) => command.run(global, terminal),
