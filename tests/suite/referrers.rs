@@ -155,6 +155,8 @@ fn an_index_and_what_refers_to_it_come_out_of_a_stock_registry_by_the_clients_of
     upstream.stop();
 
     let registry = StockRegistry::start(&unpack(folder), true).unwrap();
+    let mut verify = kic(folder, &folder.join("store"));
+    stdout(verify.args(["verify", "out.oci"]));
     let run = |program: &Path, arguments: &[&str]| {
         let mut command = Command::new(program);
         stdout(command.args(arguments).env("HOME", folder).current_dir(folder))
@@ -285,4 +287,42 @@ fn a_list_of_referrers_becomes_the_index_that_registries_without_one_want() {
     descriptor["artifactType"] = json!("application/vnd.example.materials");
     descriptor["annotations"] = json!({ "org.example.kind": "materials" });
     assert_eq!(list["manifests"], json!([descriptor]));
+}
+
+/// An index of nearly four MiB, which is what a registry must take, in a repository with thousands of tags.
+#[test]
+fn a_very_large_index_among_thousands_of_tags_comes_and_goes_as_it_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let Some(upstream) = StockRegistry::start(&folder.join("upstream"), false) else { return };
+    let image = SyntheticImage::new(Family::Oci, "amd64", &[(60, 3000)]);
+    image.push(&upstream, "shop", None);
+    let entry = |number: usize| {
+        let architecture = if number == 0 { "amd64".to_owned() } else { format!("other{number}") };
+        json!({
+            "mediaType": MANIFEST, "digest": image.digest(), "size": image.manifest.len(),
+            "platform": { "os": "linux", "architecture": architecture }, "annotations": { "long": "x".repeat(500) },
+        })
+    };
+    let manifests: Vec<Value> = (0..5200).map(entry).collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string();
+    assert!((3_500_000..4 << 20).contains(&index.len()), "{} bytes", index.len());
+    upstream.push_manifest("shop", "v1", INDEX, index.as_bytes());
+    let tags = folder.join("upstream/docker/registry/v2/repositories/shop/_manifests/tags");
+    for number in 0..3000 {
+        let tag = tags.join(format!("v1.{number}/current"));
+        fs::create_dir_all(&tag).unwrap();
+        fs::write(tag.join("link"), image.digest()).unwrap();
+    }
+    let text = format!(
+        "cluster \"shop\" {{\nbase scratch\nregistry \"sea.hub:5000\" with-referrers=#true {{ image \"{}/shop:v1\" \
+         as=\"example.com/shop:v1\"; }}\n}}\n",
+        upstream.host
+    );
+    fs::write(folder.join("cluster.kdl"), text).unwrap();
+    compile(folder, "store", &[]);
+    let registry = StockRegistry::start(&unpack(folder), true).unwrap();
+    assert!(registry.manifest("shop", "v1") == index.as_bytes());
+    assert!(registry.manifest("shop", &Digest::of(index.as_bytes()).to_string()) == index.as_bytes());
+    assert_eq!(registry.manifest("example.com/shop", &image.digest()), image.manifest);
 }

@@ -28,6 +28,8 @@ pub(crate) struct Available {
     pub excluded: BTreeSet<ImageReference>,
     /// The images that are cached because they were discovered, and that the spec does not name.
     pub discovered: BTreeSet<ImageReference>,
+    /// The images that are to be cached, and of which nothing else is known.
+    pub assumed: BTreeSet<ImageReference>,
 }
 
 impl Available {
@@ -44,6 +46,13 @@ impl Available {
         } else {
             self.upstream_names.contains(&format!("{}{end}", reference.name()))
         }
+    }
+
+    /// Whether every one of the places that name `reference` gets it: where images are named anew, the private registry is
+    /// asked by that name.
+    pub fn gives(&self, reference: &ImageReference, places: &[&Need]) -> bool {
+        let is_given = |need: &&Need| self.has(need.asked.as_ref().unwrap_or(reference));
+        if places.is_empty() { self.has(reference) } else { places.iter().all(is_given) }
     }
 }
 
@@ -62,9 +71,9 @@ pub(crate) fn prove(
     let mut likely = Vec::new();
     for (reference, places) in by_image(needs) {
         let Some(surest) = places.iter().map(|need| need.confidence).max() else { continue };
-        // Where images are named anew, the private registry is asked by that name.
-        let is_given = |need: &&Need| available.has(need.asked.as_ref().unwrap_or(reference));
-        let is_met = available.excluded.contains(reference) || places.iter().all(is_given);
+        let is_met = available.excluded.contains(reference)
+            || available.assumed.contains(reference)
+            || available.gives(reference, &places);
         match (is_met, surest) {
             (false, Confidence::Certain) if allowed.contains(reference) => {
                 diagnostics.push(allowed_missing(reference, &places));

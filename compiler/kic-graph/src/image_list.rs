@@ -39,6 +39,8 @@ pub enum ImageState {
     Cached,
     /// The cache of the base has it.
     InBase,
+    /// The cache is to have it, the lock says what it is, and it is not in the store yet.
+    Pinned,
     /// The cache is to have it, and it is not known what it is: its registry did not say.
     Unresolved,
     /// The spec leaves it out.
@@ -55,6 +57,7 @@ impl ImageState {
         match self {
             Self::Cached => "cached",
             Self::InBase => "in base",
+            Self::Pinned => "pinned",
             Self::Unresolved => "unresolved",
             Self::Excluded => "excluded",
             Self::Undecided => "undecided",
@@ -68,16 +71,21 @@ impl ImageState {
 pub struct ImageContents {
     /// The digest of its index or manifest.
     pub digest: Digest,
-    /// The bytes of its blobs.
-    pub size: u64,
+    /// The bytes of its blobs, where they are known.
+    pub size: Option<u64>,
     /// The platforms that are cached.
     pub platforms: Vec<String>,
 }
 
 /// Lists the images of a spec by name, with what lowering has to say: errors are no reason to list none. What could not
 /// be gathered is missing in `inputs`.
-pub fn list_images(spec: &Spec, inputs: &Inputs) -> (Vec<ListedImage>, Diagnostics) {
-    let (available, diagnostics) = lower_image(spec, inputs);
+/// `pinned` is what the lock says of images.
+pub fn list_images(
+    spec: &Spec,
+    inputs: &Inputs,
+    pinned: &BTreeMap<ImageReference, ImageContents>,
+) -> (Vec<ListedImage>, Diagnostics) {
+    let (available, diagnostics) = lower_image(spec, inputs, unknown(spec, inputs));
     let in_base = images_in_base(spec, inputs);
     let mut own = Available::default();
     let cache = lay_out(&cached_images(spec, inputs, &mut own), &mut Diagnostics::new());
@@ -86,7 +94,7 @@ pub fn list_images(spec: &Spec, inputs: &Inputs) -> (Vec<ListedImage>, Diagnosti
         .into_iter()
         .map(|image| {
             let contents =
-                ImageContents { digest: image.digest, size: image.size, platforms: image.platforms };
+                ImageContents { digest: image.digest, size: Some(image.size), platforms: image.platforms };
             (image.reference, contents)
         })
         .collect();
@@ -116,25 +124,32 @@ pub fn list_images(spec: &Spec, inputs: &Inputs) -> (Vec<ListedImage>, Diagnosti
     references.extend(excluded.keys().map(|reference| (*reference).clone()));
     references.extend(needs.keys().map(|reference| (*reference).clone()));
     let list = references.into_iter().map(|reference| {
-        let needs: Vec<Need> =
-            needs.get(&reference).into_iter().flatten().map(|need| (*need).clone()).collect();
+        let places = needs.get(&reference).map(Vec::as_slice).unwrap_or_default();
+        let is_given = available.gives(&reference, places);
+        let needs: Vec<Need> = places.iter().map(|need| (*need).clone()).collect();
         let surest = needs.first().map(|need| need.confidence);
         let named = named.remove(&reference).unwrap_or_default();
         let own = cached.get(&reference.to_string());
         let is_wanted = !named.is_empty() || (discovers && surest > Some(Confidence::Possible));
         let state = match (own, in_base.get(&reference)) {
+            // In the cache, and yet not under the name by which something asks for it.
+            (Some(_), _) | (None, Some(_)) if !is_given && surest == Some(Confidence::Certain) => {
+                ImageState::Missing
+            }
             (Some(_), _) => ImageState::Cached,
             (None, Some(_)) => ImageState::InBase,
             _ if excluded.contains_key(&reference) => ImageState::Excluded,
             // The private registry's own names, and other names of an image that is there.
-            _ if available.has(&reference) => ImageState::Cached,
-            _ if is_wanted && !available.hosts.contains(reference.registry()) => ImageState::Unresolved,
+            _ if is_given => ImageState::Cached,
+            _ if is_wanted && pinned.contains_key(&reference) => ImageState::Pinned,
+            _ if is_wanted && available.assumed.contains(&reference) => ImageState::Unresolved,
             _ if surest == Some(Confidence::Certain) => ImageState::Missing,
             _ => ImageState::Undecided,
         };
+        let in_lock = pinned.get(&reference).filter(|_| state == ImageState::Pinned);
         ListedImage {
             state,
-            contents: own.or_else(|| in_base.get(&reference)).cloned(),
+            contents: own.or_else(|| in_base.get(&reference)).or(in_lock).cloned(),
             is_discovered: available.discovered.contains(&reference),
             excluded: excluded.get(&reference).cloned().unwrap_or_default(),
             named,
@@ -145,6 +160,29 @@ pub fn list_images(spec: &Spec, inputs: &Inputs) -> (Vec<ListedImage>, Diagnosti
     (list.collect(), diagnostics)
 }
 
+/// The images that are to be cached, and of which nothing else is known.
+fn unknown(spec: &Spec, inputs: &Inputs) -> BTreeSet<ImageReference> {
+    let named = spec.registries.iter().flat_map(|registry| &registry.images).filter_map(|image| {
+        let source = located(spec, &image.from);
+        let own_name = match &source {
+            ImageSource::Registry(reference) => Some(reference),
+            ImageSource::Disk { .. } => None,
+        };
+        let name = image.name.as_ref().map(|name| &name.value).or(own_name);
+        name.filter(|_| !inputs.images.contains_key(&source)).cloned()
+    });
+    let hosts: BTreeSet<&str> = spec.registries.iter().map(|registry| registry.host.value.as_str()).collect();
+    let discovers = spec.registries.iter().any(|registry| registry.discover.is_some());
+    let discovered = inputs.needs.iter().filter(|need| {
+        discovers
+            && need.confidence != Confidence::Possible
+            && !hosts.contains(need.reference.registry())
+            && !inputs.allow_missing.contains(&need.reference)
+            && !inputs.images.contains_key(&ImageSource::Registry(need.reference.clone()))
+    });
+    named.chain(discovered.map(|need| need.reference.clone())).collect()
+}
+
 /// The images in the cache of a base, and of its bases.
 fn images_in_base(spec: &Spec, inputs: &Inputs) -> BTreeMap<ImageReference, ImageContents> {
     match (&inputs.base, &spec.base.value) {
@@ -153,8 +191,11 @@ fn images_in_base(spec: &Spec, inputs: &Inputs) -> BTreeMap<ImageReference, Imag
             let cache =
                 lay_out(&cached_images(spec, inputs, &mut Available::default()), &mut Diagnostics::new());
             images.extend(cache.images.into_iter().filter_map(|image| {
-                let contents =
-                    ImageContents { digest: image.digest, size: image.size, platforms: image.platforms };
+                let contents = ImageContents {
+                    digest: image.digest,
+                    size: Some(image.size),
+                    platforms: image.platforms,
+                };
                 Some((image.reference.parse().ok()?, contents))
             }));
             images
@@ -174,7 +215,7 @@ fn in_plan(image: &Json) -> Option<(ImageReference, ImageContents)> {
     let platforms = image.get("platforms").and_then(Json::as_array).into_iter().flatten();
     let contents = ImageContents {
         digest: text("digest")?.parse().ok()?,
-        size: image.get("size").and_then(Json::as_u64).unwrap_or_default(),
+        size: image.get("size").and_then(Json::as_u64),
         platforms: platforms.filter_map(Json::as_str).map(str::to_owned).collect(),
     };
     Some((text("reference")?.parse().ok()?, contents))

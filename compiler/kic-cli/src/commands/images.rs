@@ -96,7 +96,7 @@ fn row(image: &ListedImage) -> Vec<String> {
     vec![
         image.reference.to_string(),
         image.state.name().to_owned(),
-        contents.map_or_else(none, |contents| size(contents.size)),
+        contents.and_then(|contents| contents.size).map_or_else(none, size),
         contents.map_or_else(none, |contents| contents.digest.short()),
         sure,
         found,
@@ -122,7 +122,7 @@ pub fn as_json(image: &ListedImage, spec: &Spec) -> Json {
         "reference": image.reference.to_string(),
         "state": image.state.name(),
         "digest": contents.map(|contents| contents.digest),
-        "size": contents.map(|contents| contents.size),
+        "size": contents.and_then(|contents| contents.size),
         "platforms": contents.map(|contents| &contents.platforms),
         "discovered": image.is_discovered,
         "named": image.named.iter().map(way).collect::<Vec<_>>(),

@@ -43,8 +43,8 @@ impl Why {
 fn as_text(image: &ListedImage, spec: &Spec) -> String {
     let mut text = format!("{}\n", image.reference);
     if let Some(contents) = &image.contents {
-        let platforms = contents.platforms.join(", ");
-        text.push_str(&format!("  {}, {}, {platforms}\n", contents.digest, size(contents.size)));
+        let size = contents.size.map(|bytes| format!("{}, ", size(bytes))).unwrap_or_default();
+        text.push_str(&format!("  {}, {size}{}\n", contents.digest, contents.platforms.join(", ")));
     }
     let verdict = match image.state {
         ImageState::Cached if image.is_discovered => {
@@ -52,6 +52,7 @@ fn as_text(image: &ListedImage, spec: &Spec) -> String {
         }
         ImageState::Cached => "cached",
         ImageState::InBase => "in the registry cache of the base",
+        ImageState::Pinned => "to be cached; the lock says what it is, and the store does not have it yet",
         ImageState::Unresolved => "to be cached; what it is is not known yet",
         ImageState::Excluded => "left out, as the spec says",
         ImageState::Undecided => "not cached: it may be needed, and `image` or `exclude` decides",

@@ -13,7 +13,7 @@ use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest};
 use kic_spec::{ImagePin, ImageSource, ReferrerPin, Spec};
 
 use super::pins::Pins;
-use super::{GatherOptions, origin, referrers};
+use super::{GatherOptions, Strictness, origin, referrers};
 use crate::context::{Context, interrupted};
 use crate::documents::{Documents, blob_facts};
 use crate::event::Event;
@@ -37,6 +37,7 @@ pub(super) async fn cached(
     spec: &Spec,
     needs: &[Need],
     options: &GatherOptions,
+    strictness: Strictness,
     pins: &mut Pins,
     context: &Context,
     diagnostics: &mut Diagnostics,
@@ -62,7 +63,10 @@ pub(super) async fn cached(
                     .iter()
                     .flat_map(|registry| &registry.images)
                     .any(|image| image.from.span == source.span);
-                if is_named {
+                let is_offline = errors.iter().all(|error| error.code == &code::OFFLINE);
+                if strictness == Strictness::Lenient && is_offline && is_pinned(&source.value, pins) {
+                    // The lock says what it is.
+                } else if is_named {
                     diagnostics.append(errors);
                 } else if !may_be_missing(&source.value, &errors, options) {
                     let note = discovered(&source.value, needs);
@@ -122,6 +126,10 @@ fn comes_with_referrers(source: &Spanned<ImageSource>, spec: &Spec) -> bool {
     named.any(|image| image.with_referrers)
         || is_discovered
             && spec.registries.iter().any(|registry| registry.discover.is_some() && registry.with_referrers)
+}
+
+fn is_pinned(source: &ImageSource, pins: &Pins) -> bool {
+    matches!(source, ImageSource::Registry(reference) if pins.image(reference).is_some())
 }
 
 /// Whether a discovered image is not to be had, for good, and may be missing. A failure that may pass is none: with

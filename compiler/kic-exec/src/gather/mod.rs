@@ -235,7 +235,8 @@ async fn gather_spec(
     let needs::Needs { needs, rewritten } =
         needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
     let wanted = wanted_images(spec, &needs, &base);
-    let images = images::cached(wanted, spec, &needs, options, &mut pins, context, &mut diagnostics).await;
+    let images =
+        images::cached(wanted, spec, &needs, options, strictness, &mut pins, context, &mut diagnostics).await;
 
     if strictness == Strictness::Strict && diagnostics.has_errors() {
         return Err(diagnostics);

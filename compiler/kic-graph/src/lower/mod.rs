@@ -7,7 +7,7 @@ pub(crate) use registry::cached_images;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kic_base::{Digest, Span, Spanned};
+use kic_base::{Digest, ImageReference, Span, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_spec::{ImageSource, Spec};
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -26,17 +26,20 @@ pub const LAYER_LIMIT: usize = 120;
 /// Every way in which the parts do not go together: paths written twice, names that two images answer to, images
 /// that something names and no registry caches, too many layers.
 pub fn lower(spec: &Spec, inputs: &Inputs) -> Result<(Graph, Diagnostics), Diagnostics> {
-    let mut lowering =
-        Lowering { nodes: DiGraph::new(), by_digest: BTreeMap::new(), diagnostics: Diagnostics::new() };
+    let mut lowering = Lowering::new(BTreeSet::new());
     let (image, _) = lowering.image(spec, inputs);
     let Lowering { nodes, diagnostics, .. } = lowering;
     diagnostics.or(Graph { nodes, image })
 }
 
-/// Lowers for what it has to say alone: what the caches answer to, and every error and warning.
-pub(crate) fn lower_image(spec: &Spec, inputs: &Inputs) -> (Available, Diagnostics) {
-    let mut lowering =
-        Lowering { nodes: DiGraph::new(), by_digest: BTreeMap::new(), diagnostics: Diagnostics::new() };
+/// Lowers for what it has to say alone: what the caches answer to, and every error and warning. The `assumed` images are
+/// taken for cached.
+pub(crate) fn lower_image(
+    spec: &Spec,
+    inputs: &Inputs,
+    assumed: BTreeSet<ImageReference>,
+) -> (Available, Diagnostics) {
+    let mut lowering = Lowering::new(assumed);
     let (_, available) = lowering.image(spec, inputs);
     (available, lowering.diagnostics)
 }
@@ -45,6 +48,8 @@ struct Lowering {
     nodes: DiGraph<Node, ()>,
     by_digest: BTreeMap<Digest, NodeIndex>,
     diagnostics: Diagnostics,
+    /// Images that are to be cached, and of which nothing else is known.
+    assumed: BTreeSet<ImageReference>,
 }
 
 /// What a node is called, and where the spec asks for it.
@@ -57,6 +62,11 @@ struct Hints<'a> {
 }
 
 impl Lowering {
+    fn new(assumed: BTreeSet<ImageReference>) -> Self {
+        let diagnostics = Diagnostics::new();
+        Self { nodes: DiGraph::new(), by_digest: BTreeMap::new(), diagnostics, assumed }
+    }
+
     /// The node of a derivation: a new one, or the one that is there already.
     fn node(&mut self, derivation: Derivation, hints: &Hints) -> NodeIndex {
         let digest = derivation.digest(&|node| self.nodes[node].digest);
@@ -99,6 +109,7 @@ impl Lowering {
         let own = self.own_layers(spec, inputs, settings);
         let base_layers = base.values().map(|base| base.layers.len()).max().unwrap_or(0);
         let cache = self.registry_layers(spec, inputs, settings, base_layers + own.len(), &mut available);
+        available.assumed.clone_from(&self.assumed);
         prove(&inputs.needs, &available, &inputs.allow_missing, &mut self.diagnostics);
 
         let mut platforms = BTreeMap::new();
