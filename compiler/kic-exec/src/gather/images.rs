@@ -13,7 +13,7 @@ use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest};
 use kic_spec::{ImagePin, ImageSource, ReferrerPin, Spec};
 
 use super::pins::Pins;
-use super::{GatherOptions, Strictness, origin, referrers};
+use super::{GatherOptions, origin, referrers};
 use crate::context::{Context, interrupted};
 use crate::documents::{Documents, blob_facts};
 use crate::event::Event;
@@ -37,7 +37,6 @@ pub(super) async fn cached(
     spec: &Spec,
     needs: &[Need],
     options: &GatherOptions,
-    strictness: Strictness,
     pins: &mut Pins,
     context: &Context,
     diagnostics: &mut Diagnostics,
@@ -64,7 +63,7 @@ pub(super) async fn cached(
                     .flat_map(|registry| &registry.images)
                     .any(|image| image.from.span == source.span);
                 let is_offline = errors.iter().all(|error| error.code == &code::OFFLINE);
-                if strictness == Strictness::Lenient && is_offline && is_pinned(&source.value, pins) {
+                if pins.suffice && is_offline && is_pinned(&source.value, pins) {
                     // The lock says what it is.
                 } else if is_named {
                     diagnostics.append(errors);

@@ -211,6 +211,7 @@ async fn gather_spec(
     let before = read_lock(&path, world)?;
     let mut pins = Pins::new(before.clone().unwrap_or_default(), options.lock.clone(), &path);
     pins.has_file = before.is_some();
+    pins.suffice = strictness == Strictness::Lenient;
 
     note_disk_images(spec, context);
     let files = paths::gather(spec, context).await;
@@ -235,8 +236,7 @@ async fn gather_spec(
     let needs::Needs { needs, rewritten } =
         needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
     let wanted = wanted_images(spec, &needs, &base);
-    let images =
-        images::cached(wanted, spec, &needs, options, strictness, &mut pins, context, &mut diagnostics).await;
+    let images = images::cached(wanted, spec, &needs, options, &mut pins, context, &mut diagnostics).await;
 
     if strictness == Strictness::Strict && diagnostics.has_errors() {
         return Err(diagnostics);

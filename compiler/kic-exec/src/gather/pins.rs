@@ -22,6 +22,8 @@ pub(super) struct Pins {
     path: String,
     /// Whether a lock stands on disk.
     pub has_file: bool,
+    /// Whether it is enough to know of an image what its pin says.
+    pub suffice: bool,
     /// The pins that are needed.
     pub used: Lock,
 }
@@ -29,7 +31,7 @@ pub(super) struct Pins {
 impl Pins {
     pub fn new(before: Lock, mode: LockMode, path: &Path) -> Self {
         let used = Lock { epoch: before.epoch, ..Lock::default() };
-        Self { before, mode, path: path.display().to_string(), has_file: false, used }
+        Self { before, mode, path: path.display().to_string(), has_file: false, suffice: false, used }
     }
 
     /// The lock as it should be.
