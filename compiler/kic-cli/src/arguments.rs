@@ -135,7 +135,14 @@ impl Building {
             allow_missing: self.allow_missing.iter().cloned().collect(),
         };
         let settings = Settings { set: self.set.clone() };
-        Ok(Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false })
+        Ok(Request {
+            spec: spec_in(&self.spec),
+            output: None,
+            gather,
+            settings,
+            check: false,
+            explain: false,
+        })
     }
 }
 

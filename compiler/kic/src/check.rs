@@ -87,6 +87,7 @@ pub(crate) async fn check(
     let mut request = request.clone();
     request.output = None;
     request.check = false;
+    request.explain = false;
     // The first build wrote the lock; the second must find everything in it.
     request.gather.lock = LockMode::Locked;
     let second = Box::pin(compile(&request, world, &again)).await?.image;

@@ -12,6 +12,7 @@ use kic_oci::model::Descriptor;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
+use crate::explain::{self, Ingredients, Reason};
 use crate::heal::heal;
 use crate::last_run::{self, Unchanged};
 use crate::roots;
@@ -31,6 +32,8 @@ pub struct Request {
     pub settings: Settings,
     /// Whether everything is built twice and compared before it is written.
     pub check: bool,
+    /// Whether it is told why each layer was built or reused.
+    pub explain: bool,
 }
 
 /// What came out.
@@ -42,6 +45,9 @@ pub struct Compiled {
     pub image: Assembled,
     /// The layers of each platform, bottom first.
     pub layers: BTreeMap<Platform, Vec<CompiledLayer>>,
+    /// The layers that the last compile of the spec had and this one has not, each by platform, kind and name, where
+    /// it was asked why.
+    pub gone: Vec<(String, String, String)>,
     /// Where the image was written.
     pub output: Option<PathBuf>,
     /// The locks that were written.
@@ -61,6 +67,8 @@ pub struct CompiledLayer {
     pub descriptor: Descriptor,
     /// What was done for it.
     pub outcome: Outcome,
+    /// Why, where that was asked for.
+    pub reason: Option<Reason>,
 }
 
 /// Everything that is known before the first layer is built.
@@ -94,6 +102,13 @@ pub async fn compile(
         Some(key) => last_run::find(&key, texts, context),
         None => None,
     };
+    if let Some(unchanged) = &mut unchanged
+        && request.explain
+    {
+        for layer in unchanged.compiled.layers.values_mut().flatten() {
+            layer.reason = Some(Reason::Unchanged);
+        }
+    }
     let work = async || match unchanged.take() {
         Some(unchanged) => finish(unchanged, context).await,
         None => line(request, key, texts, context).await,
@@ -128,18 +143,37 @@ async fn line(
     }
     let Prepared { graph, locks, warnings, .. } = prepared;
     let roots = roots::record(request, output.as_ref(), &graph, &realised, &image, &locks, context)?;
-    let compiled = Compiled {
+    let mut compiled = Compiled {
         tag: graph.image.tag.clone(),
         layers: layers(&graph, &realised, &image),
+        gone: Vec::new(),
         image,
         output: output.as_ref().and_then(Output::path).map(Path::to_owned),
         written_locks,
         warnings,
     };
     if let Some(key) = key {
+        let ingredients = Ingredients::of(&graph);
+        if request.explain {
+            explain(&mut compiled, request, &graph, &ingredients, context);
+        }
+        ingredients.keep(request, context);
         last_run::keep(&key, &compiled, output.as_ref(), &roots, texts, context);
     }
     Ok(compiled)
+}
+
+/// Adds why each layer was built or reused.
+fn explain(compiled: &mut Compiled, request: &Request, graph: &Graph, now: &Ingredients, context: &Context) {
+    let before = Ingredients::of_last(request, context);
+    for (platform, layers) in &mut compiled.layers {
+        let own = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
+        for (compiled, layer) in layers.iter_mut().zip(own) {
+            let reason = explain::reason(graph, platform, layer, compiled.outcome, now, before.as_ref());
+            compiled.reason = Some(reason);
+        }
+    }
+    compiled.gone = before.map(|before| before.gone(now)).unwrap_or_default();
 }
 
 /// The end of the line, where all that comes before is known.
@@ -162,6 +196,7 @@ fn layers(graph: &Graph, realised: &Realised, image: &Assembled) -> BTreeMap<Pla
             name: layer.name.clone(),
             descriptor: descriptor.clone(),
             outcome: realised.outcomes.get(&layer.node).copied().unwrap_or(Outcome::Reused),
+            reason: None,
         });
         (platform.clone(), compiled.collect())
     };

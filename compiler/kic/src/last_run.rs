@@ -125,6 +125,7 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unc
                 name: layer.name,
                 descriptor: layer.descriptor,
                 outcome: Outcome::Reused,
+                reason: None,
             })
         };
         let own: Vec<CompiledLayer> = kept.into_iter().map(of_one).collect::<Option<_>>()?;
@@ -144,6 +145,7 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unc
             layers: descriptors,
         },
         layers,
+        gone: Vec::new(),
         output: last.output.as_ref().and_then(Output::path).map(Path::to_owned),
         written_locks: Vec::new(),
         warnings: last.warnings.diagnostics()?,

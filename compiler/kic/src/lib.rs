@@ -13,6 +13,7 @@
 mod check;
 mod compile;
 mod diff;
+mod explain;
 mod heal;
 mod image;
 mod images;
@@ -32,6 +33,7 @@ pub use compile::{
     Compiled, CompiledLayer, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks,
 };
 pub use diff::{Change, DiffSide, Difference as ImageDifference, ImageDiff, diff};
+pub use explain::{InputChange, Reason};
 pub use image::{ImageAt, open_image};
 pub use images::{Images, images};
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};

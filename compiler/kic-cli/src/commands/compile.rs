@@ -8,6 +8,7 @@ use kic_graph::Kind;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
+use crate::commands::reasons::{reason_as_json, reasons};
 use crate::report::{short_digest, size, table, time};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
@@ -28,6 +29,9 @@ pub struct Compile {
     /// Build twice, the second time from an empty store, and show what differs
     #[arg(long)]
     check: bool,
+    /// Say of each layer why it was built or reused: what changed since the last compile, from what to what
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     building: Building,
 }
@@ -60,6 +64,7 @@ impl Compile {
             (None, false) => Some(Output::Named),
         };
         request.check = self.check;
+        request.explain = self.explain;
         kic::compile(&request, &Disk, context).await
     }
 }
@@ -114,6 +119,7 @@ fn as_text(compiled: &Compiled, terminal: &Terminal) -> String {
             terminal.color_out,
         ));
     }
+    text.push_str(&reasons(compiled, terminal.color_out));
     if let Some(output) = &compiled.output {
         text.push_str(&format!("\n{} as {}\n", output.display(), compiled.tag));
     }
@@ -128,10 +134,14 @@ fn as_json(compiled: &Compiled) -> serde_json::Value {
             Outcome::Reused => None,
         };
         let descriptor = &layer.descriptor;
-        json!({
+        let mut json = json!({
             "kind": layer.kind.name(), "name": layer.name, "size": descriptor.size, "digest": descriptor.digest,
             "mediaType": descriptor.media_type, "outcome": outcome(layer).0, "milliseconds": milliseconds,
-        })
+        });
+        if let (Some(reason), Some(object)) = (&layer.reason, json.as_object_mut()) {
+            object.insert("reason".to_owned(), reason_as_json(reason));
+        }
+        json
     };
     let platforms = compiled.layers.iter().map(|(platform, layers)| {
         json!({ "platform": platform, "layers": layers.iter().map(layer).collect::<Vec<_>>() })

@@ -36,7 +36,14 @@ impl Eval {
         let gather =
             GatherOptions { lock: LockMode::Locked, source_date_epoch: 0, allow_missing: BTreeSet::new() };
         let settings = Settings { set: self.set.clone() };
-        let request = Request { spec: spec_in(&self.spec), output: None, gather, settings, check: false };
+        let request = Request {
+            spec: spec_in(&self.spec),
+            output: None,
+            gather,
+            settings,
+            check: false,
+            explain: false,
+        };
         let (node, overrides, warnings) = kic::evaluate(&request, self.platform.as_ref(), &Disk)?;
         match (terminal.format, self.origins) {
             (Format::Json, origins) => {

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod lock;
 pub mod plan;
 pub mod push;
+mod reasons;
 pub mod standard;
 pub mod store;
 pub mod unpack;
