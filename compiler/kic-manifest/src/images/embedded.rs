@@ -93,6 +93,7 @@ fn settings(walk: &mut Walk, node: &Yaml, text: &str, key: &str, ranges: &[Range
         walk.at_most(Confidence::Possible, "in a template");
     }
     for range in ranges {
+        let mut parts: Vec<Setting> = Vec::new();
         let mut at = range.start;
         for line in text[range.clone()].split_inclusive('\n') {
             let start = at;
@@ -126,6 +127,8 @@ fn settings(walk: &mut Walk, node: &Yaml, text: &str, key: &str, ranges: &[Range
             let cut = cut.trim_end_matches([',', ';']);
             let quotes = cut.len() - cut.trim_start_matches(['"', '\'']).len();
             let cut = cut.trim_matches(['"', '\'']);
+            let place = offset + quotes..offset + quotes + cut.len();
+            parts.push(Setting { words: words(name), name, value: cut, place });
             let Some(candidate) = Candidate::read(cut) else { continue };
             let hint = variable_hint(&words(name));
             let position = match hint {
@@ -143,8 +146,36 @@ fn settings(walk: &mut Walk, node: &Yaml, text: &str, key: &str, ranges: &[Range
             let reason = format!("a reference in the setting `{name}`");
             walk.record(Find { candidate, node, part, confidence, reason });
         }
+        versioned(walk, node, text, &parts);
     }
     (walk.cap, walk.because) = (cap, because);
+}
+
+/// A line of settings.
+struct Setting<'a> {
+    words: Vec<String>,
+    name: &'a str,
+    value: &'a str,
+    place: Range<usize>,
+}
+
+/// Images whose repository and tag stand in two settings: `worker_repository` and `worker_tag`.
+fn versioned(walk: &mut Walk, node: &Yaml, text: &str, settings: &[Setting]) {
+    for setting in settings {
+        let Some((last, stem)) = setting.words.split_last() else { continue };
+        if !matches!(last.as_str(), "repository" | "repo") || stem.is_empty() {
+            continue;
+        }
+        let is_tag = |other: &&Setting| {
+            other.words.split_last().is_some_and(|(last, own)| last == "tag" && own == stem)
+        };
+        let Some(tag) = settings.iter().find(is_tag) else { continue };
+        let written = format!("{}:{}", setting.value, tag.value);
+        let Some(candidate) = Candidate::read(&written).filter(Candidate::is_path) else { continue };
+        let span = locate(node, text, setting.place.clone());
+        let reason = format!("put together from the settings `{}` and `{}`", setting.name, tag.name);
+        walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
+    }
 }
 
 fn is_name(name: &str) -> bool {

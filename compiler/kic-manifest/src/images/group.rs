@@ -248,3 +248,25 @@ pub(crate) fn in_hub(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
     walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
     true
 }
+
+/// An image without a version in an object that gives it one.
+pub(crate) fn in_plan(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
+    let Some(tag) = &walk.default_tag else { return false };
+    let whole = format!("{text}:{tag}");
+    let Some(candidate) = Candidate::read(text).filter(|candidate| !candidate.has_version()) else {
+        return false;
+    };
+    let span = locate(node, text, 0..text.len());
+    let known = (!tag.is_empty()).then(|| Candidate::read(&whole)).flatten();
+    match known {
+        Some(candidate) => {
+            let reason = "an image whose tag is the version of the plan".to_owned();
+            walk.push(candidate, whole, span, Parts::Derived, Confidence::Likely, reason);
+        }
+        None => {
+            let reason = "an image whose tag is the newest release of a channel".to_owned();
+            walk.push(candidate, text.to_owned(), span, Parts::Derived, Confidence::Possible, reason);
+        }
+    }
+    true
+}

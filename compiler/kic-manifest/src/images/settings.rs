@@ -181,13 +181,19 @@ pub(crate) fn part(
     }
     let whole = &text[range.clone()];
     let separator = |character: char| character.is_whitespace() || matches!(character, ',' | ';' | '|');
-    if !whole.contains(|character| separator(character) || character == '=') || whole.contains("://") {
+    // `NAME:REF` in a list of images.
+    let named = position == Position::Named && words.last().is_some_and(|word| word == "images");
+    let is_list = named || whole.contains(|character| separator(character) || character == '=');
+    if !is_list || whole.contains("://") {
         return;
     }
     let mut at = range.start;
     for piece in whole.split_inclusive(separator) {
         let trimmed = piece.trim_end_matches(separator);
-        let value = trimmed.rsplit('=').next().unwrap_or_default();
+        let mut value = trimmed.rsplit('=').next().unwrap_or_default();
+        if let (true, None, Some((_, rest))) = (named, Candidate::read(value), value.split_once(':')) {
+            value = rest;
+        }
         let start = at + trimmed.len() - value.len();
         // A word of a list may be a word of a sentence.
         let bare = Candidate::read(value).is_none_or(|candidate| candidate.is_bare_word());

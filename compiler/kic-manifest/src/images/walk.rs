@@ -45,6 +45,8 @@ pub(crate) struct Walk {
     pub(crate) because: &'static str,
     /// Istio's `hub` and `tag`, which its short names of images mean.
     pub(crate) hub: Option<(String, String)>,
+    /// The tag that images without a version get in the object at hand; an empty one is not to be known.
+    pub(crate) default_tag: Option<String>,
     /// How many strings were opened to come here.
     pub(crate) level: usize,
     pub(crate) kyverno: bool,
@@ -78,6 +80,7 @@ impl Walk {
             cap,
             because,
             hub: None,
+            default_tag: None,
             level: 0,
             kyverno: false,
             machines: false,
@@ -108,6 +111,11 @@ impl Walk {
         }
         if api_version.starts_with("image.toolkit.fluxcd.io/") {
             self.at_most(Confidence::Possible, "which is watched for tags, not run");
+        }
+        if api_version.starts_with("upgrade.cattle.io/") && kind == "Plan" {
+            // A tag has no `+`: this is how its controller writes the version.
+            let version = root.at(&["spec", "version"]).and_then(group::version_text);
+            self.default_tag = Some(version.unwrap_or_default().replace('+', "-"));
         }
         if sources::object(self, root, api_version, kind) {
             return;
@@ -275,6 +283,9 @@ impl Walk {
         if self.hub.is_some() && group::in_hub(self, node, text) {
             return;
         }
+        if group::in_plan(self, node, text) {
+            return;
+        }
         // Istio fills `auto` in when it injects its proxy.
         if text == "auto" && container.get("name").and_then(Yaml::as_str) == Some("istio-proxy") {
             return;
@@ -311,6 +322,9 @@ impl Walk {
         }
         let listed = words.last().is_some_and(|word| word == "images");
         if hint == Hint::Image && self.hub.is_some() && group::in_hub(self, node, text) {
+            return;
+        }
+        if hint == Hint::Image && group::in_plan(self, node, text) {
             return;
         }
         if self.settings {

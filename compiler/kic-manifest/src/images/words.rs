@@ -39,6 +39,7 @@ pub(crate) enum Hint {
 /// Words behind `image` that make it something other than an image.
 const ABOUT_IMAGES: &[&str] = &[
     "policy",
+    "policies",
     "secret",
     "secrets",
     "tag",
