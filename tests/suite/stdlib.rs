@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `cluster.kdl` | a spec that uses the module, and needs no network but those registries |
 //! | `upstream` | images that registries have, each a line: host, repository, tag |
+//! | `needs` | peers, without which the case is skipped; as they decide its digest, that is not held |
 //! | `closed.kdl` | what `kic eval` makes of it |
 //! | `steps` | the plan of its image, a step a line |
 //! | `digest` | for each encoder epoch, the digest of its image |
@@ -13,6 +14,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -68,13 +70,27 @@ impl Case {
         self.scratch.path().join(name)
     }
 
+    fn needs(&self) -> Vec<String> {
+        let needs = fs::read_to_string(self.path("case/needs")).unwrap_or_default();
+        needs.lines().map(str::to_owned).collect()
+    }
+
+    /// kic in the folder of the case, with the peers on its path.
+    fn command(&self) -> Command {
+        let mut command = kic(&self.path("case"), &self.path("store"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(root().join("target/peers/bin")).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders).unwrap());
+        command
+    }
+
     fn kic(&self, arguments: &[&str]) -> String {
-        stdout(kic(&self.path("case"), &self.path("store")).args(arguments))
+        stdout(self.command().args(arguments))
     }
 
     /// Compiles it; the digest.
     fn compile(&self) -> String {
-        let mut compile = kic(&self.path("case"), &self.path("store"));
+        let mut compile = self.command();
         compile.args(["compile", "--quiet", "-o", "../image"]).args(&self.mirrors);
         if self.upstream.is_none() {
             compile.arg("--offline");
@@ -100,6 +116,14 @@ impl Case {
         let expected = fs::read_to_string(&path).unwrap_or_default();
         assert!(expected == found, "{} differs; now:\n{found}", path.display());
     }
+}
+
+/// The cases whose peers are here.
+fn cases() -> impl Iterator<Item = Case> {
+    names()
+        .into_iter()
+        .map(|name| Case::new(&name))
+        .filter(|case| case.needs().iter().all(|name| peer(name).is_some()))
 }
 
 fn names() -> Vec<String> {
@@ -135,23 +159,23 @@ fn every_module_has_a_case() {
 
 #[test]
 fn modules_evaluate_and_compile_to_what_is_expected() {
-    for name in names() {
-        let case = Case::new(&name);
+    for case in cases() {
         case.expect("closed.kdl", &case.kic(&["eval"]));
         let digest = case.compile();
         assert_valid(&case.path("image"));
-        case.expect("digest", &format!("{} {digest}\n", Epoch::CURRENT.number()));
+        if case.needs().is_empty() {
+            case.expect("digest", &format!("{} {digest}\n", Epoch::CURRENT.number()));
+        }
         case.expect("steps", &steps(&case.unpacked()));
         // What is closed says the same by itself.
         fs::write(case.path("case/cluster.kdl"), case.kic(&["eval"])).unwrap();
-        assert_eq!(case.compile(), digest, "{name}: closed");
+        assert_eq!(case.compile(), digest, "{}: closed", case.name);
     }
 }
 
 #[test]
 fn copies_of_the_modules_do_what_the_modules_do() {
-    for name in names() {
-        let case = Case::new(&name);
+    for case in cases() {
         let digest = case.compile();
         let folder = case.path("case/modules");
         fs::create_dir(&folder).unwrap();
@@ -171,8 +195,8 @@ fn copies_of_the_modules_do_what_the_modules_do() {
         }
         let spec = fs::read_to_string(case.path("case/cluster.kdl")).unwrap();
         fs::write(case.path("case/cluster.kdl"), local(&spec, "modules/")).unwrap();
-        assert!(copied > 0, "{name} uses no module");
-        assert_eq!(case.compile(), digest, "{name}");
+        assert!(copied > 0, "{} uses no module", case.name);
+        assert_eq!(case.compile(), digest, "{}", case.name);
     }
 }
 
@@ -199,16 +223,78 @@ fn scripts_of_the_modules_are_clean_and_every_shell_reads_them() {
         return;
     };
     let mut seen = BTreeSet::new();
-    for name in names() {
-        let case = Case::new(&name);
+    for case in cases() {
         for script in scripts(&case.unpacked()) {
             stdout(Command::new(&shellcheck).arg("--shell=sh").arg(&script));
             stdout(Command::new(&dash).arg("-n").arg(&script));
             stdout(Command::new(&busybox).args(["sh", "-n"]).arg(&script));
-            seen.insert(format!("{name}: {}", script.file_name().unwrap().display()));
+            seen.insert(format!("{}: {}", case.name, script.file_name().unwrap().display()));
         }
     }
-    assert!(seen.iter().any(|script| script == "kyverno: wait-kyverno.sh"), "{seen:?}");
+    for script in ["kyverno: wait-kyverno.sh", "registry: registry.sh", "kubernetes: kubernetes.sh"] {
+        assert!(seen.contains(script), "{seen:?}");
+    }
+}
+
+/// What kubectl says of a cluster in which all is ready, to every question that a script of checks asks.
+const READY: &str = r#"#!/bin/sh
+case $* in
+    *webhooks*) echo 'a||engine|engine|Q0E=' ;;
+    *subsets*) echo 10.0.0.1 ;;
+    *conditionStatus*) echo 'policy|true||True|Ready' ;;
+    *type==*nodes*) printf 'a|True\nb|True\nc|True\n' ;;
+    *) echo answer ;;
+esac
+"#;
+
+#[test]
+fn the_checks_of_the_modules_end_as_the_plan_says() {
+    let mut count = 0;
+    for case in cases() {
+        let root = case.unpacked();
+        let Ok(folder) = fs::read_dir(root.join("readiness")) else { continue };
+        for entry in folder {
+            let path = entry.unwrap().path();
+            let plan: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let checks = plan["checks"].as_array().unwrap();
+            let script = root.join(format!("scripts/wait-{}.sh", plan["name"].as_str().unwrap()));
+            // Other time limits, and nothing of the network.
+            let text = fs::read_to_string(&script).unwrap();
+            let limit = |seconds: &Value| format!("    await {seconds} ");
+            let short = checks
+                .iter()
+                .fold(text, |text, check| text.replace(&limit(&check["timeout_seconds"]), "    await 1 "));
+            let (short_script, bin) = (case.path("short.sh"), case.path("bin"));
+            fs::write(&short_script, short).unwrap();
+            let run = |kubectl: Option<&str>, script: &Path| {
+                let _ = fs::remove_dir_all(&bin);
+                fs::create_dir(&bin).unwrap();
+                for (program, body) in [("kubectl", kubectl), ("curl", Some("#!/bin/sh\nprintf 200\n"))] {
+                    let Some(body) = body else { continue };
+                    fs::write(bin.join(program), body).unwrap();
+                    fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+                }
+                let mut shell = Command::new("/bin/sh");
+                shell.arg(script).env_clear().env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+                let output = shell.env("KUBECTL", bin.join("kubectl")).output().unwrap();
+                (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+            };
+            let (status, said) = run(Some(READY), &script);
+            assert_eq!(status, Some(0), "{}: {said}", case.name);
+            assert_eq!(said.matches(": ready after ").count(), checks.len(), "{}: {said}", case.name);
+            if checks.iter().all(|check| check["kind"] == "http") {
+                continue;
+            }
+            count += 1;
+            let (status, said) = run(Some("#!/bin/sh\necho 'Error: not so' >&2\nexit 1\n"), &short_script);
+            assert_eq!(status, Some(1), "{}: {said}", case.name);
+            assert!(said.ends_with("    Error: not so\n"), "{}: {said}", case.name);
+            let (status, said) = run(None, &script);
+            assert_eq!(status, Some(2), "{}: {said}", case.name);
+            assert!(said.contains("there is no "), "{}: {said}", case.name);
+        }
+    }
+    assert!(count >= 8, "{count}");
 }
 
 /// Kyverno's own install manifests, whose images another one plays: none is missed, and none is invented.

@@ -11,6 +11,7 @@ macro_rules! modules {
 const MODULES: &[(&str, &str)] = modules! {
     "calico"
     "cert-manager"
+    "helm-app"
     "ingress-nginx"
     "k3s"
     "kubernetes"
