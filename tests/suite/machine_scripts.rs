@@ -300,6 +300,11 @@ fn a_registry_in_a_pod_imports_its_images_first() {
         let pod = machine.read("etc/kubernetes/manifests/kic-registry.yaml");
         assert_eq!(pod.matches("name: certificate\n").count(), 2, "{pod}");
         assert_eq!(pod.matches("name: key\n").count(), 2, "{pod}");
+        if let Some(validate) = peer("kubectl-validate") {
+            stdout(
+                Command::new(validate).arg(machine.path("root/etc/kubernetes/manifests/kic-registry.yaml")),
+            );
+        }
         fs::remove_dir_all(machine.path("root/usr/local/lib/kic/registry-images")).unwrap();
         machine.fails("registry.sh", &["start"], "no image archive is there");
     });

@@ -22,7 +22,7 @@ use kic_base::Epoch;
 use serde_json::Value;
 
 use crate::support::image_layout::assert_valid;
-use crate::support::kic::{kic, stdout};
+use crate::support::kic::{kic, shown, stdout};
 use crate::support::peers::peer;
 use crate::support::upstream::Upstream;
 use crate::support::{copy_tree, root, shared_data, updates_expectations};
@@ -202,16 +202,8 @@ fn copies_of_the_modules_do_what_the_modules_do() {
 
 /// Every shell script of an image, whoever wrote it.
 fn scripts(folder: &Path) -> Vec<PathBuf> {
-    let mut scripts = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let path = entry.path();
-        if entry.file_type().unwrap().is_dir() {
-            scripts.extend(self::scripts(&path));
-        } else if fs::read(&path).unwrap_or_default().starts_with(b"#!/bin/sh") {
-            scripts.push(path);
-        }
-    }
+    let mut scripts = files(folder);
+    scripts.retain(|file| fs::read(file).unwrap_or_default().starts_with(b"#!/bin/sh"));
     scripts.sort();
     scripts
 }
@@ -352,4 +344,73 @@ fn kyverno_is_right_for_the_manifests_that_its_project_published() {
             "{said}"
         );
     }
+}
+
+/// What the API server itself would say of every object of the cases: those that are applied, and those of dry runs.
+/// Kyverno's are held against the definitions that its project published.
+#[test]
+fn objects_of_the_modules_pass_the_schemas_of_the_api() {
+    let (Some(validate), Some(data)) = (peer("kubectl-validate"), shared_data()) else { return };
+    // Nobody has published, where a test may read it, what these are held against.
+    let without_schema = ["redirect-admission-policy", "redirect-mutating-policy"];
+    let mut count = 0;
+    for case in cases().filter(|case| !without_schema.contains(&case.name.as_str())) {
+        let root = case.unpacked();
+        let (crds, objects) = (case.path("crds"), case.path("objects"));
+        fs::create_dir(&crds).unwrap();
+        fs::create_dir(&objects).unwrap();
+        let mut documents = Vec::new();
+        for folder in ["manifests", "policies"] {
+            for file in files(&root.join(folder)) {
+                let text = fs::read_to_string(file).unwrap();
+                documents.extend(text.split("\n---\n").map(str::to_owned));
+            }
+        }
+        for file in files(&root.join("readiness")) {
+            let checks: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+            let tried = checks["checks"].as_array().unwrap().iter().map(|check| &check["object"]);
+            documents.extend(tried.filter(|object| object.is_object()).map(Value::to_string));
+        }
+        let is_definition = |text: &str| text.contains("\nkind: CustomResourceDefinition\n");
+        let (mut definitions, documents): (Vec<String>, Vec<String>) =
+            documents.into_iter().partition(|text| is_definition(text));
+        if case.name.starts_with("kyverno") || case.name.starts_with("redirect") {
+            let version = if case.name.contains("1.5") || case.name == "kyverno-redirect" {
+                "v1.5.8"
+            } else {
+                "v1.13.0"
+            };
+            let published = fs::read_to_string(data.join(format!("kyverno/install-{version}.yaml"))).unwrap();
+            let all = published.split("\n---\n").map(|text| format!("\n{text}"));
+            definitions = all.filter(|text| is_definition(text)).collect();
+        }
+        fs::write(crds.join("definitions.yaml"), definitions.join("\n---\n")).unwrap();
+        if documents.is_empty() {
+            continue;
+        }
+        for (index, text) in documents.iter().enumerate() {
+            count += 1;
+            fs::write(objects.join(format!("{index}.yaml")), text).unwrap();
+        }
+        let mut command = Command::new(&validate);
+        let output = command.arg("--local-crds").arg(&crds).arg(&objects).output().unwrap();
+        assert!(output.status.success(), "{}: {}", case.name, shown(&output));
+    }
+    assert!(count > 30, "{count}");
+    // It is no test that cannot fail.
+    let scratch = tempfile::tempdir().unwrap();
+    let wrong = scratch.path().join("wrong.yaml");
+    fs::write(&wrong, "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: 7\n").unwrap();
+    assert!(!Command::new(&validate).arg(&wrong).output().unwrap().status.success());
+}
+
+/// The files of a folder, and of those in it; none where there is none.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files
 }
