@@ -16,7 +16,7 @@ use crate::{disk, fault};
 const LAUNCH_LIMIT: u64 = 64 << 20;
 
 /// So often a small blob is asked for when its content is wrong.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// Reads the parts of one image, and keeps them in the store.
 pub struct Documents<'a> {

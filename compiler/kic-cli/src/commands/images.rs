@@ -114,6 +114,7 @@ pub fn as_json(image: &ListedImage, spec: &Spec) -> Json {
     let need = |need: &Need| {
         json!({
             "confidence": need.confidence.name(), "reason": need.reason, "object": need.object, "path": need.path,
+            "asked": need.asked.as_ref().map(ToString::to_string),
             "found": if need.is_generated { Json::Null } else { at(&need.span) }, "spec": way(&need.said),
         })
     };

@@ -71,6 +71,9 @@ fn as_text(image: &ListedImage, spec: &Spec) -> String {
         let field = format!("{} {}", need.object, need.path);
         let (sure, field) = (need.confidence.name(), printable(field.trim_end()));
         text.push_str(&format!("\n{sure} at {}\n  {field}\n  {}\n", place_of(need), printable(&need.reason)));
+        if let Some(asked) = &need.asked {
+            text.push_str(&format!("  asked for as {asked}\n"));
+        }
         if need.span != need.said && !need.is_generated {
             text.push_str(&format!("  by {}: {}\n", place(&need.said), first_line(&need.said)));
         }

@@ -14,7 +14,7 @@ use kic_spec::{Chart, ChartKey, ChartPin, ChartSource, Spec, unreadable};
 use super::pins::Pins;
 use super::{chart_version, renders};
 use crate::context::{Context, interrupted};
-use crate::documents::Documents;
+use crate::documents::{ATTEMPTS, Documents};
 use crate::event::Event;
 use crate::fault;
 use crate::render::ChartFiles;
@@ -143,7 +143,15 @@ async fn blob(
         return Ok(());
     }
     let network = context.network(&wanted.value, Some(&wanted.span))?;
-    let bytes = collect(network.blob(reference, digest, size), size, &wanted.span, context).await?;
+    let mut bytes = Vec::new();
+    // Wrong content may be that of one mirror, or of a cache on the way.
+    for attempt in 0..ATTEMPTS {
+        let stream = network.blob_again(reference, digest, size, attempt);
+        bytes = collect(stream, size, &wanted.span, context).await?;
+        if Digest::of(&bytes) == *digest {
+            break;
+        }
+    }
     keep(&bytes, Some(digest), wanted, context).map(|_| ())
 }
 
