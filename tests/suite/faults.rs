@@ -273,6 +273,7 @@ pub async fn inside(folder: &Path) -> (u8, String, String) {
         settings: kic_spec::Settings::default(),
         check: false,
         explain: false,
+        record_source: false,
     };
     match kic::compile(&request, &Disk, &context).await {
         Ok(_) => (0, "none".to_owned(), String::new()),

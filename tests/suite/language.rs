@@ -105,6 +105,7 @@ fn inputs(spec: &Spec) -> Inputs {
             Base::Spec(base) => BaseFacts::Spec(Box::new(inputs(base))),
             _ => BaseFacts::Scratch,
         },
+        source: None,
     }
 }
 

@@ -142,6 +142,7 @@ impl Building {
             settings,
             check: false,
             explain: false,
+            record_source: false,
         })
     }
 }

@@ -102,6 +102,7 @@ codes! {
     NAME_COLLISION "name-collision" Error Input "Two images would answer to one name with different content.";
     NESTED_TOO_DEEP "nested-too-deep" Error Input "Blocks nest deeper than kic reads.";
     NO_COUNTERPART "no-counterpart" Warning Input "A line of a Kubefile has no counterpart in a spec.";
+    NO_SOURCE "no-source" Error Input "An image does not say what it was compiled from.";
     NOT_A_MODULE "not-a-module" Error Input "A file that is used as a module is none.";
     NOT_A_SPEC "not-a-spec" Error Input "The file holds no cluster node.";
     NOT_AN_IMAGE "not-an-image" Error Input "A path on disk holds no image that kic reads.";
@@ -112,6 +113,7 @@ codes! {
     OUTPUT_UNWRITABLE "output-unwritable" Error Environment "The output cannot be written.";
     PLATFORM_DEPENDENT "platform-dependent" Error Input "Something that must be the same for all platforms depends on the platform.";
     PLATFORM_MISSING "platform-missing" Error Input "An image is not built for a platform that the spec asks for.";
+    REBUILD_DIFFERS "rebuild-differs" Error Input "Compiled again from what is recorded in it, an image comes out differently.";
     REFERRER_LEFT_OUT "referrer-left-out" Warning Input "Something that refers to an image is of a kind that kic does not read.";
     REFUSED_VALUES "refused-values" Error Input "A module or spec refuses the values that it was given.";
     REGISTRY_BROKEN "registry-broken" Error Environment "A connection broke off, again and again.";

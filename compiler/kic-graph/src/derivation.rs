@@ -15,7 +15,7 @@ use crate::inputs::ContentFacts;
 /// | `Blob` | the digest and size of the bytes |
 /// | `CachedBlob` | encoder epoch, time, path in the image, digest and size of the bytes |
 /// | `Tree` | encoder epoch, time, compression; each entry's path, kind, mode, and its content's digest and size, or its link's target |
-/// | `Launch` | encoder epoch, time, compression; names and steps; the images; the derivations of the layers that the steps need, and that of the base's plan or the plan itself |
+/// | `Launch` | encoder epoch, time, compression; names and steps; the images; the derivations of the layers that the steps need, and that of the base's plan or the plan itself; what the image is compiled from, where that is recorded |
 ///
 /// What never enters: where bytes come from, the number of jobs, paths of this machine, the time of day, and
 /// the names of layers.
@@ -112,6 +112,8 @@ pub struct Launch {
     pub steps: Vec<LaunchStep>,
     /// The images of the registry cache, sorted by reference.
     pub images: Vec<PlanImage>,
+    /// What the image is compiled from, where that is recorded: the bytes of `kic/source.json`.
+    pub source: Option<Arc<[u8]>>,
 }
 
 /// The plan of a base image.
@@ -292,6 +294,10 @@ impl Launch {
                 hasher.variant("Run").text(command);
             }
         });
+        // Without a record, the digest is what it was before there were any.
+        if let Some(source) = &self.source {
+            hasher.variant("Source").bytes(source);
+        }
         hasher.list(&self.images, |hasher, image| {
             hasher.text(&image.reference).digest(&image.digest).number(image.size);
             for list in [&image.names, &image.platforms] {

@@ -33,6 +33,8 @@ pub struct Inputs {
     pub allow_missing: BTreeSet<ImageReference>,
     /// What comes first.
     pub base: BaseFacts,
+    /// What the image is compiled from, to be recorded in it.
+    pub source: Option<Arc<[u8]>>,
 }
 
 /// A file or folder as the spec names it: the path, seen from where kic runs, and the globs that are left out.

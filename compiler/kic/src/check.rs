@@ -106,7 +106,7 @@ pub(crate) async fn check(
 
 /// A folder beside the store's own, so that big layers go to a disk that has room for them. It is locked as long as
 /// the file that comes with it is open.
-fn scratch_folder(context: &Context) -> Result<(TempDir, File), Diagnostics> {
+pub(crate) fn scratch_folder(context: &Context) -> Result<(TempDir, File), Diagnostics> {
     let beside = context.store.path().parent().map_or_else(std::env::temp_dir, PathBuf::from);
     remove_stale(&beside);
     scratch_folder_in(&beside)

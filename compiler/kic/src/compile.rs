@@ -16,6 +16,7 @@ use crate::explain::{self, Ingredients, Reason};
 use crate::heal::heal;
 use crate::last_run::{self, Unchanged};
 use crate::roots;
+use crate::source::SourceRecord;
 use crate::texts::Texts;
 use crate::write::{Output, check_room, write};
 
@@ -34,6 +35,8 @@ pub struct Request {
     pub check: bool,
     /// Whether it is told why each layer was built or reused.
     pub explain: bool,
+    /// Whether the texts that the image is compiled from are recorded in it.
+    pub record_source: bool,
 }
 
 /// What came out.
@@ -221,19 +224,22 @@ pub async fn prepare(
     world: &dyn World,
     context: &Context,
 ) -> Result<Prepared, Diagnostics> {
-    prepare_with(request, world, &with_sources(request, context)).await
+    prepare_with(request, &Texts::new(world), &with_sources(request, context)).await
 }
 
 async fn prepare_with(
     request: &Request,
-    world: &dyn World,
+    texts: &Texts<'_>,
     context: &Context,
 ) -> Result<Prepared, Diagnostics> {
-    let (spec, mut warnings) = resolve(request, world)?;
-    let gathered = kic_exec::gather(&spec, &request.gather, world, context).await;
+    let (spec, mut warnings) = resolve(request, texts)?;
+    let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
     context.sources.save(&context.store);
-    let Gathered { inputs, locks, warnings: more } = gathered?;
+    let Gathered { mut inputs, locks, warnings: more } = gathered?;
     warnings.append(more);
+    if request.record_source {
+        inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
+    }
     let (graph, more) = kic_graph::lower(&spec, &inputs)?;
     warnings.append(more);
     let plan = kic_exec::plan(&graph, &context.store)?;

@@ -88,7 +88,7 @@ pub(crate) fn key(request: &Request, context: &Context) -> Option<Digest> {
         // They ask for something to be done.
         LockMode::Tidy | LockMode::Update(_) => return None,
     };
-    hasher.number(request.gather.source_date_epoch);
+    hasher.number(request.gather.source_date_epoch).boolean(request.record_source);
     match &request.output {
         None => hasher.variant("None"),
         Some(Output::Named) => hasher.variant("Named"),

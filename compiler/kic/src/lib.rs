@@ -21,8 +21,10 @@ mod inspect;
 mod kept_warnings;
 mod last_run;
 mod push;
+mod rebuild;
 mod repair;
 mod roots;
+mod source;
 mod texts;
 mod unpack;
 mod verify;
@@ -43,6 +45,7 @@ pub use kic_exec::{
 };
 pub use kic_spec::{Settings, World};
 pub use push::{PushedImage, push};
+pub use rebuild::rebuild;
 pub use repair::{Repair, Repaired, repair};
 pub use roots::counts;
 pub use unpack::{Unpacked, unpack};

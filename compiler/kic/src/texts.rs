@@ -35,6 +35,15 @@ impl<'a> Texts<'a> {
         self.read.borrow().iter().map(|(path, text)| Some((path.clone(), digest(text)?))).collect()
     }
 
+    /// Every text that was there, as text.
+    pub fn all(&self) -> BTreeMap<PathBuf, String> {
+        let text = |text: &Text| match text {
+            Text::Is(bytes) => String::from_utf8(bytes.clone()).ok(),
+            Text::IsMissing | Text::Failed => None,
+        };
+        self.read.borrow().iter().filter_map(|(path, found)| Some((path.clone(), text(found)?))).collect()
+    }
+
     /// Whether the text at `path` has that digest, or is missing where there is none.
     pub fn is(&self, path: &Path, digest: Option<Digest>) -> bool {
         match self.read(path) {

@@ -33,8 +33,15 @@ impl Check {
                 allow_missing: BTreeSet::new(),
             };
             let settings = Settings { set: self.set.clone() };
-            let request =
-                Request { spec: spec_in(spec), output: None, gather, settings, check: false, explain: false };
+            let request = Request {
+                spec: spec_in(spec),
+                output: None,
+                gather,
+                settings,
+                check: false,
+                explain: false,
+                record_source: false,
+            };
             match kic::resolve(&request, &Disk) {
                 Ok((_, warnings)) => all.append(warnings),
                 Err(errors) => all.append(errors),

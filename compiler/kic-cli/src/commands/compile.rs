@@ -32,6 +32,9 @@ pub struct Compile {
     /// Say of each layer why it was built or reused: what changed since the last compile, from what to what
     #[arg(long)]
     explain: bool,
+    /// Record spec, modules and lock in the image, so that `kic verify --rebuild` can compile it again
+    #[arg(long)]
+    record_source: bool,
     #[command(flatten)]
     building: Building,
 }
@@ -65,6 +68,7 @@ impl Compile {
         };
         request.check = self.check;
         request.explain = self.explain;
+        request.record_source = self.record_source;
         kic::compile(&request, &Disk, context).await
     }
 }

@@ -43,6 +43,7 @@ impl Eval {
             settings,
             check: false,
             explain: false,
+            record_source: false,
         };
         let (node, overrides, warnings) = kic::evaluate(&request, self.platform.as_ref(), &Disk)?;
         match (terminal.format, self.origins) {

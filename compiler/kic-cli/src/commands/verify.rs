@@ -1,11 +1,13 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use kic::{Unwatched, Verification};
+use kic::{Settings, Unwatched, Verification};
+use kic_base::Digest;
 use kic_diag::Diagnostics;
 use serde_json::json;
 
-use crate::arguments::{Format, Global, Network};
+use crate::arguments::{Format, Global, Network, setting};
 use crate::report::{printable, size};
 use crate::terminal::{Terminal, print};
 use crate::world::{block_on, context};
@@ -20,6 +22,15 @@ pub struct Verify {
     /// Layers to read at a time; as many as there are cores when left out
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
+    /// Compile the image again, from what is recorded in it, and tell whether the same comes out
+    #[arg(long)]
+    rebuild: bool,
+    /// The folder of the spec, with the files that its layers are made of; the working folder when left out
+    #[arg(long, value_name = "DIR", requires = "rebuild")]
+    source: Option<PathBuf>,
+    /// The value that a parameter had, for `--rebuild`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting, requires = "rebuild")]
+    set: Vec<(String, String)>,
     #[command(flatten)]
     network: Network,
 }
@@ -30,22 +41,35 @@ impl Verify {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from);
         let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
-        let verified = block_on(&context, kic::verify(&self.image, &context))?;
+        let mut verified = block_on(&context, kic::verify(&self.image, &context))?;
+        let mut rebuilt = None;
+        // What is damaged already gives nothing to compare with.
+        if self.rebuild && !verified.findings.has_errors() {
+            let folder = self.source.clone().unwrap_or_default();
+            let settings = Settings { set: self.set.clone() };
+            match block_on(&context, kic::rebuild(&self.image, &folder, &settings, &context)) {
+                Ok(digest) => rebuilt = Some(digest),
+                Err(errors) => verified.findings.append(errors),
+            }
+        }
         match terminal.format {
             Format::Json => {
                 let mut result = json!(verified);
                 result["good"] = json!(!verified.findings.has_errors());
+                if self.rebuild {
+                    result["rebuilt"] = json!(rebuilt);
+                }
                 print(&format!("{result:#}\n"));
             }
             _ if terminal.quiet => {}
-            _ => print(&as_text(&verified)),
+            _ => print(&as_text(&verified, rebuilt.as_ref())),
         }
         let ((), warnings) = verified.findings.or(())?;
         Ok(warnings)
     }
 }
 
-fn as_text(verified: &Verification) -> String {
+fn as_text(verified: &Verification, rebuilt: Option<&Digest>) -> String {
     let mut text = format!("{}\n", printable(&verified.image));
     for image in &verified.images {
         let layers = plural(image.layers, "layer");
@@ -64,6 +88,9 @@ fn as_text(verified: &Verification) -> String {
         plural(verified.blobs, "whole blob"),
         size(verified.bytes)
     ));
+    if let Some(digest) = rebuilt {
+        text.push_str(&format!("compiled again: the same, {digest}\n"));
+    }
     text
 }
 

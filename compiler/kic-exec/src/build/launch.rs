@@ -15,7 +15,10 @@ use crate::realised::LayerOutput;
 /// The path of the plan in the image.
 pub const PLAN_PATH: &str = "kic/plan.json";
 
-/// Writes the plan as the one file of its layer.
+/// The path of what the image was compiled from, where that is recorded.
+pub const SOURCE_PATH: &str = "kic/source.json";
+
+/// Writes the plan, and the record of what the image was compiled from.
 pub(crate) async fn build(
     graph: &Arc<Graph>,
     launch: &Launch,
@@ -24,7 +27,7 @@ pub(crate) async fn build(
 ) -> Result<LayerOutput, Diagnostics> {
     let plan = plan_json(graph, launch, layers)?;
     let bytes = kic_oci::model::canonical_json(&plan);
-    let (settings, context) = (launch.settings, context.clone());
+    let (settings, source, context) = (launch.settings, launch.source.clone(), context.clone());
     context
         .clone()
         .blocking(move || {
@@ -32,6 +35,11 @@ pub(crate) async fn build(
             layer
                 .file(PLAN_PATH, 0o644, bytes.len() as u64, &mut bytes.as_slice())
                 .map_err(|error| layer_error(error, None))?;
+            if let Some(source) = &source {
+                layer
+                    .file(SOURCE_PATH, 0o644, source.len() as u64, &mut &source[..])
+                    .map_err(|error| layer_error(error, None))?;
+            }
             finish(layer, settings.compression)
         })
         .await

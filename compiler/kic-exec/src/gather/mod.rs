@@ -252,6 +252,7 @@ async fn gather_spec(
         needs,
         allow_missing: options.allow_missing.clone(),
         base,
+        source: None,
     };
     locks.insert(0, LockFile { path, lock: pins.finish(), before });
     Ok(Gathered { inputs, locks, warnings: diagnostics })

@@ -1,6 +1,7 @@
 //! The launch plan.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kic_base::Platform;
 use kic_spec::{Content, Layer, LayerKind, Spec, Step};
@@ -12,6 +13,7 @@ use crate::graph::{ImageLayer, Kind};
 use crate::launch_steps::steps;
 
 impl Lowering {
+    #[expect(clippy::too_many_arguments, reason = "one call, and a struct would only repeat their names")]
     pub(super) fn launch(
         &mut self,
         spec: &Spec,
@@ -20,6 +22,7 @@ impl Lowering {
         own: &BTreeMap<(LayerKind, usize), ImageLayer>,
         images: &[crate::derivation::PlanImage],
         base: BasePlan,
+        source: Option<Arc<[u8]>>,
     ) -> NodeIndex {
         let steps = steps(spec, platform);
         let find = |kind: LayerKind, name: &str| {
@@ -57,6 +60,7 @@ impl Lowering {
             base,
             steps: lowered,
             images: images.to_vec(),
+            source,
         });
         let hints =
             Hints { kind: Kind::Launch, name: "launch", span: None, origins: &[], is_document: false };

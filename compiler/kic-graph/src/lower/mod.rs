@@ -121,7 +121,8 @@ impl Lowering {
                 .filter(|((_, index), _)| is_for(*index))
                 .map(|(key, layer)| (*key, layer.clone()))
                 .collect();
-            let launch = self.launch(spec, &platform, settings, &own, &cache.images, base.plan);
+            let launch =
+                self.launch(spec, &platform, settings, &own, &cache.images, base.plan, inputs.source.clone());
             let present: BTreeSet<Digest> =
                 base.layers.iter().filter_map(|layer| self.derivation_of(layer)).collect();
             let mut layers = base.layers;
