@@ -85,6 +85,14 @@ pub(super) fn substitute(text: &str, variables: &BTreeMap<String, Variable>) -> 
     }
     parts.push(Ok(rest.to_owned()));
     let is_marked = parts.iter().any(Result::is_err);
+    // What stands side by side is escaped as one.
+    let parts = parts.into_iter().fold(Vec::new(), |mut joined: Vec<Result<String, String>>, part| {
+        match (joined.last_mut(), part) {
+            (Some(Ok(before)), Ok(text)) => before.push_str(&text),
+            (_, part) => joined.push(part),
+        }
+        joined
+    });
     let shown = parts.into_iter().map(|part| match part {
         Ok(text) if is_marked => text.replace("${", "$${"),
         Ok(text) => text,
