@@ -143,11 +143,12 @@ impl Drop for Memory {
     }
 }
 
-/// The bytes of all files below a folder, each in whole pages as a file system in memory has them.
+/// The bytes of all files below a folder, each in whole pages as a file system in memory has them. Memos of a store are left
+/// out: a compile does without them where there is no room.
 fn room(folder: &Path) -> u64 {
     let pages =
         |path: &PathBuf| fs::symlink_metadata(folder.join(path)).unwrap().len().next_multiple_of(4096);
-    files(folder).keys().map(pages).sum()
+    files(folder).keys().filter(|path| !path.starts_with("memos")).map(pages).sum()
 }
 
 #[test]
