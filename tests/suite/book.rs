@@ -66,6 +66,10 @@ fn compile(text: &str, files: &BTreeMap<PathBuf, String>) -> Result<Vec<String>,
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("page");
     write_files(&folder, files);
+    // Images on disk, which need no network.
+    if text.contains("examples/") {
+        copy_tree_as_it_is(&root().join("examples"), &folder.join("examples"));
+    }
     fs::write(folder.join("cluster.kdl"), text).unwrap();
     let mut command = kic(&folder, &scratch.path().join("store"));
     let output =

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use kic_base::{Epoch, Source};
 use kic_diag::{Diagnostic, Diagnostics, Severity};
-use kic_graph::{BaseFacts, Inputs};
+use kic_graph::{BaseFacts, Inputs, RedirectFacts};
 use kic_spec::{Base, Lock, Settings, Spec};
 use kic_syntax::{File, Plain};
 
@@ -100,6 +100,7 @@ fn inputs(spec: &Spec) -> Inputs {
         rewritten: BTreeMap::new(),
         images: BTreeMap::new(),
         needs: Vec::new(),
+        redirects: RedirectFacts::default(),
         allow_missing: BTreeSet::new(),
         base: match &spec.base.value {
             Base::Spec(base) => BaseFacts::Spec(Box::new(inputs(base))),

@@ -107,6 +107,7 @@ codes! {
     NOT_A_SPEC "not-a-spec" Error Input "The file holds no cluster node.";
     NOT_AN_IMAGE "not-an-image" Error Input "A path on disk holds no image that kic reads.";
     NOT_FORMATTED "not-formatted" Error Input "A file is not formatted.";
+    NOT_REDIRECTED "not-redirected" Warning Input "Nothing sends the pull of a cached image to the cache.";
     NOT_REPRODUCIBLE "not-reproducible" Error Bug "Two builds of one spec differ.";
     OFFLINE "offline" Error Environment "Something is missing, and the network may not be used.";
     OUTPUT_NOT_EMPTY "output-not-empty" Error Input "The output path holds something that is no image.";
@@ -114,6 +115,10 @@ codes! {
     PLATFORM_DEPENDENT "platform-dependent" Error Input "Something that must be the same for all platforms depends on the platform.";
     PLATFORM_MISSING "platform-missing" Error Input "An image is not built for a platform that the spec asks for.";
     REBUILD_DIFFERS "rebuild-differs" Error Input "Compiled again from what is recorded in it, an image comes out differently.";
+    REDIRECT_FAILS "redirect-fails" Error Input "A policy fails on a pod of the cluster.";
+    REDIRECT_MISSES "redirect-misses" Error Input "What a policy or mirror makes of an image's name is in no registry cache.";
+    REDIRECT_UNKNOWN "redirect-unknown" Warning Input "What a policy or mirror makes of an image's name cannot be said.";
+    REDIRECT_UNSTABLE "redirect-unstable" Error Input "A policy changes what it has changed before.";
     REFERRER_LEFT_OUT "referrer-left-out" Warning Input "Something that refers to an image is of a kind that kic does not read.";
     REFUSED_VALUES "refused-values" Error Input "A module or spec refuses the values that it was given.";
     REGISTRY_BROKEN "registry-broken" Error Environment "A connection broke off, again and again.";

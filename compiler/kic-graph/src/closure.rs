@@ -14,6 +14,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_manifest::Confidence;
 
 use crate::inputs::Need;
+use crate::redirects::{Redirects, Verdict};
 
 /// What the cluster can have without the outside world.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(crate) struct Available {
     pub discovered: BTreeSet<ImageReference>,
     /// The images that are to be cached, and of which nothing else is known.
     pub assumed: BTreeSet<ImageReference>,
+    /// The policies and mirrors of the bases.
+    pub redirects: Redirects,
 }
 
 impl Available {
@@ -60,20 +63,29 @@ impl Available {
 const SHOWN: usize = 5;
 
 /// Holds every need against `available`; the same image once, with the places that name it. What is missing and in
-/// `allowed` is a warning.
+/// `allowed` is a warning. An image that policies and mirrors turn into another one that is there, by `verdicts`, is there.
 pub(crate) fn prove(
     needs: &[Need],
+    verdicts: &[Vec<Verdict>],
     available: &Available,
     allowed: &BTreeSet<ImageReference>,
     diagnostics: &mut Diagnostics,
 ) {
     let mut undecided = Vec::new();
     let mut likely = Vec::new();
+    let is_answered = |reference: &ImageReference| {
+        let mut own = needs.iter().zip(verdicts).filter(|(need, _)| need.reference == *reference).peekable();
+        own.peek().is_some()
+            && own.all(|(_, verdicts)| {
+                !verdicts.is_empty() && verdicts.iter().all(|one| *one == Verdict::Answered)
+            })
+    };
     for (reference, places) in by_image(needs) {
         let Some(surest) = places.iter().map(|need| need.confidence).max() else { continue };
         let is_met = available.excluded.contains(reference)
             || available.assumed.contains(reference)
-            || available.gives(reference, &places);
+            || available.gives(reference, &places)
+            || is_answered(reference);
         match (is_met, surest) {
             (false, Confidence::Certain) if allowed.contains(reference) => {
                 diagnostics.push(allowed_missing(reference, &places));

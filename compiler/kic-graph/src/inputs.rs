@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use kic_base::{Digest, Epoch, ImageReference, Platform, Span};
 use kic_manifest::Confidence;
-use kic_spec::ImageSource;
+use kic_redirect::{Mirror, Place, Pod, Policy, Problem};
+use kic_spec::{ImageSource, LayerKind};
 use serde_json::Value as Json;
 
 /// Everything that [`crate::lower`] takes beside the spec.
@@ -29,6 +30,8 @@ pub struct Inputs {
     pub images: BTreeMap<ImageSource, ImageFacts>,
     /// Every place where manifests, policies and commands name an image, sure or not.
     pub needs: Vec<Need>,
+    /// What decides under which names the cluster asks for images.
+    pub redirects: RedirectFacts,
     /// The images that may be missing in the cluster. They decide which errors are warnings, and nothing else.
     pub allow_missing: BTreeSet<ImageReference>,
     /// What comes first.
@@ -219,6 +222,43 @@ pub struct Need {
     pub confidence: Confidence,
     /// Why, in plain English, as the end of "because it is …".
     pub reason: String,
+    /// The step of the launch that makes the cluster ask.
+    pub step: NeedStep,
+    /// The pod that asks, and where in it the image stands; `None` for what asks without a pod.
+    pub pod: Option<(Arc<Pod>, Place)>,
+}
+
+/// The step of the launch that brings a need.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NeedStep {
+    /// Where a layer is applied.
+    Apply(LayerKind, String),
+    /// Where a command runs.
+    Run(String),
+}
+
+/// What decides under which names the cluster asks for images.
+#[derive(Debug, Clone, Default)]
+pub struct RedirectFacts {
+    /// Policies, in the order of the spec.
+    pub policies: Vec<PolicyFacts>,
+    /// Mirrors of the nodes.
+    pub mirrors: Vec<Mirror>,
+    /// Files of mirrors that cannot be judged, and what of the spec brings each in.
+    pub problems: Vec<(Problem, Span)>,
+}
+
+/// A policy of the spec.
+#[derive(Debug, Clone)]
+pub struct PolicyFacts {
+    /// The policy.
+    pub policy: Policy,
+    /// The layer that it is applied with.
+    pub layer: (LayerKind, String),
+    /// What of the spec brings it in.
+    pub said: Span,
+    /// Whether its text is made from the spec: there is no such file.
+    pub is_generated: bool,
 }
 
 impl Need {

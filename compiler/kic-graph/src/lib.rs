@@ -12,6 +12,8 @@ mod launch_steps;
 mod layer_entries;
 mod lower;
 mod readiness_script;
+mod redirect_proof;
+mod redirects;
 mod registry_cache;
 mod rendering;
 
@@ -24,7 +26,8 @@ pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage}
 pub use image_list::{ImageContents, ImageState, ListedImage, list_images};
 pub use inputs::{
     BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs,
-    ManifestFacts, Need, Origin, PathFacts, PathKey, Referral, ReferrerFacts, RenderFacts,
+    ManifestFacts, Need, NeedStep, Origin, PathFacts, PathKey, PolicyFacts, RedirectFacts, Referral,
+    ReferrerFacts, RenderFacts,
 };
 pub use kic_manifest::Confidence;
 pub use lower::{LAYER_LIMIT, located, lower};

@@ -97,6 +97,20 @@ pub fn policies(objects: &[Object]) -> Vec<Policy> {
 }
 
 impl Policy {
+    /// Kyverno's own settings, from the texts of its ConfigMap: `resourceFilters`, and `webhooks`.
+    pub fn settings(resources: &str, webhooks: Option<&str>, span: Span) -> Self {
+        let filters = Filters::new(resources, webhooks);
+        Self { title: "Kyverno's settings".to_owned(), span, part: Part::Filters(filters) }
+    }
+
+    /// The texts that it is made of, where it is Kyverno's settings.
+    pub fn as_settings(&self) -> Option<(String, Option<String>)> {
+        match &self.part {
+            Part::Filters(filters) => Some(filters.texts()),
+            _ => None,
+        }
+    }
+
     /// Who evaluates it; `None` for what only belongs to policies.
     pub fn engine(&self) -> Option<Engine> {
         match &self.part {

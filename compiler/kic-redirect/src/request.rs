@@ -57,6 +57,14 @@ pub struct Place {
     pub name: String,
 }
 
+impl Place {
+    /// A place by the names of its list and of its container or volume; `None` where there is no such list.
+    pub fn new(list: &str, name: &str) -> Option<Self> {
+        let list = CONTAINER_LISTS.into_iter().chain(["volumes"]).find(|known| *known == list)?;
+        Some(Self { list, name: name.to_owned() })
+    }
+}
+
 impl Pod {
     /// The pod that an object is, or that a controller makes of it, as far as the manifest says it. `namespace` is that of
     /// objects that name none.

@@ -2,13 +2,17 @@
 //! build of kic, and from nothing else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kic_base::{Digest, ImageReference, Source, Span, StableHasher};
-use kic_graph::Need;
+use kic_graph::{Need, NeedStep};
 use kic_manifest::Confidence;
+use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
+use super::needs::Applied;
 use crate::context::Context;
 
 /// What is known of one text. The place that brings it in is the spec's, and not kept.
@@ -21,15 +25,27 @@ struct KnownNeed {
     path: String,
     confidence: String,
     reason: String,
+    /// The place among the pods of the text, and in that pod: the list, and the name in it.
+    pod: Option<(usize, String, String)>,
+}
+
+/// What is known of a text.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct KnownText {
+    needs: Vec<KnownNeed>,
+    /// The namespace and text of each pod.
+    pods: Vec<(String, Json)>,
+    /// The settings of Kyverno's own, as their text.
+    filters: Vec<(String, Option<String>)>,
 }
 
 /// What is known of texts, by the digest of their bytes.
 #[derive(Debug, Default)]
 pub(super) struct KnownNeeds {
     key: Option<Digest>,
-    known: BTreeMap<Digest, Vec<KnownNeed>>,
+    known: BTreeMap<Digest, KnownText>,
     /// What this run has asked for: all that the next one is likely to.
-    used: BTreeMap<Digest, Vec<KnownNeed>>,
+    used: BTreeMap<Digest, KnownText>,
     is_changed: bool,
 }
 
@@ -47,15 +63,22 @@ impl KnownNeeds {
         Self { key, known, ..Self::default() }
     }
 
-    /// What the text of that digest names, if that is known. `source` is asked for its text only to show a place.
+    /// What the text of that key names, if that is known; and the settings of policies in it. `source` is asked for its text only to
+    /// show a place.
     pub fn find(
         &mut self,
         digest: &Digest,
         source: &Source,
         said: &Span,
         is_generated: bool,
-    ) -> Option<Vec<Need>> {
+        applied: &Applied,
+    ) -> Option<(Vec<Need>, Vec<Policy>)> {
         let known = self.known.get(digest)?;
+        let pods: Vec<Arc<Pod>> = known
+            .pods
+            .iter()
+            .map(|(namespace, object)| Arc::new(Pod { namespace: namespace.clone(), object: object.clone() }))
+            .collect();
         let need = |known: &KnownNeed| {
             Some(Need {
                 reference: known.reference.clone(),
@@ -68,25 +91,52 @@ impl KnownNeeds {
                 asked: None,
                 confidence: Confidence::by_name(&known.confidence)?,
                 reason: known.reason.clone(),
+                step: NeedStep::Apply(applied.layer.0, applied.layer.1.clone()),
+                pod: match &known.pod {
+                    Some((index, list, name)) => Some((pods.get(*index)?.clone(), Place::new(list, name)?)),
+                    None => None,
+                },
             })
         };
-        let needs = known.iter().map(need).collect::<Option<Vec<_>>>()?;
+        let needs = known.needs.iter().map(need).collect::<Option<Vec<_>>>()?;
+        let at = || source.span_again(0..0);
+        let filters = known
+            .filters
+            .iter()
+            .map(|(resources, webhooks)| Policy::settings(resources, webhooks.as_deref(), at()))
+            .collect();
         self.used.insert(*digest, known.clone());
-        Some(needs)
+        Some((needs, filters))
     }
 
-    /// Notes what was found in a text.
-    pub fn note(&mut self, digest: Digest, needs: &[Need]) {
-        let known = needs.iter().map(|need| KnownNeed {
-            reference: need.reference.clone(),
-            start: need.span.range().start,
-            end: need.span.range().end,
-            object: need.object.clone(),
-            path: need.path.clone(),
-            confidence: need.confidence.name().to_owned(),
-            reason: need.reason.clone(),
-        });
-        self.used.insert(digest, known.collect());
+    /// Notes what was found in a text. One with policies is read again: they are held as they stand there.
+    pub fn note(&mut self, digest: Digest, needs: &[Need], policies: &[Policy]) {
+        let Some(filters) = policies.iter().map(Policy::as_settings).collect::<Option<Vec<_>>>() else {
+            return;
+        };
+        let mut known = KnownText { filters, ..KnownText::default() };
+        let mut arcs: Vec<Arc<Pod>> = Vec::new();
+        for need in needs {
+            let pod = need.pod.as_ref().map(|(pod, place)| {
+                let index = arcs.iter().position(|other| Arc::ptr_eq(other, pod)).unwrap_or_else(|| {
+                    arcs.push(pod.clone());
+                    arcs.len() - 1
+                });
+                (index, place.list.to_owned(), place.name.clone())
+            });
+            known.needs.push(KnownNeed {
+                reference: need.reference.clone(),
+                start: need.span.range().start,
+                end: need.span.range().end,
+                object: need.object.clone(),
+                path: need.path.clone(),
+                confidence: need.confidence.name().to_owned(),
+                reason: need.reason.clone(),
+                pod,
+            });
+        }
+        known.pods = arcs.iter().map(|pod| (pod.namespace.clone(), pod.object.clone())).collect();
+        self.used.insert(digest, known);
         self.is_changed = true;
     }
 

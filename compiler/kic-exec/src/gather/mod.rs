@@ -5,6 +5,7 @@ mod chart_version;
 mod charts;
 mod images;
 mod known_needs;
+mod mirrors;
 mod needs;
 mod paths;
 mod pins;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 
 use kic_base::{ImageReference, Source, Spanned};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{BaseFacts, Confidence, Inputs, Origin, located};
+use kic_graph::{BaseFacts, Confidence, Inputs, Origin, RedirectFacts, located};
 use kic_spec::{Base, ChartSource, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World};
 use serde_json::Value as Json;
 
@@ -233,8 +234,9 @@ async fn gather_spec(
     let renders = renders::gather(spec, &fetches, &mut pins, context).await;
     let renders = keep(renders, &mut diagnostics).unwrap_or_default();
 
-    let needs::Needs { needs, rewritten } =
+    let needs::Needs { needs, rewritten, policies } =
         needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
+    let (mirrors, problems) = mirrors::gather(spec, &files, &fetches, context, &mut diagnostics);
     let wanted = wanted_images(spec, &needs, &base);
     let images = images::cached(wanted, spec, &needs, options, &mut pins, context, &mut diagnostics).await;
 
@@ -250,6 +252,7 @@ async fn gather_spec(
         renders: renders.into_iter().map(|(key, render)| (key, render.facts)).collect(),
         images,
         needs,
+        redirects: RedirectFacts { policies, mirrors, problems },
         allow_missing: options.allow_missing.clone(),
         base,
         source: None,

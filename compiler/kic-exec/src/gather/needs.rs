@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kic_base::{Digest, Source, Span};
+use kic_base::{Digest, Source, Span, StableHasher};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{ContentFacts, EntryFacts, FileFacts, Need, PathFacts, PathKey, render_key};
-use kic_manifest::{Confidence, Found};
-use kic_spec::{Content, ManifestItem, Spec, Step, is_manifest_name, unreadable};
+use kic_graph::{
+    ContentFacts, EntryFacts, FileFacts, Need, NeedStep, PathFacts, PathKey, PolicyFacts, render_key,
+};
+use kic_manifest::{Confidence, Found, Object};
+use kic_redirect::{Pod, Policy};
+use kic_spec::{Content, LayerKind, ManifestItem, Spec, Step, is_manifest_name, unreadable};
 
 use super::known_needs::KnownNeeds;
 use super::renders::Render;
@@ -27,8 +30,16 @@ struct Text {
     digest: Digest,
     said: Span,
     kind: Kind,
+    layer: Applied,
     /// How its images are named anew, where they are.
     rewriting: Option<Arc<Rewriting>>,
+}
+
+/// The layer that a text is applied with, and the namespace of its objects that name none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub layer: (LayerKind, String),
+    pub namespace: Option<String>,
 }
 
 /// What all texts name.
@@ -37,12 +48,15 @@ pub(super) struct Needs {
     pub needs: Vec<Need>,
     /// Texts with images named anew, by the digest of the text without, and the registry.
     pub rewritten: BTreeMap<(Digest, String), Arc<str>>,
+    /// The policies among them, and what belongs to policies.
+    pub policies: Vec<PolicyFacts>,
 }
 
 /// What one text names.
 #[derive(Debug, Default)]
 struct Named {
     needs: Vec<Need>,
+    policies: Vec<Policy>,
     /// The text with images named anew, where there are any.
     rewritten: Option<Arc<str>>,
     /// What is worth a look.
@@ -81,19 +95,26 @@ pub(super) async fn gather(
     diagnostics: &mut Diagnostics,
 ) -> Needs {
     let mut known = KnownNeeds::open(spec, context);
-    let mut found: Vec<Result<Vec<Need>, Diagnostics>> = Vec::new();
+    let mut found: Vec<Result<(Vec<Need>, Vec<PolicyFacts>), Diagnostics>> = Vec::new();
     let mut rewritten = BTreeMap::new();
     let mut unknown: Vec<(usize, Text)> = Vec::new();
     for (index, text) in texts(spec, files, fetches, renders).into_iter().enumerate() {
         let needs = if text.is_kept() {
-            known.find(&text.digest, &text.source(context), &text.said, text.kind == Kind::Generated)
+            let source = text.source(context);
+            known.find(
+                &text.key(&text.digest),
+                &source,
+                &text.said,
+                text.kind == Kind::Generated,
+                &text.layer,
+            )
         } else {
             None
         };
         match needs {
-            Some(needs) => found.push(Ok(needs)),
+            Some((needs, filters)) => found.push(Ok((needs, text.facts(filters)))),
             None => {
-                found.push(Ok(Vec::new()));
+                found.push(Ok((Vec::new(), Vec::new())));
                 unknown.push((index, text));
             }
         }
@@ -112,15 +133,16 @@ pub(super) async fn gather(
                 for (index, result) in results.into_iter().flatten() {
                     let text = texts.get(&index);
                     found[index] = result.map(|(digest, named)| {
-                        if text.is_some_and(Text::is_kept) {
-                            known.note(digest, &named.needs);
+                        if let Some(text) = text.filter(|text| text.is_kept()) {
+                            known.note(text.key(&digest), &named.needs, &named.policies);
                         }
                         let rewriting = text.and_then(|text| text.rewriting.as_ref());
                         if let (Some(text), Some(rewriting)) = (named.rewritten, rewriting) {
                             rewritten.insert((digest, rewriting.host.clone()), text);
                         }
                         diagnostics.append(named.warnings);
-                        named.needs
+                        let policies = text.map(|text| text.facts(named.policies)).unwrap_or_default();
+                        (named.needs, policies)
                     });
                 }
             }
@@ -128,10 +150,13 @@ pub(super) async fn gather(
         }
     }
     known.save(context);
-    let mut needs = Vec::new();
+    let (mut needs, mut policies) = (Vec::new(), Vec::new());
     for result in found {
         match result {
-            Ok(found) => needs.extend(found),
+            Ok((found, more)) => {
+                needs.extend(found);
+                policies.extend(more);
+            }
             Err(errors) => diagnostics.append(errors),
         }
     }
@@ -139,6 +164,7 @@ pub(super) async fn gather(
         if let Step::Run(command) = &step.value {
             for image in kic_manifest::command_images(command) {
                 if let Ok(reference) = image.parse() {
+                    let pod = pod_of_command(command, &image);
                     needs.push(Need {
                         reference,
                         span: step.span.clone(),
@@ -149,12 +175,26 @@ pub(super) async fn gather(
                         asked: None,
                         confidence: Confidence::Certain,
                         reason: "an image that a step of the launch runs or pulls".to_owned(),
+                        step: NeedStep::Run(command.clone()),
+                        pod: pod.map(|(pod, place)| (Arc::new(pod), place)),
                     });
                 }
             }
         }
     }
-    Needs { needs, rewritten }
+    Needs { needs, rewritten, policies }
+}
+
+/// The pod that a command makes: those of kubectl do, in the namespace that it names.
+fn pod_of_command(command: &str, image: &str) -> Option<(Pod, kic_redirect::Place)> {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    if !words.iter().any(|word| word.ends_with("kubectl")) {
+        return None;
+    }
+    let after = words.iter().position(|word| matches!(*word, "-n" | "--namespace"));
+    let namespace = after.and_then(|at| words.get(at + 1)).copied();
+    let joined = words.iter().find_map(|word| word.strip_prefix("--namespace="));
+    Some(Pod::with(image, "containers", namespace.or(joined)))
 }
 
 fn texts(
@@ -168,30 +208,56 @@ fn texts(
         let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else {
             continue;
         };
+        let namespace = match &layer.content {
+            Content::Manifests { namespace, .. } | Content::Policies { namespace, .. } => namespace.clone(),
+            _ => None,
+        };
+        let applied = Applied { layer: (layer.kind(), layer.name.value.clone()), namespace };
         let rewriting = layer.rewrite().map(|host| Arc::new(Rewriting::new(spec, host)));
         let first = texts.len();
         for item in items {
             let span = &item.span;
             match &item.value {
                 ManifestItem::Object { file_name, object } => {
-                    texts.push(Text::here(file_name, &kic_manifest::emit(object), span, Kind::Generated));
+                    let text = kic_manifest::emit(object);
+                    texts.push(Text::here(file_name, &text, span, Kind::Generated, &applied));
                 }
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
                     let (name, digest) = (fetch.url.value.clone(), content.digest);
-                    let (place, said) = (Place::Stored, span.clone());
-                    texts.push(Text { name, place, digest, said, kind: Kind::Written, rewriting: None });
+                    let (place, said, layer) = (Place::Stored, span.clone(), applied.clone());
+                    texts.push(Text {
+                        name,
+                        place,
+                        digest,
+                        said,
+                        kind: Kind::Written,
+                        layer,
+                        rewriting: None,
+                    });
                 }
                 ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
                     let render = render_key(spec, &item.value).and_then(|key| renders.get(&key));
-                    texts.extend(render.into_iter().flat_map(|render| of_render(render, span)));
+                    let mut applied = applied.clone();
+                    if let ManifestItem::Chart(chart) = &item.value {
+                        applied.namespace = Some(chart.namespace.clone());
+                    }
+                    texts.extend(render.into_iter().flat_map(|render| of_render(render, span, &applied)));
                 }
                 ManifestItem::File { from, .. } => {
                     let path = spec.locate(from);
                     let mut push = |path: PathBuf, facts: &FileFacts| {
                         let (name, digest) = (path.display().to_string(), facts.content.digest);
-                        let (place, said) = (Place::File(path), from.span.clone());
-                        texts.push(Text { name, place, digest, said, kind: Kind::Written, rewriting: None });
+                        let (place, said, layer) = (Place::File(path), from.span.clone(), applied.clone());
+                        texts.push(Text {
+                            name,
+                            place,
+                            digest,
+                            said,
+                            kind: Kind::Written,
+                            layer,
+                            rewriting: None,
+                        });
                     };
                     match files.get(&(path.clone(), Vec::new())) {
                         None => {}
@@ -220,18 +286,18 @@ fn texts(
 
 /// The texts of a chart or kustomization; among them are the hooks that are not applied, and the description of the chart,
 /// whose annotations name images.
-fn of_render<'a>(render: &'a Render, span: &'a Span) -> impl Iterator<Item = Text> + 'a {
-    let files =
-        render.facts.files.iter().map(|(name, content)| Text::here(name, content, span, Kind::Generated));
-    let dropped = Text::here("hooks that are not applied", &render.dropped, span, Kind::Dropped);
+fn of_render<'a>(render: &'a Render, span: &'a Span, layer: &'a Applied) -> impl Iterator<Item = Text> + 'a {
+    let here = |name: &str, content: &str, kind| Text::here(name, content, span, kind, layer);
+    let files = render.facts.files.iter().map(move |(name, content)| here(name, content, Kind::Generated));
+    let dropped = here("hooks that are not applied", &render.dropped, Kind::Dropped);
     let description = render.description.iter();
     files
         .chain([dropped])
-        .chain(description.map(|(name, content)| Text::here(name, content, span, Kind::Description)))
+        .chain(description.map(move |(name, content)| here(name, content, Kind::Description)))
 }
 
 impl Text {
-    fn here(name: &str, text: &str, said: &Span, kind: Kind) -> Self {
+    fn here(name: &str, text: &str, said: &Span, kind: Kind, layer: &Applied) -> Self {
         let bytes = text.as_bytes().to_vec();
         let digest = Digest::of(&bytes);
         Self {
@@ -240,8 +306,26 @@ impl Text {
             digest,
             said: said.clone(),
             kind,
+            layer: layer.clone(),
             rewriting: None,
         }
+    }
+
+    /// What is kept of it is found again by: its bytes, and the namespace of its objects that name none.
+    fn key(&self, digest: &Digest) -> Digest {
+        let mut hasher = StableHasher::new();
+        hasher.digest(digest).text(self.layer.namespace.as_deref().unwrap_or_default());
+        hasher.finish()
+    }
+
+    fn facts(&self, policies: Vec<Policy>) -> Vec<PolicyFacts> {
+        let fact = |policy| PolicyFacts {
+            policy,
+            layer: self.layer.layer.clone(),
+            said: self.said.clone(),
+            is_generated: self.kind != Kind::Written,
+        };
+        policies.into_iter().map(fact).collect()
     }
 
     /// Whether what it names is kept for the next run: it follows from the bytes alone.
@@ -277,7 +361,7 @@ impl Text {
     }
 
     fn named(&self, bytes: Vec<u8>) -> Result<Named, Diagnostics> {
-        let Self { name, said, kind, rewriting, .. } = self;
+        let Self { name, said, kind, layer, rewriting, .. } = self;
         let Ok(content) = String::from_utf8(bytes) else {
             return Err(Diagnostic::new(&code::INVALID_YAML, format!("`{name}` is not UTF-8 text"))
                 .at(said, "named here")
@@ -285,10 +369,10 @@ impl Text {
                 .into());
         };
         let source = Source::new(name, content);
-        let need = |found| need(found, said, *kind);
         if *kind == Kind::Description {
-            let images = kic_manifest::images_of_text(&source).0;
-            return Ok(Named { needs: images.into_iter().map(need).collect(), ..Named::default() });
+            let images = kic_manifest::images_of_text(&source).0.into_iter();
+            let needs = images.map(|found| need(found, said, *kind, &Pods::default(), layer)).collect();
+            return Ok(Named { needs, ..Named::default() });
         }
         let (objects, errors) = kic_manifest::read(&source);
         let mut warnings = Diagnostics::new();
@@ -303,8 +387,11 @@ impl Text {
             return Err(warnings);
         }
         let images = kic_manifest::images(&objects);
+        let policies = if *kind == Kind::Dropped { Vec::new() } else { kic_redirect::policies(&objects) };
         let Some(rewriting) = rewriting else {
-            return Ok(Named { needs: images.into_iter().map(need).collect(), ..Named::default() });
+            let pods = Pods::of(&objects, &objects, layer);
+            let needs = images.into_iter().map(|found| need(found, said, *kind, &pods, layer)).collect();
+            return Ok(Named { needs, policies, ..Named::default() });
         };
         let (text, left) = rewriting::rewritten(&source, rewriting);
         warnings.extend(left.iter().map(|found| rewriting::left(found, said)));
@@ -312,13 +399,52 @@ impl Text {
             let stays = left.iter().any(|other| other.span == found.span && other.path == found.path);
             rewriting.name(found).filter(|_| !stays)
         };
-        let needs = images.into_iter().map(|found| Need { asked: asked(&found), ..need(found) }).collect();
+        // Pods name what the rewritten text does.
+        let (anew, _) = kic_manifest::read(&Source::new(name, text.as_str()));
+        let pods = Pods::of(&objects, &anew, layer);
+        let needs = images
+            .into_iter()
+            .map(|found| Need { asked: asked(&found), ..need(found, said, *kind, &pods, layer) })
+            .collect();
         let rewritten = (text != source.text()).then(|| text.into());
-        Ok(Named { needs, rewritten, warnings })
+        Ok(Named { needs, policies, rewritten, warnings })
     }
 }
 
-fn need(found: Found, said: &Span, kind: Kind) -> Need {
+/// The pods that objects make, by where the objects stand.
+#[derive(Default)]
+struct Pods {
+    made: Vec<(Span, Option<String>, Option<Arc<Pod>>)>,
+}
+
+impl Pods {
+    /// Those of `objects`, as far as their places go, which say what `anew` says.
+    fn of(objects: &[Object], anew: &[Object], layer: &Applied) -> Self {
+        let made = objects.iter().zip(anew).map(|(object, anew)| {
+            let pod = Pod::of(anew, layer.namespace.as_deref()).map(Arc::new);
+            (object.span.clone(), object.namespace.clone(), pod)
+        });
+        Self { made: made.collect() }
+    }
+
+    /// The pod that asks for what was found: that of a template, or one that a controller or program will make of the object.
+    fn asking(&self, found: &Found, layer: &Applied) -> (Arc<Pod>, kic_redirect::Place) {
+        let at = found.span.range().start;
+        let object = self.made.iter().find(|(span, ..)| span.range().contains(&at));
+        let of_template = object.and_then(|(_, _, pod)| {
+            let pod = pod.as_ref()?;
+            Some((pod.clone(), kic_redirect::place_of(pod, &found.path)?))
+        });
+        of_template.unwrap_or_else(|| {
+            let own = object.and_then(|(_, namespace, _)| namespace.as_deref());
+            let (pod, place) = Pod::with(&found.written, "containers", own.or(layer.namespace.as_deref()));
+            (Arc::new(pod), place)
+        })
+    }
+}
+
+fn need(found: Found, said: &Span, kind: Kind, pods: &Pods, layer: &Applied) -> Need {
+    let pod = pods.asking(&found, layer);
     let (confidence, reason) = match kind {
         Kind::Dropped => (
             Confidence::Possible,
@@ -336,5 +462,7 @@ fn need(found: Found, said: &Span, kind: Kind) -> Need {
         asked: None,
         confidence,
         reason,
+        step: NeedStep::Apply(layer.layer.0, layer.layer.1.clone()),
+        pod: Some(pod),
     }
 }

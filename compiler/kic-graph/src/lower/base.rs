@@ -26,6 +26,7 @@ impl Lowering {
                 available.names.extend(base_available.names);
                 available.upstream_names.extend(base_available.upstream_names);
                 available.hosts.extend(base_available.hosts);
+                available.redirects = base_available.redirects;
                 let mut bases = BTreeMap::new();
                 for platform in &spec.platforms {
                     let Some(base) = image.platforms.get(&platform.value) else {

@@ -16,6 +16,8 @@ use crate::closure::{Available, prove};
 use crate::derivation::{Derivation, LayerSettings};
 use crate::graph::{Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 use crate::inputs::{BlobFacts, ContentFacts, Inputs, Origin};
+use crate::redirect_proof::prove_names;
+use crate::redirects::verdicts;
 
 /// The most layers that an image has: container runtimes on overlayfs take 127.
 pub const LAYER_LIMIT: usize = 120;
@@ -110,7 +112,10 @@ impl Lowering {
         let base_layers = base.values().map(|base| base.layers.len()).max().unwrap_or(0);
         let cache = self.registry_layers(spec, inputs, settings, base_layers + own.len(), &mut available);
         available.assumed.clone_from(&self.assumed);
-        prove(&inputs.needs, &available, &inputs.allow_missing, &mut self.diagnostics);
+        let verdicts = verdicts(spec, inputs, &available);
+        prove(&inputs.needs, &verdicts, &available, &inputs.allow_missing, &mut self.diagnostics);
+        prove_names(inputs, &verdicts, &available, &mut self.diagnostics);
+        available.redirects.add(inputs);
 
         let mut platforms = BTreeMap::new();
         for (platform, base) in base {

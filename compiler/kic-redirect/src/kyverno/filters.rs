@@ -13,13 +13,15 @@ const DEFAULTS: &str = "[*,kube-system,*][*,kube-public,*][*,kube-node-lease,*]"
 pub(crate) struct Filters {
     /// `[KIND,NAMESPACE,NAME]…`
     resources: String,
+    /// Settings of its webhooks, as their text.
+    webhooks: Option<String>,
     /// The selectors of namespaces that its webhooks are for.
     namespaces: Vec<Yaml>,
 }
 
 impl Default for Filters {
     fn default() -> Self {
-        Self { resources: DEFAULTS.to_owned(), namespaces: Vec::new() }
+        Self::new(DEFAULTS, None)
     }
 }
 
@@ -29,9 +31,14 @@ impl Filters {
         if object.api_version != "v1" || object.kind != "ConfigMap" {
             return None;
         }
-        let resources = object.root.at(&["data", "resourceFilters"])?.as_str()?.to_owned();
+        let resources = object.root.at(&["data", "resourceFilters"])?.as_str()?;
+        Some(Self::new(resources, object.root.at(&["data", "webhooks"]).and_then(Yaml::as_str)))
+    }
+
+    /// The filters of the texts in that ConfigMap.
+    pub fn new(resources: &str, webhooks: Option<&str>) -> Self {
         let mut namespaces = Vec::new();
-        if let Some(webhooks) = object.root.at(&["data", "webhooks"]).and_then(Yaml::as_str) {
+        if let Some(webhooks) = webhooks {
             let source = kic_base::Source::new("webhooks", webhooks);
             for document in kic_manifest::documents(&source).0 {
                 let one = std::slice::from_ref(&document);
@@ -39,7 +46,12 @@ impl Filters {
                 namespaces.extend(all.iter().filter_map(|webhook| webhook.get("namespaceSelector")).cloned());
             }
         }
-        Some(Self { resources, namespaces })
+        Self { resources: resources.to_owned(), webhooks: webhooks.map(str::to_owned), namespaces }
+    }
+
+    /// The texts that it was made of.
+    pub fn texts(&self) -> (String, Option<String>) {
+        (self.resources.clone(), self.webhooks.clone())
     }
 
     /// Whether pods of that name in that namespace never come to its policies.

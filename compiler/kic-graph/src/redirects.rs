@@ -1,0 +1,198 @@
+//! Under which name the cluster asks for an image: policies rewrite it in the pod, then mirrors say whom a node asks.
+//!
+//! - A policy sees the pods that are made after the step of the launch that applies it; policies of a base see all. Pods are
+//!   made again later, on other nodes or for new versions, and then every policy sees them: both times are judged.
+//! - What a policy has rewritten comes to it again, with every change of the pod. So it must leave that alone.
+//! - Mirrors see every pull, from the first one on.
+//! - What asks without a pod, such as `crictl pull` in a step, is not judged.
+
+use std::collections::BTreeSet;
+
+use kic_base::{ImageReference, Span};
+use kic_redirect::{Change, Mirror, Operation, Place, Pod, Policy, Problem, admit, asked};
+use kic_spec::{Spec, Step};
+
+use crate::closure::Available;
+use crate::inputs::{Inputs, Need, NeedStep, PolicyFacts};
+use crate::launch_steps::steps;
+
+/// The policies and mirrors that hold in a cluster.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Redirects {
+    pub policies: Vec<PolicyFacts>,
+    pub mirrors: Vec<Mirror>,
+}
+
+impl Redirects {
+    pub fn add(&mut self, inputs: &Inputs) {
+        self.policies.extend(inputs.redirects.policies.iter().cloned());
+        self.mirrors.extend(inputs.redirects.mirrors.iter().cloned());
+    }
+}
+
+/// What becomes of an image's name.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Verdict {
+    /// The caches answer to what is asked for.
+    Answered,
+    /// The image is asked for by its own name, of its own registry.
+    Unchanged,
+    /// The caches have no such name.
+    Misses {
+        /// What the pod says.
+        written: String,
+        /// What is asked for.
+        becomes: String,
+        /// Whether a digest went missing.
+        digest_lost: bool,
+        /// What makes it so: places, and what each says.
+        by: Vec<(Span, String)>,
+    },
+    /// What a policy has rewritten, it rewrites again.
+    Unstable { written: String, first: String, second: String, by: Vec<(Span, String)> },
+    /// A policy fails on the pod, or kic cannot evaluate it.
+    Stopped { policy: String, problem: Problem },
+}
+
+/// What becomes of the image of each need, at the times when it is asked for, without doubles. Empty for what is not judged.
+pub(crate) fn verdicts(spec: &Spec, inputs: &Inputs, available: &Available) -> Vec<Vec<Verdict>> {
+    let launches: Vec<Vec<Step>> =
+        spec.platforms.iter().map(|platform| steps(spec, &platform.value)).collect();
+    let all: Vec<&Policy> = available
+        .redirects
+        .policies
+        .iter()
+        .chain(&inputs.redirects.policies)
+        .map(|facts| &facts.policy)
+        .collect();
+    let mirrors: Vec<Mirror> =
+        available.redirects.mirrors.iter().chain(&inputs.redirects.mirrors).cloned().collect();
+    let is_judged = !mirrors.is_empty() || all.iter().any(|policy| policy.engine().is_some());
+    let judge = |need: &Need| {
+        let Some((pod, place)) = need.pod.as_ref().filter(|_| is_judged) else { return Vec::new() };
+        let mut times: BTreeSet<Vec<usize>> = launches
+            .iter()
+            .map(|launch| seen_by(need, launch, &available.redirects, &inputs.redirects.policies))
+            .collect();
+        times.insert((0..all.len()).collect());
+        let mut verdicts = Vec::new();
+        for time in times {
+            let policies: Vec<&Policy> = time.iter().filter_map(|index| all.get(*index).copied()).collect();
+            let verdict = verdict(pod, place, &policies, &mirrors, available);
+            if !verdicts.contains(&verdict) {
+                verdicts.push(verdict);
+            }
+        }
+        verdicts
+    };
+    inputs.needs.iter().map(judge).collect()
+}
+
+/// The policies, by their places among those of the base and then those of the spec, that are applied before a need.
+fn seen_by(need: &Need, launch: &[Step], base: &Redirects, own: &[PolicyFacts]) -> Vec<usize> {
+    let place = |step: &NeedStep| {
+        launch.iter().position(|one| match (one, step) {
+            (Step::Apply(kind, name), NeedStep::Apply(wanted, layer)) => kind == wanted && name == layer,
+            (Step::Run(command), NeedStep::Run(wanted)) => command == wanted,
+            _ => false,
+        })
+    };
+    let needed = place(&need.step).unwrap_or(launch.len());
+    let applied = |facts: &PolicyFacts| {
+        let step = NeedStep::Apply(facts.layer.0, facts.layer.1.clone());
+        place(&step).is_some_and(|applied| applied < needed)
+    };
+    let of_base = 0..base.policies.len();
+    let of_spec = own.iter().enumerate().filter(|(_, facts)| applied(facts));
+    of_base.chain(of_spec.map(|(index, _)| base.policies.len() + index)).collect()
+}
+
+/// What becomes of the image at a place of a pod.
+pub(crate) fn verdict(
+    pod: &Pod,
+    place: &Place,
+    policies: &[&Policy],
+    mirrors: &[Mirror],
+    available: &Available,
+) -> Verdict {
+    let written = pod.image(place).unwrap_or_default().to_owned();
+    let mut changes = Vec::new();
+    let after = match admit(policies, pod, Operation::Create, &mut changes) {
+        Ok(after) => after,
+        Err((policy, problem)) => return Verdict::Stopped { policy, problem },
+    };
+    let becomes = after.image(place).unwrap_or_default().to_owned();
+    let by = || said(&changes, &becomes);
+    // A pod that is changed later comes to all policies again.
+    match admit(policies, &after, Operation::Update, &mut Vec::new()) {
+        Ok(again) if again.image(place) != Some(&becomes) => {
+            let second = again.image(place).unwrap_or_default().to_owned();
+            return Verdict::Unstable { written, first: becomes.clone(), second, by: by() };
+        }
+        Ok(_) => {}
+        Err((policy, problem)) => return Verdict::Stopped { policy, problem },
+    }
+    let misses = |becomes: String, digest_lost: bool, by| Verdict::Misses {
+        written: written.clone(),
+        becomes,
+        digest_lost,
+        by,
+    };
+    let is_changed = becomes != written;
+    let Ok(reference) = becomes.parse::<ImageReference>() else {
+        return if is_changed { misses(becomes.clone(), false, by()) } else { Verdict::Unchanged };
+    };
+    let before = written.parse::<ImageReference>().ok();
+    let digest = before.as_ref().and_then(ImageReference::digest);
+    if digest.is_some() && reference.digest() != digest {
+        return misses(becomes.clone(), true, by());
+    }
+    if available.hosts.contains(reference.registry()) {
+        return if available.has(&reference) {
+            Verdict::Answered
+        } else {
+            misses(becomes.clone(), false, by())
+        };
+    }
+    let asked = match asked(mirrors, &reference) {
+        Ok(asked) => asked,
+        Err(problem) => return Verdict::Stopped { policy: "the mirror".to_owned(), problem },
+    };
+    let ours: Vec<_> = asked
+        .iter()
+        .map(|asked| {
+            let name = ImageReference::new(
+                &asked.authority,
+                &asked.repository,
+                reference.tag(),
+                reference.digest().copied(),
+            );
+            (name, asked)
+        })
+        .filter(|(name, _)| available.hosts.contains(name.registry()))
+        .collect();
+    if ours.iter().any(|(name, _)| available.has(name)) {
+        return Verdict::Answered;
+    }
+    if let Some((name, asked)) = ours.first() {
+        let mut by = by();
+        by.push((asked.span.clone(), format!("{} asks for `{name}`", asked.engine.name())));
+        return misses(name.to_string(), false, by);
+    }
+    match is_changed {
+        true if available.has(&reference) => Verdict::Answered,
+        true => misses(becomes.clone(), false, by()),
+        false => Verdict::Unchanged,
+    }
+}
+
+/// What changed a pod, as labels.
+fn said(changes: &[Change], becomes: &str) -> Vec<(Span, String)> {
+    let mut by: Vec<(Span, String)> = Vec::new();
+    for change in changes {
+        if !by.iter().any(|(span, _)| *span == change.span) {
+            by.push((change.span.clone(), format!("{} makes it `{becomes}`", change.policy)));
+        }
+    }
+    by
+}
