@@ -175,6 +175,8 @@ pub enum Command {
     Images(commands::images::Images),
     /// Tell what needs an image
     Why(commands::why::Why),
+    /// Tell what policies and mirrors make of an image's name
+    Redirect(commands::redirect::Redirect),
     /// Tell what is in an image
     Inspect(commands::inspect::Inspect),
     /// Tell what two images differ in

@@ -12,6 +12,7 @@ mod launch_steps;
 mod layer_entries;
 mod lower;
 mod readiness_script;
+mod redirect_list;
 mod redirect_proof;
 mod redirects;
 mod registry_cache;
@@ -33,6 +34,7 @@ pub use kic_manifest::Confidence;
 pub use lower::{LAYER_LIMIT, located, lower};
 pub use petgraph::graph::NodeIndex;
 pub use readiness_script::{readiness_json, readiness_script};
+pub use redirect_list::{Redirected, redirect_images};
 pub use registry_cache::{ROOT as REGISTRY_ROOT, private_name};
 pub use rendering::{ChartPart, Rendering, render_key};
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use kic_base::ImageReference;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::Context;
-use kic_graph::{BaseFacts, ImageContents, ListedImage};
+use kic_graph::{BaseFacts, ImageContents, ListedImage, Redirected};
 use kic_spec::{ImagePin, Lock, Spec, World};
 
 use crate::compile::{Request, resolve};
@@ -79,4 +79,22 @@ fn in_short(diagnostics: Diagnostics) -> Diagnostics {
         ),
     }
     others.into_iter().collect()
+}
+
+/// Says what policies and mirrors of a spec make of images in pods of a namespace, whether the spec needs them or not; with what
+/// a compile would say of the rest of it.
+///
+/// # Errors
+/// As [`images`].
+pub async fn redirect(
+    request: &Request,
+    images: &[String],
+    namespace: &str,
+    world: &dyn World,
+    context: &Context,
+) -> Result<(Vec<Redirected>, Diagnostics), Diagnostics> {
+    let (spec, mut diagnostics) = resolve(request, world)?;
+    let surveyed = kic_exec::survey(&spec, &request.gather, world, context).await?;
+    diagnostics.append(in_short(surveyed.warnings));
+    Ok((kic_graph::redirect_images(&spec, &surveyed.inputs, images, namespace), diagnostics))
 }

@@ -37,7 +37,7 @@ pub use compile::{
 pub use diff::{Change, DiffSide, Difference as ImageDifference, ImageDiff, diff};
 pub use explain::{InputChange, Reason};
 pub use image::{ImageAt, open_image};
-pub use images::{Images, images};
+pub use images::{Images, images, redirect};
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};
 pub use kic_exec::{
     Context, DiskImages, Event, Fingerprint, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched,

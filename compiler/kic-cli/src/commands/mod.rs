@@ -15,6 +15,7 @@ pub mod lock;
 pub mod plan;
 pub mod push;
 mod reasons;
+pub mod redirect;
 pub mod standard;
 pub mod store;
 pub mod unpack;
@@ -44,6 +45,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Graph(command) => command.run(global, terminal),
         Command::Images(command) => command.run(global, terminal),
         Command::Why(command) => command.run(global, terminal),
+        Command::Redirect(command) => command.run(global, terminal),
         Command::Inspect(command) => command.run(global, terminal),
         Command::Diff(command) => command.run(global, terminal, &mut status),
         Command::Verify(command) => command.run(global, terminal),
