@@ -63,6 +63,9 @@ struct Named {
     warnings: Diagnostics,
 }
 
+/// What of one text goes into the inputs.
+type InText = (Vec<Need>, Vec<PolicyFacts>);
+
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -95,7 +98,7 @@ pub(super) async fn gather(
     diagnostics: &mut Diagnostics,
 ) -> Needs {
     let mut known = KnownNeeds::open(spec, context);
-    let mut found: Vec<Result<(Vec<Need>, Vec<PolicyFacts>), Diagnostics>> = Vec::new();
+    let mut found: Vec<Result<InText, Diagnostics>> = Vec::new();
     let mut rewritten = BTreeMap::new();
     let mut unknown: Vec<(usize, Text)> = Vec::new();
     for (index, text) in texts(spec, files, fetches, renders).into_iter().enumerate() {
