@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kic_base::{Digest, Platform, StableHasher};
-use kic_exec::{Assembled, Context, Fingerprint, LockMode, Outcome, Place, facts_digest};
+use kic_exec::{Assembled, Context, Fingerprint, LockMode, Outcome, Place};
 use kic_graph::Kind;
 use kic_oci::model::Descriptor;
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unc
         && last.used.iter().all(|(path, before)| Fingerprint::at(path).is_ok_and(|now| now == *before))
         && last.roots.iter().all(|(key, digest)| context.store.root_record(key) == Some(*digest))
         && last.blobs.iter().all(|blob| context.store.contains(&blob.digest));
-    if !same || !places_are(&last.places, context) {
+    if !same || !context.sources.hold(&last.places, context) {
         return None;
     }
     let mut layers = BTreeMap::new();
@@ -151,19 +151,6 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unc
         warnings: last.warnings.diagnostics()?,
     };
     Some(Unchanged { compiled, output: last.output, is_written })
-}
-
-/// Whether places hold what they held. Otherwise what was found out is kept for whoever asks next.
-fn places_are(expected: &[(Place, Digest)], context: &Context) -> bool {
-    let places: Vec<Place> = expected.iter().map(|(place, _)| place.clone()).collect();
-    let looked = context.sources.look(&places, context);
-    let mut found = looked.iter().zip(expected);
-    let same =
-        found.all(|(looked, (_, digest))| looked.as_ref().is_ok_and(|facts| facts_digest(facts) == *digest));
-    if !same {
-        context.sources.keep(places, looked);
-    }
-    same
 }
 
 /// Leaves what the next run needs to find nothing changed. Where that does not work, it finds out everything anew.

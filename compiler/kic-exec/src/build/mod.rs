@@ -1,5 +1,6 @@
 //! Builders: one file a kind of derivation. They know nothing of caching, which wraps them in [`realise`].
 
+mod ahead;
 mod blob;
 mod cached_blob;
 pub(crate) mod launch;

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use kic_base::{Digest, Sha256};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{Bytes, ContentFacts, Derivation, Graph, LayerSettings, NodeIndex, TreeEntryKind};
+use kic_graph::{
+    Bytes, ContentFacts, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEntry, TreeEntryKind,
+};
 use kic_oci::layer::{Compression, LayerDigests, LayerError, LayerWriter};
 use kic_store::{BlobWriter, Store};
 
+use super::ahead::{Ahead, batches};
 use crate::context::Context;
 use crate::fault;
 use crate::realised::LayerOutput;
@@ -32,45 +35,65 @@ fn write(graph: &Graph, index: NodeIndex, context: &Context) -> Result<LayerOutp
         return Err(fault::internal("not a tree").into());
     };
     let mut layer = begin(&context.store, *settings, context.jobs)?;
-    for entry in entries {
-        context.go_on()?;
-        let result = match &entry.kind {
-            TreeEntryKind::Folder { mode } => layer.directory(&entry.path, *mode),
-            TreeEntryKind::Symlink(target) => layer.symlink(&entry.path, target),
-            TreeEntryKind::File { mode, content, bytes } => {
-                let body: Box<dyn Read> = match bytes {
-                    Bytes::Inline(bytes) => Box::new(&bytes[..]),
-                    Bytes::Local(path) => {
-                        let file = File::open(path)
-                            .map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
-                        Box::new(Unchanged::new(file, content))
-                    }
-                    Bytes::Node(input) => {
-                        let digest = match &graph.nodes[*input].derivation {
-                            Derivation::Blob(content) => content.digest,
-                            _ => return Err(fault::internal("a file that is no blob").into()),
-                        };
-                        Box::new(context.store.blob(&digest).map_err(|error| fault::store(&error))?)
-                    }
-                };
-                let mut body = Stoppable::new(body, context);
-                let result = layer.file(&entry.path, *mode, content.size, &mut body);
-                context.go_on()?;
-                match (&result, bytes) {
-                    (Err(LayerError::Short { .. } | LayerError::Long { .. }), Bytes::Local(path)) => {
-                        return Err(changed(path, None, node.span.as_ref()).into());
-                    }
-                    (Err(LayerError::Body { error, .. }), Bytes::Local(path)) => {
-                        return Err(changed(path, Some(error), node.span.as_ref()).into());
-                    }
-                    _ => result,
+    std::thread::scope(|scope| {
+        let mut ahead = Ahead::start(scope, batches(entries), context);
+        for (place, entry) in entries.iter().enumerate() {
+            write_entry(&mut layer, entry, ahead.take(place), node, graph, context)?;
+        }
+        Ok::<_, Diagnostics>(())
+    })?;
+    finish(layer, settings.compression)
+}
+
+/// Writes one entry; `ahead` is its file, where that was read before.
+fn write_entry(
+    layer: &mut LayerWriter<BlobWriter>,
+    entry: &TreeEntry,
+    ahead: Option<io::Result<Vec<u8>>>,
+    node: &Node,
+    graph: &Graph,
+    context: &Context,
+) -> Result<(), Diagnostics> {
+    context.go_on()?;
+    let result = match &entry.kind {
+        TreeEntryKind::Folder { mode } => layer.directory(&entry.path, *mode),
+        TreeEntryKind::Symlink(target) => layer.symlink(&entry.path, target),
+        TreeEntryKind::File { mode, content, bytes } => {
+            let body: Box<dyn Read> = match bytes {
+                Bytes::Inline(bytes) => Box::new(&bytes[..]),
+                Bytes::Local(path) if ahead.is_some() => {
+                    let bytes =
+                        ahead.transpose().map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
+                    Box::new(io::Cursor::new(bytes.unwrap_or_default()))
                 }
+                Bytes::Local(path) => {
+                    let file =
+                        File::open(path).map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
+                    Box::new(Unchanged::new(file, content))
+                }
+                Bytes::Node(input) => {
+                    let digest = match &graph.nodes[*input].derivation {
+                        Derivation::Blob(content) => content.digest,
+                        _ => return Err(fault::internal("a file that is no blob").into()),
+                    };
+                    Box::new(context.store.blob(&digest).map_err(|error| fault::store(&error))?)
+                }
+            };
+            let mut body = Stoppable::new(body, context);
+            let result = layer.file(&entry.path, *mode, content.size, &mut body);
+            context.go_on()?;
+            match (&result, bytes) {
+                (Err(LayerError::Short { .. } | LayerError::Long { .. }), Bytes::Local(path)) => {
+                    return Err(changed(path, None, node.span.as_ref()).into());
+                }
+                (Err(LayerError::Body { error, .. }), Bytes::Local(path)) => {
+                    return Err(changed(path, Some(error), node.span.as_ref()).into());
+                }
+                _ => result,
             }
-        };
-        result.map_err(|error| layer_error(error, node.span.as_ref()))?;
-    }
-    let output = finish(layer, settings.compression)?;
-    Ok(output)
+        }
+    };
+    result.map_err(|error| layer_error(error, node.span.as_ref()).into())
 }
 
 /// A layer that goes into the store.

@@ -76,7 +76,7 @@ struct State {
     /// What was looked at in this run, and not yet asked for again.
     held: BTreeMap<Place, PathFacts>,
     /// Everything that was looked at in this run, with the digest over what it holds.
-    looked: BTreeMap<Place, Digest>,
+    looked: Vec<(Place, Digest)>,
     /// The other files that were used in this run, with what tells whether they are still the same, where that can be told.
     used: BTreeMap<PathBuf, Option<Fingerprint>>,
 }
@@ -98,11 +98,14 @@ impl Sources {
     /// Looks at places, each once in a run, and reads the files of which it is not known what they hold. What comes out
     /// is in the order of the places.
     pub fn look(&self, places: &[Place], context: &Context) -> Vec<Looked> {
-        let index = Arc::clone(&self.lock().index);
+        let (index, is_held) = {
+            let state = self.lock();
+            (Arc::clone(&state.index), !state.held.is_empty())
+        };
         let mut looks: Vec<Look> = places
             .iter()
             .map(|place| {
-                let held = self.lock().held.remove(place);
+                let held = if is_held { self.lock().held.remove(place) } else { None };
                 held.map_or_else(|| look(place, &index, context), |facts| Look::Done(Ok(facts)))
             })
             .collect();
@@ -111,18 +114,32 @@ impl Sources {
         let looked: Vec<Looked> = looks.into_iter().map(Look::finish).collect();
         let mut state = self.lock();
         for (place, facts) in places.iter().zip(&looked) {
-            match facts {
-                Ok(facts) => state.looked.insert(place.clone(), facts_digest(facts)),
-                Err(_) => state.looked.remove(place),
-            };
+            if let Ok(facts) = facts {
+                state.looked.push((place.clone(), facts_digest(facts)));
+            }
         }
+        drop(state);
         looked
     }
 
-    /// Keeps what was found for the next time in this run that somebody looks.
-    pub fn keep(&self, places: Vec<Place>, looked: Vec<Looked>) {
-        let found = places.into_iter().zip(looked).filter_map(|(place, looked)| Some((place, looked.ok()?)));
-        self.lock().held.extend(found);
+    /// Whether places hold what they held. Where one does not, what was found is kept for the next time in this run that
+    /// somebody looks.
+    pub fn hold(&self, expected: &[(Place, Digest)], context: &Context) -> bool {
+        let places: Vec<Place> = expected.iter().map(|(place, _)| place.clone()).collect();
+        let before = self.lock().looked.len();
+        let looked = self.look(&places, context);
+        let mut state = self.lock();
+        let found = state.looked.split_off(before);
+        let same = found.len() == expected.len()
+            && found.iter().zip(expected).all(|((_, found), (_, expected))| found == expected);
+        if same {
+            state.looked.extend(found);
+        } else {
+            let good =
+                places.into_iter().zip(looked).filter_map(|(place, looked)| Some((place, looked.ok()?)));
+            state.held.extend(good);
+        }
+        same
     }
 
     /// Notes that a file is used without being looked at: before anything of it is read.
@@ -139,7 +156,9 @@ impl Sources {
 
     /// Everything that was looked at in this run, with the digest over what it holds.
     pub fn looked(&self) -> Vec<(Place, Digest)> {
-        self.lock().looked.iter().map(|(place, digest)| (place.clone(), *digest)).collect()
+        // Where a place was looked at twice, what was found last is what was used.
+        let last: BTreeMap<Place, Digest> = self.lock().looked.iter().cloned().collect();
+        last.into_iter().collect()
     }
 
     /// The other files that were used in this run; `None` where one of them changed so shortly before that it may have
@@ -171,19 +190,25 @@ impl Sources {
     fn note_seen(&self, looks: &[Look]) {
         let mut state = self.lock();
         let mut note = |folder: PathBuf, count: usize| *state.seen.entry(folder).or_default() += count;
-        for look in looks {
+        fn folder_of(look: &Look) -> Option<&std::ffi::OsStr> {
             match look {
-                Look::Done(_) => {}
-                Look::File(_, folder, ..) => note(folder.clone(), 1),
-                Look::Folder(absolute, found) => {
-                    let files = found.iter().filter(|(_, found)| matches!(found, Found::File(_)));
-                    let folders: Vec<&str> = files
-                        .map(|(relative, _)| relative.rsplit_once('/').map_or("", |(folder, _)| folder))
-                        .collect();
-                    for same in folders.chunk_by(|left, right| left == right) {
-                        note(below(absolute, same[0]), same.len());
-                    }
-                }
+                Look::File(_, folder, _) => Some(folder.as_os_str()),
+                Look::Done(_) | Look::Folder(..) => None,
+            }
+        }
+        for same in looks.chunk_by(|left, right| folder_of(left) == folder_of(right)) {
+            if let Some(folder) = folder_of(&same[0]) {
+                note(folder.into(), same.len());
+            }
+        }
+        for look in looks {
+            let Look::Folder(absolute, found) = look else { continue };
+            let files = found.iter().filter(|(_, found)| matches!(found, Found::File(_)));
+            let folders: Vec<&str> = files
+                .map(|(relative, _)| relative.rsplit_once('/').map_or("", |(folder, _)| folder))
+                .collect();
+            for same in folders.chunk_by(|left, right| left == right) {
+                note(below(absolute, same[0]), same.len());
             }
         }
     }
