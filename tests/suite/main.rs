@@ -21,6 +21,7 @@ mod closure;
 mod codes;
 mod concurrency;
 mod containerd;
+mod containerd_mirror;
 mod crash;
 mod diff_command;
 mod examples;

@@ -1,5 +1,6 @@
 //! What the tests share: the program, folders, peers.
 
+pub mod containerd;
 pub mod contents;
 pub mod fault_proxy;
 pub mod http;

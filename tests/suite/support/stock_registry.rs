@@ -15,7 +15,7 @@ pub struct StockRegistry {
     /// `127.0.0.1:PORT`
     pub host: String,
     child: Mutex<Child>,
-    _configuration: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl StockRegistry {
@@ -39,8 +39,9 @@ impl StockRegistry {
         );
         let file = configuration.path().join("config.yml");
         std::fs::write(&file, text).unwrap();
+        let requests = std::fs::File::create(configuration.path().join("requests")).unwrap();
         let mut command = Command::new(program);
-        command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(requests).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
@@ -48,7 +49,7 @@ impl StockRegistry {
                 return None;
             }
             if ask(&host, "GET", "/v2/", &[], b"").is_ok_and(|answer| answer.status == 200) {
-                return Some(Self { host, child: Mutex::new(child), _configuration: configuration });
+                return Some(Self { host, child: Mutex::new(child), folder: configuration });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -62,6 +63,11 @@ impl StockRegistry {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         drop(child.kill());
         drop(child.wait());
+    }
+
+    /// What it was asked so far: a line each in the form of web servers' logs, with `"METHOD TARGET HTTP/1.1" STATUS`.
+    pub fn requests(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("requests")).unwrap()
     }
 
     /// Puts a blob into a repository.
