@@ -203,3 +203,57 @@ fn kyverno_makes_of_pods_what_kic_says() {
     assert!(compared > 300, "only {compared} were compared");
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// The types of Kubernetes and Kyverno have each field that `std:redirect` writes, in each version of the APIs that it writes.
+#[test]
+fn mutating_policies_are_read_into_the_types_of_their_apis() {
+    let Some(check) = peer("policy-check") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let read = |path: &Path| Command::new(&check).arg(path).output().unwrap();
+    for (engine, group, kinds) in [
+        ("kyverno-mutating-policy", "policies.kyverno.io", &["MutatingPolicy"][..]),
+        (
+            "admission-policy",
+            "admissionregistration.k8s.io",
+            &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"][..],
+        ),
+    ] {
+        for version in ["v1", "v1beta1", "v1alpha1"] {
+            let folder = scratch.path().join(engine).join(version);
+            fs::create_dir_all(&folder).unwrap();
+            let spec = format!(
+                "cluster \"check\" version=\"v1\" {{\n    base \"scratch\"\n    \
+                 use \"std:redirect\" to=\"sea.hub:5000\" engine=\"{engine}\" api-version=\"{version}\"\n}}\n"
+            );
+            fs::write(folder.join("cluster.kdl"), spec).unwrap();
+            let kic = |arguments: &[&str]| {
+                stdout(kic(&folder, &scratch.path().join("store")).args(arguments));
+            };
+            kic(&["compile", "--quiet", "--offline", "-o", "image"]);
+            kic(&["unpack", "--quiet", "image", "root"]);
+            let emitted = fs::read_dir(folder.join("root/policies/redirect")).unwrap();
+            let mut emitted: Vec<PathBuf> = emitted.map(|entry| entry.unwrap().path()).collect();
+            emitted.sort_by_key(|path| (path.to_str().unwrap().contains("binding"), path.clone()));
+            assert_eq!(emitted.len(), kinds.len());
+            for (path, kind) in emitted.iter().zip(kinds) {
+                let output = read(path);
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                let expected = format!("{group}/{version}, Kind={kind}\n");
+                assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+                // A field of another name is seen, at every depth.
+                let text = fs::read_to_string(path).unwrap();
+                let fields =
+                    text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).split_once(':'));
+                let fields = fields.map(|(field, _)| field.to_owned());
+                let known = ["apiVersion", "kind", "name"];
+                for field in fields.filter(|field| !known.contains(&field.as_str())) {
+                    let wrong = folder.join("wrong.yaml");
+                    fs::write(&wrong, text.replace(&format!("{field}:"), &format!("{field}s:"))).unwrap();
+                    let output = read(&wrong);
+                    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                    assert!(!output.status.success() && said.contains("unknown field"), "{field}: {said}");
+                }
+            }
+        }
+    }
+}
