@@ -87,7 +87,7 @@ pub fn redact(printed: &[u8], places: &[(PathBuf, &str)]) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.split('\n') {
         let mut line = redact_times(line);
-        for end in ["TIME", "-"] {
+        for end in ["TIME", "TIME␛[0m", "-"] {
             if let Some(before) = line.strip_suffix(end)
                 && before.ends_with("  ")
             {
