@@ -40,20 +40,13 @@ fn programs() -> Vec<Program> {
     let mut programs = language::good_cases();
     let examples = std::fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
     let examples: Vec<PathBuf> = examples.filter(|folder| folder.join("cluster.kdl").exists()).collect();
-    let text = |folder: &Path| std::fs::read_to_string(folder.join("cluster.kdl")).unwrap();
     for folder in &examples {
-        // The examples are bases of each other.
+        // The examples are bases of each other, and some have modules.
         let mut files: BTreeMap<PathBuf, String> = BTreeMap::new();
         for other in &examples {
-            let path = Path::new("..").join(other.file_name().unwrap());
-            for list in ["cluster.kdl", "imageList"].into_iter().filter(|list| other.join(list).exists()) {
-                files.insert(path.join(list), std::fs::read_to_string(other.join(list)).unwrap());
-            }
+            texts_of_language(other, &Path::new("..").join(other.file_name().unwrap()), &mut files);
         }
-        files.insert("cluster.kdl".into(), text(folder));
-        if let Ok(list) = std::fs::read_to_string(folder.join("imageList")) {
-            files.insert("imageList".into(), list);
-        }
+        texts_of_language(folder, Path::new(""), &mut files);
         programs.push((folder.file_name().unwrap().display().to_string(), files));
     }
     programs.sort_by(|left, right| left.0.cmp(&right.0));
@@ -62,6 +55,18 @@ fn programs() -> Vec<Program> {
         Program { name, text, files }
     };
     programs.into_iter().map(program).collect()
+}
+
+/// Specs, modules and lists of images in a folder and below it, as seen from `seen`.
+fn texts_of_language(folder: &Path, seen: &Path, files: &mut BTreeMap<PathBuf, String>) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        let (path, seen) = (entry.path(), seen.join(entry.file_name()));
+        if path.is_dir() {
+            texts_of_language(&path, &seen, files);
+        } else if path.extension().is_some_and(|end| end == "kdl") || path.ends_with("imageList") {
+            files.insert(seen, std::fs::read_to_string(&path).unwrap());
+        }
+    }
 }
 
 /// What is said of a spec.
@@ -160,7 +165,11 @@ impl Mistakes<'_> {
         for (index, entry) in given.iter().enumerate() {
             let Some(argument) = schema.arguments.get(index).or(schema.arguments.last()) else { continue };
             self.value(entry, argument.value);
-            if argument.count != Count::Some || given.len() == 1 {
+            // Where there may be any number, one more or less is no mistake.
+            if argument.count == Count::One
+                || argument.count == Count::Optional
+                || argument.count == Count::Some && given.len() == 1
+            {
                 let alone =
                     argument.count == Count::Optional && !node.entries.is_empty() && node.entries.len() > 1;
                 if !alone {
@@ -172,7 +181,7 @@ impl Mistakes<'_> {
             }
         }
         if let (Some(last), Some(argument)) = (given.last(), schema.arguments.last())
-            && argument.count != Count::Some
+            && !matches!(argument.count, Count::Some | Count::Any)
         {
             let end = last.span.range().end;
             let copy = format!(" {}", &self.text[last.span.range()]);
@@ -245,6 +254,7 @@ impl Mistakes<'_> {
             Type::Bool => "\"yes\"",
             Type::HttpStatus => "\"fine\"",
             Type::Any => return,
+            Type::RegistryOrBool => ["7", "#null", "1.5"][self.turn % 3],
             _ => ["7", "#true", "#null", "1.5"][self.turn % 4],
         };
         self.turn += 1;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kic_base::{Digest, Epoch, ImageReference, Platform, Span};
+use kic_base::{Digest, Epoch, ImageReference, Platform, Span, Spanned};
 use kic_manifest::Confidence;
 use kic_redirect::{Mirror, Place, Pod, Policy, Problem};
 use kic_spec::{ImageSource, LayerKind};
@@ -40,8 +40,29 @@ pub struct Inputs {
     pub source: Option<Arc<[u8]>>,
 }
 
-/// A file or folder as the spec names it: the path, seen from where kic runs, and the globs that are left out.
-pub type PathKey = (PathBuf, Vec<String>);
+/// A file or folder as the spec names it. What is copied is another view of a folder than the manifests in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PathKey {
+    /// The path, seen from where kic runs.
+    pub path: PathBuf,
+    /// The globs that are left out.
+    pub exclude: Vec<String>,
+    /// Whether what is in folders of the folder belongs to it.
+    pub deep: bool,
+}
+
+impl PathKey {
+    /// What `copy` takes.
+    pub fn copied(path: PathBuf, exclude: &[Spanned<String>]) -> Self {
+        let exclude = exclude.iter().map(|glob| glob.value.clone()).collect();
+        Self { path, exclude, deep: true }
+    }
+
+    /// A manifest, or the manifests right in a folder.
+    pub fn manifests(path: PathBuf) -> Self {
+        Self { path, exclude: Vec::new(), deep: false }
+    }
+}
 
 /// A content and its length in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

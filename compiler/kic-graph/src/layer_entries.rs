@@ -10,7 +10,7 @@ use kic_spec::readiness::Check;
 use kic_spec::{Content, Fetch, FileItem, Layer, ManifestItem, Spec, is_manifest_name, url_file_name};
 
 use crate::derivation::{Bytes, TreeEntryKind};
-use crate::inputs::{ContentFacts, EntryFacts, FileFacts, Inputs, PathFacts};
+use crate::inputs::{ContentFacts, EntryFacts, FileFacts, Inputs, PathFacts, PathKey};
 use crate::readiness_script::{readiness_json, readiness_script};
 use crate::rendering::{ChartPart, render_key};
 
@@ -176,10 +176,9 @@ impl Entries<'_> {
             FileItem::Fetch { fetch, to, mode } => self.fetch(to.clone(), *mode, fetch, inputs, &item.span),
             FileItem::Copy { from, to, mode, exclude } => {
                 let located = spec.locate(from);
-                let globs = exclude.iter().map(|glob| glob.value.clone()).collect();
                 let mode_of =
                     |facts: &FileFacts| mode.unwrap_or(if facts.executable { 0o755 } else { 0o644 });
-                match inputs.paths.get(&(located.clone(), globs)) {
+                match inputs.paths.get(&PathKey::copied(located.clone(), exclude)) {
                     None => {}
                     Some(PathFacts::File(facts)) => {
                         let mut path = to.clone();
@@ -261,7 +260,7 @@ impl Entries<'_> {
             }
             ManifestItem::File { from, name } => {
                 let located = spec.locate(from);
-                match inputs.paths.get(&(located.clone(), Vec::new())) {
+                match inputs.paths.get(&PathKey::manifests(located.clone())) {
                     None => {}
                     Some(PathFacts::File(facts)) => {
                         let own = located.file_name().and_then(|name| name.to_str());

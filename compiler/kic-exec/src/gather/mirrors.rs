@@ -48,8 +48,7 @@ pub(super) fn gather(
                 }
                 FileItem::Copy { from, to, exclude, .. } => {
                     let path = spec.locate(from);
-                    let globs = exclude.iter().map(|glob| glob.value.clone()).collect();
-                    let Some(facts) = files.get(&(path.clone(), globs)) else { continue };
+                    let Some(facts) = files.get(&PathKey::copied(path.clone(), exclude)) else { continue };
                     for (path, to) in copied(&path, facts, to) {
                         if !is_of_mirrors(&to) {
                             continue;

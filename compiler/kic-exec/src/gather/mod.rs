@@ -375,7 +375,8 @@ fn downloads(spec: &Spec) -> Vec<(&Fetch, bool)> {
     for layer in &spec.layers {
         match &layer.content {
             Content::Files(items) => downloads.extend(items.iter().filter_map(|item| match &item.value {
-                FileItem::Fetch { fetch, .. } => Some((fetch, false)),
+                // A file of mirrors says which names nodes ask for.
+                FileItem::Fetch { fetch, to, .. } => Some((fetch, kic_redirect::mirror_file(to).is_some())),
                 _ => None,
             })),
             Content::Manifests { items, .. } | Content::Policies { items, .. } => {

@@ -262,7 +262,7 @@ fn texts(
                             rewriting: None,
                         });
                     };
-                    match files.get(&(path.clone(), Vec::new())) {
+                    match files.get(&PathKey::manifests(path.clone())) {
                         None => {}
                         Some(PathFacts::File(facts)) => push(path, facts),
                         Some(PathFacts::Folder(below)) => {

@@ -17,7 +17,8 @@ pub(super) async fn gather(
     context: &Context,
 ) -> Result<BTreeMap<PathKey, PathFacts>, Diagnostics> {
     let wanted = wanted(spec);
-    let places: Vec<Place> = wanted.iter().map(|one| one.place.clone()).collect();
+    let place = |key: &PathKey| Place { path: key.path.clone(), globs: key.exclude.clone(), deep: key.deep };
+    let places: Vec<Place> = wanted.iter().map(|one| place(&one.key)).collect();
     let inner = context.clone();
     let looked = context.blocking(move || Ok(inner.sources.look(&places, &inner))).await?;
     context.go_on()?;
@@ -26,7 +27,7 @@ pub(super) async fn gather(
 
 /// A path to look at. A folder of manifests is not looked at below its first level.
 struct Wanted {
-    place: Place,
+    key: PathKey,
     span: Span,
 }
 
@@ -37,17 +38,16 @@ fn wanted(spec: &Spec) -> Vec<Wanted> {
             Content::Files(items) => {
                 for item in items {
                     if let FileItem::Copy { from, exclude, .. } = &item.value {
-                        let globs = exclude.iter().map(|glob| glob.value.clone()).collect();
-                        let place = Place { path: spec.locate(from), globs, deep: true };
-                        wanted.push(Wanted { place, span: from.span.clone() });
+                        let key = PathKey::copied(spec.locate(from), exclude);
+                        wanted.push(Wanted { key, span: from.span.clone() });
                     }
                 }
             }
             Content::Manifests { items, .. } | Content::Policies { items, .. } => {
                 for item in items {
                     if let ManifestItem::File { from, .. } = &item.value {
-                        let place = Place { path: spec.locate(from), globs: Vec::new(), deep: false };
-                        wanted.push(Wanted { place, span: from.span.clone() });
+                        let key = PathKey::manifests(spec.locate(from));
+                        wanted.push(Wanted { key, span: from.span.clone() });
                     }
                 }
             }
@@ -61,12 +61,10 @@ fn wanted(spec: &Spec) -> Vec<Wanted> {
 fn found(wanted: Vec<Wanted>, looked: Vec<Looked>) -> Result<BTreeMap<PathKey, PathFacts>, Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let mut found = BTreeMap::new();
-    for (Wanted { place, span }, looked) in wanted.into_iter().zip(looked) {
+    for (Wanted { key, span }, looked) in wanted.into_iter().zip(looked) {
         match looked {
-            Ok(PathFacts::Folder(below))
-                if !place.deep && !below.keys().any(|name| is_manifest_name(name)) =>
-            {
-                let message = format!("`{}` holds no manifest", place.path.display());
+            Ok(PathFacts::Folder(below)) if !key.deep && !below.keys().any(|name| is_manifest_name(name)) => {
+                let message = format!("`{}` holds no manifest", key.path.display());
                 diagnostics.push(
                     Diagnostic::new(&code::FILE_NOT_FOUND, message)
                         .at(&span, "a folder")
@@ -74,7 +72,7 @@ fn found(wanted: Vec<Wanted>, looked: Vec<Looked>) -> Result<BTreeMap<PathKey, P
                 );
             }
             Ok(facts) => {
-                found.insert((place.path, place.globs), facts);
+                found.insert(key, facts);
             }
             Err(errors) => diagnostics.extend(errors.into_iter().map(|error| match error {
                 LookError::Unreadable(path, error) => unreadable(&path, &span, &error),
