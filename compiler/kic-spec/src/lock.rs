@@ -163,6 +163,18 @@ impl Lock {
                     read_fetch(child).is_some_and(|(url, pin)| lock.fetches.insert(url, pin).is_none())
                 }
                 "chart" => read_chart(child).is_some_and(|(key, pin)| lock.charts.insert(key, pin).is_none()),
+                // Kept for modules of registries, which kic does not know yet.
+                "module" => {
+                    diagnostics.push(
+                        Diagnostic::new(
+                            &code::LOCK_NEWER,
+                            "the lock pins a module of a registry, and this kic uses none",
+                        )
+                        .at(&child.span, "")
+                        .help("use the kic that wrote it, or a newer one"),
+                    );
+                    continue;
+                }
                 _ => false,
             };
             if !read {
