@@ -314,6 +314,10 @@ fn an_unpack_that_is_killed_leaves_nothing_or_everything() {
         } else {
             hit += 1;
             assert!(status.code() == Some(130) || status.signal().is_some(), "{when}: {status}");
+            // Killed between its last step and its end, it leaves everything.
+            if status.signal().is_some() && destination.exists() && files(&destination) == whole {
+                continue;
+            }
             assert_eq!(destination.exists(), empty, "{when}: a part is there");
             assert!(
                 !empty || fs::read_dir(&destination).unwrap().next().is_none(),

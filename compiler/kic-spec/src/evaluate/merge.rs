@@ -90,13 +90,21 @@ struct Merged {
     children: Vec<Vec<(Node, usize)>>,
     /// The objects among them, by what they are.
     objects: BTreeMap<Vec<String>, usize>,
+    /// What was left out since another instance had said it.
+    said_before: Vec<(Node, usize)>,
 }
 
 impl Merged {
     fn new(Closed { mut node, instance, .. }: Closed) -> Self {
         let children = node.children.take();
         let entry_instances = vec![instance; node.entries.len()];
-        let mut merged = Self { node, entry_instances, children: Vec::new(), objects: BTreeMap::new() };
+        let mut merged = Self {
+            node,
+            entry_instances,
+            children: Vec::new(),
+            objects: BTreeMap::new(),
+            said_before: Vec::new(),
+        };
         merged.add_children(children, instance);
         merged
     }
@@ -106,9 +114,14 @@ impl Merged {
         // Braces that hold nothing stay.
         self.node.children.get_or_insert_default();
         for child in children {
+            let same_of_other = |(own, from): &(Node, usize)| *from != instance && is_same(own, &child);
+            // Said twice by one instance, it stays, for decoding to report.
+            let again = |(own, from): &(Node, usize)| *from == instance && is_same(own, &child);
             if is_said_once(&child)
-                && self.children.iter().flatten().any(|(own, from)| *from != instance && is_same(own, &child))
+                && self.children.iter().flatten().any(same_of_other)
+                && !self.said_before.iter().any(again)
             {
+                self.said_before.push((child, instance));
                 continue;
             }
             let Some(key) = object_key(&child) else {
