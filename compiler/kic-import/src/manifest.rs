@@ -97,7 +97,9 @@ fn node(object: &Object, diagnostics: &mut Diagnostics) -> Option<Plain> {
     let is_word = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
     };
-    if !(2..=3).contains(&kind.split('/').count()) || !kind.split('/').all(is_word) {
+    // `v1` and `a/b` read together as the version `v1/a` of `b`, which is another object.
+    let is_version = object.api_version.split('/').count() <= 2 && object.api_version.split('/').all(is_word);
+    if !is_version || !is_word(&object.kind) {
         wrong(
             format!("`{kind}` is no kind"),
             "write `apiVersion` as `VERSION` or `GROUP/VERSION`, and `kind` as one word",
