@@ -13,7 +13,7 @@ use kic_base::Digest;
 use crate::items::{Item, ItemKind, items};
 use crate::record::{self, Look};
 use crate::store::{Embedded, Identity, Located};
-use crate::{BlobReader, Root, Store, StoreError};
+use crate::{BlobReader, Root, Store, StoreError, memo};
 
 const BUFFER: usize = 256 << 10;
 
@@ -30,6 +30,8 @@ pub struct StoreCheck {
     pub records: Vec<(ItemKind, Digest)>,
     /// How many records of roots were damaged, and removed.
     pub roots: usize,
+    /// How much of what only saves work was damaged, and removed.
+    pub memos: usize,
     /// Whether everything was looked at.
     pub complete: bool,
 }
@@ -144,6 +146,7 @@ fn check_records(store: &Store, items: &[Item], found: &mut StoreCheck) -> Resul
             found.roots += 1;
         }
     }
+    found.memos = memo::remove_damaged(store.layout())?;
     Ok(inside)
 }
 

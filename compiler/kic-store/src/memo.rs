@@ -4,9 +4,10 @@ use std::time::SystemTime;
 
 use kic_base::{Digest, Sha256};
 
-use crate::StoreError;
+use crate::items::entries;
 use crate::layout::Layout;
 use crate::temporary_file::TemporaryFile;
+use crate::{StoreError, record};
 
 /// The most files, and the most bytes of all of them, that are kept; the ones written longest ago go first.
 const MOST_FILES: usize = 512;
@@ -47,6 +48,20 @@ pub(crate) fn read(layout: &Layout, key: &Digest) -> Option<Vec<u8>> {
     let expected: [u8; CHECKSUM] = bytes.get(..CHECKSUM)?.try_into().ok()?;
     let content = bytes.split_off(CHECKSUM);
     (checksum(key, &content).as_bytes() == &expected).then_some(content)
+}
+
+/// Removes what is damaged, and says how much that was. What is written meanwhile comes whole, under its name or another.
+pub(crate) fn remove_damaged(layout: &Layout) -> Result<usize, StoreError> {
+    let mut removed = 0;
+    for path in entries(&layout.memos())? {
+        let key = path.file_name().and_then(|name| name.to_str()).map(Digest::from_hex);
+        let Some(Ok(key)) = key else { continue };
+        if read(layout, &key).is_none() && path.is_file() {
+            record::remove(&path)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn read_all(file: fs::File, bytes: &mut Vec<u8>) -> io::Result<usize> {

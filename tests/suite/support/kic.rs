@@ -75,3 +75,8 @@ pub fn stdout(command: &mut Command) -> String {
     assert!(output.status.success(), "{command:?}: {}", shown(&output));
     String::from_utf8(output.stdout).expect("UTF-8")
 }
+
+/// What a run printed on standard output, as JSON.
+pub fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", shown(output)))
+}

@@ -2,19 +2,25 @@
 
 pub mod containerd;
 pub mod contents;
+pub mod damage;
 pub mod fault_proxy;
 pub mod http;
 pub mod image_layout;
 pub mod kic;
+pub mod killing;
 pub mod markdown;
 pub mod peers;
 pub mod random;
+pub mod repeats;
 pub mod rich_spec;
 pub mod seed;
+pub mod sharing_specs;
+pub mod small_disk;
 pub mod stock_registry;
 pub mod synthetic_image;
 pub mod tree;
 pub mod upstream;
+pub mod wide_spec;
 
 use std::path::{Path, PathBuf};
 

@@ -27,7 +27,8 @@ impl Default for Making {
     }
 }
 
-enum Item {
+/// What a spec is made of.
+pub(super) enum Item {
     File { path: String, bytes: Vec<u8>, executable: bool },
     Link { path: String, target: String },
     Folder { path: String },
@@ -35,21 +36,21 @@ enum Item {
 
 /// Makes the spec with its tree and images in `folder`. `folder/cluster.kdl` is the spec.
 pub fn make(folder: &Path, making: Making) {
-    make_sources(folder, making);
+    lay_out(items(), folder, making);
     make_images(folder);
 }
 
 /// Makes the images alone, as layouts `root.oci`, `tool.oci` and `agent.oci` in `folder/images`.
 pub fn make_images_only(folder: &Path) {
-    for item in items().iter().filter(|item| item.path().starts_with("images/")) {
+    for item in images() {
         item.make(folder, Making::default());
     }
     make_images(folder);
 }
 
-/// Makes the spec and its tree, without the images.
-fn make_sources(folder: &Path, making: Making) {
-    let mut items = items();
+/// Makes files, links and folders.
+pub(super) fn lay_out(mut items: Vec<Item>, folder: &Path, making: Making) {
+    items.sort_by(|one, other| one.path().cmp(other.path()));
     Random::new(making.order).shuffle(&mut items);
     for item in &items {
         item.make(folder, making);
@@ -58,7 +59,7 @@ fn make_sources(folder: &Path, making: Making) {
 }
 
 /// Compiles the images that the spec caches or builds on.
-fn make_images(folder: &Path) {
+pub(super) fn make_images(folder: &Path) {
     let store = folder.join(".images-store");
     for (spec, output) in
         [("root", "root.oci"), ("tool", "tool.oci"), ("agent", "agent.oci"), ("agent", "agent.tar")]
@@ -77,11 +78,10 @@ pub fn add_line(folder: &Path, line: &str) {
     fs::write(path, format!("{before}    {line}\n    base {after}")).unwrap();
 }
 
-/// What is made, in the order of paths.
-fn items() -> Vec<Item> {
+/// The files below a folder of the project.
+pub(super) fn files_of(data: &Path) -> Vec<Item> {
     let mut items = Vec::new();
-    let data = root().join("tests/reproducible/spec");
-    let mut waiting = vec![data.clone()];
+    let mut waiting = vec![data.to_owned()];
     while let Some(path) = waiting.pop() {
         for entry in fs::read_dir(path).unwrap() {
             let path = entry.unwrap().path();
@@ -89,11 +89,22 @@ fn items() -> Vec<Item> {
                 waiting.push(path);
             } else {
                 let bytes = fs::read(&path).unwrap();
-                let path = path.strip_prefix(&data).unwrap().to_str().unwrap().to_owned();
+                let path = path.strip_prefix(data).unwrap().to_str().unwrap().to_owned();
                 items.push(Item::File { path, bytes, executable: false });
             }
         }
     }
+    items
+}
+
+/// What the images are made of.
+pub(super) fn images() -> Vec<Item> {
+    items().into_iter().filter(|item| item.path().starts_with("images/")).collect()
+}
+
+/// What is made.
+fn items() -> Vec<Item> {
+    let mut items = files_of(&root().join("tests/reproducible/spec"));
     let mut file = |path: &str, bytes: &[u8], executable: bool| {
         items.push(Item::File { path: path.to_owned(), bytes: bytes.to_vec(), executable });
     };
@@ -145,7 +156,6 @@ fn items() -> Vec<Item> {
     link("tree/links/long", &"target/".repeat(30));
     items.push(Item::Folder { path: "tree/nothing".into() });
     items.push(Item::Folder { path: "tree/nothing-below/here/either".into() });
-    items.sort_by(|one, other| one.path().cmp(other.path()));
     items
 }
 

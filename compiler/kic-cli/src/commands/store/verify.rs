@@ -99,17 +99,23 @@ impl Verify {
                 ));
             }
         }
-        let lost = found.records.len() + found.roots;
+        let lost = damaged_records(found);
         if lost > 0 {
             let records = found.records.iter().map(|(kind, digest)| match kind {
                 ItemKind::Output => format!("what the derivation {digest} gave"),
                 _ => format!("where {digest} lies"),
             });
+            let counted = [(found.roots, "of roots"), (found.memos, "of earlier runs")].into_iter();
+            let counted =
+                counted.filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
             let mut diagnostic = Diagnostic::new(
                 &code::STORE_HEALED,
-                format!("{lost} records in the store were damaged or led nowhere"),
+                match lost {
+                    1 => "1 record in the store was damaged or led nowhere".to_owned(),
+                    _ => format!("{lost} records in the store were damaged or led nowhere"),
+                },
             );
-            for record in records.take(20) {
+            for record in records.take(20).chain(counted) {
                 diagnostic = diagnostic.note(record);
             }
             told.push(diagnostic.help("they were removed; the next compile makes them anew"));
@@ -124,6 +130,11 @@ fn names(context: &Context) -> Result<BTreeMap<Digest, String>, Diagnostics> {
     let roots = context.store.roots().map_err(|error| fault::store(&error))?;
     let kept = roots.into_iter().flat_map(|found| found.root.kept);
     Ok(kept.map(|kept| (kept.digest, kept.what)).collect())
+}
+
+/// How many records of all kinds were damaged.
+fn damaged_records(found: &StoreCheck) -> usize {
+    found.records.len() + found.roots + found.memos
 }
 
 fn as_text(found: &StoreCheck) -> String {
@@ -149,7 +160,7 @@ fn as_json(found: &StoreCheck, repaired: &[Repaired]) -> serde_json::Value {
         "blobs": found.blobs,
         "bytes": found.bytes,
         "damaged": damaged.collect::<Vec<_>>(),
-        "damagedRecords": found.records.len() + found.roots,
+        "damagedRecords": damaged_records(found),
         "repaired": repaired.collect::<Vec<_>>(),
     })
 }
