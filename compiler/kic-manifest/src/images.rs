@@ -7,19 +7,25 @@
 //! | a field named for an image; `repository` and `tag` groups | `walk`, `group` | certain when full |
 //! | arguments, variables, parameters, settings | `settings` | likely |
 //! | YAML, JSON, settings and commands inside strings | `embedded` | likely |
+//! | YAML and JSON in the data of Secrets | `encoded` | likely |
 //! | sources of Flux, Argo CD, kustomize and Cluster API | `sources` | likely |
+//! | variables that complete each other: repository and version, name and checksum | `variables` | likely |
+//! | what policies in CEL write | `expressions` | likely |
 //! | defaults in schemas | `schema` | possible |
 //!
 //! Everything that is not a well-formed reference (templates, patterns, URLs, paths) falls through.
 
 mod candidate;
 mod embedded;
+mod encoded;
+mod expressions;
 mod group;
 mod kinds;
 mod locate;
 mod schema;
 mod settings;
 mod sources;
+mod variables;
 mod walk;
 mod words;
 

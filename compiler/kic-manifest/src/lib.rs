@@ -14,6 +14,7 @@ mod images;
 mod json;
 mod object;
 mod offsets;
+mod relaxed;
 mod rewrite;
 mod scalar;
 mod stream;

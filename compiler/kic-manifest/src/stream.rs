@@ -3,6 +3,7 @@ use saphyr_parser::{Event, Parser, ScanError};
 
 use crate::builder::{Builder, too_deep};
 use crate::offsets::Offsets;
+use crate::relaxed::relaxed;
 use crate::yaml_error::TEMPLATE_HELP;
 use crate::{Yaml, YamlError, json};
 
@@ -18,15 +19,29 @@ pub fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
     let mut documents = Vec::new();
     let mut errors: Vec<YamlError> = Vec::new();
     let ascii = source.text().is_ascii();
+    let text = source.text();
     let mut base = 0;
     let mut broken = 0;
-    while let Err(Break { error, document }) = section(source, base, ascii, &mut documents, &mut errors) {
+    while let Err(Break { error, document, begin }) =
+        section(source, &text[base..], base, ascii, &mut documents, &mut errors)
+    {
+        // What a strict reader refuses may be what Go's reader takes.
+        let end = next_document(text, begin + 1).unwrap_or(text.len());
+        if let Some(relaxed) = relaxed(&text[begin..end]) {
+            let (mut read, mut told) = (Vec::new(), Vec::new());
+            if section(source, &relaxed, begin, ascii, &mut read, &mut told).is_ok() {
+                documents.append(&mut read);
+                errors.append(&mut told);
+                base = end;
+                continue;
+            }
+        }
         let template = error.help.as_deref() == Some(TEMPLATE_HELP);
         if !errors.iter().any(|other| other.span == error.span || (template && other.help == error.help)) {
             errors.push(error);
         }
         broken += 1;
-        match next_document(source.text(), document.max(base + 1)) {
+        match next_document(text, document.max(base + 1)) {
             Some(next) if broken < MAXIMUM_BROKEN => base = next,
             _ => break,
         }
@@ -39,26 +54,30 @@ pub fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
 struct Break {
     error: YamlError,
     document: usize,
+    /// The start of the line in which the document begins.
+    begin: usize,
 }
 
-/// Reads documents from `base` up to the end of the text or to the first that cannot be read.
+/// Reads documents up to the end of `text`, which stands at `base`, or to the first that cannot be read.
 fn section(
     source: &Source,
+    text: &str,
     base: usize,
     ascii: bool,
     documents: &mut Vec<Yaml>,
     errors: &mut Vec<YamlError>,
 ) -> Result<(), Break> {
-    let text = &source.text()[base..];
+    let line_of = |at: usize| source.text()[..at].rfind('\n').map_or(0, |newline| newline + 1).max(base);
     let mut offsets = Offsets::new(text, ascii);
     let mut builder = Builder::new(source);
-    let mut document = base;
+    let (mut document, mut begin) = (base, base);
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
                 let at = base + offsets.byte(error.marker().index());
-                return Err(Break { error: describe(source, document, at, &error), document });
+                let error = describe(source, document, at, &error);
+                return Err(Break { error, document, begin });
             }
         };
         let start = base + offsets.byte(span.start.index());
@@ -66,7 +85,7 @@ fn section(
         let told = match event {
             Event::DocumentStart(_) => {
                 builder = Builder::new(source);
-                document = start + 1;
+                (document, begin) = (start + 1, line_of(start));
                 Ok(())
             }
             Event::DocumentEnd => {
@@ -78,7 +97,7 @@ fn section(
                         errors.push(error);
                     }
                 }
-                document = start;
+                (document, begin) = (start, line_of(start));
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
@@ -94,7 +113,7 @@ fn section(
             Event::SequenceEnd | Event::MappingEnd => builder.close((end > start).then_some(end)),
             Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
         };
-        told.map_err(|error| Break { error, document })?;
+        told.map_err(|error| Break { error, document, begin })?;
     }
     Ok(())
 }
@@ -141,6 +160,8 @@ fn describe(source: &Source, document: usize, at: usize, error: &ScanError) -> Y
         Some("put quotes around a value that holds `: `, or look at the indentation of this line")
     } else if info.contains("unknown anchor") {
         Some("an alias `*name` needs an anchor `&name` before it, in the same document")
+    } else if info.contains("indentation in quoted scalar") {
+        Some("indent every line of a text in quotes further than the key before it")
     } else if info.contains("quoted scalar") {
         Some("close the quotes")
     } else if info.contains("expected key") || info.contains("'-' indicator") || info.contains("indent") {

@@ -170,6 +170,17 @@ impl Candidate {
         self.version
     }
 
+    /// Whether it is an image without its version, by a name such as `dbRepository` and by its registry.
+    pub(crate) fn is_repository(&self, words: &[String]) -> bool {
+        let named = words.len() > 1 && words.last().is_some_and(|last| last == "repository");
+        named && !self.version && self.in_folder_of_known_registry()
+    }
+
+    /// Whether it names a registry that is known, and in it a repository in a folder.
+    pub(crate) fn in_folder_of_known_registry(&self) -> bool {
+        self.host && self.known_registry() && self.reference.repository().contains('/')
+    }
+
     fn known_registry(&self) -> bool {
         let host = self.reference.registry();
         let host = host.split(':').next().unwrap_or_default();

@@ -85,8 +85,13 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             })
         };
         let mut tag = part(&["tag", "image tag", "image version", "default image version"]);
-        if tag.is_none() && named {
-            tag = part(&["version"]);
+        // Beside a `repository` alone, a `version` may be that of anything.
+        let mut loose = false;
+        if tag.is_none() {
+            let whole =
+                Candidate::read(text).is_some_and(|candidate| candidate.in_folder_of_known_registry());
+            tag = part(&["version"]).filter(|_| named || whole);
+            loose = tag.is_some() && !named;
         }
         let digest = part(&["digest", "image digest", "sha", "sha256", "image sha"]);
         let registry = part(&["registry", "image registry"]);
@@ -110,8 +115,15 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             tag: tag.map(|(_, node)| node),
             digest: digest.map(|(_, node)| node),
         };
+        // The list's own folder goes before a short name.
+        if walk.base.is_some() && *name == "image" && !text.contains(['/', ':', '@']) {
+            continue;
+        }
         let strong = under_image || image || prefix.last().is_some_and(|word| word.ends_with("image"));
         if record(walk, &group, text, name, strong) {
+            if loose && let Some(found) = walk.found.last_mut() {
+                found.confidence = found.confidence.min(Confidence::Possible);
+            }
             taken.push(name);
             taken.extend([tag, digest, registry].into_iter().flatten().map(|(name, _)| name));
         }
@@ -221,6 +233,32 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
     true
 }
 
+/// A list of components with one `base` for all, below which each has an `image` and a `tag`.
+pub(crate) fn components(walk: &mut Walk, node: &Yaml) {
+    if node.get("components").is_some()
+        && let Some(base) = node.get("base").and_then(Yaml::as_str)
+        && Candidate::read(base).is_some_and(|candidate| candidate.is_path() && !candidate.has_version())
+    {
+        walk.base = Some(base.trim_end_matches('/').to_owned());
+    }
+    if let (Some(base), Some(tag)) = (&walk.base, node.get("tag").and_then(scalar_text)) {
+        walk.hub = Some((base.clone(), tag));
+    }
+}
+
+/// A base image, whose version is that of the whole that it is the base of.
+pub(crate) fn base_image(walk: &mut Walk, node: &Yaml, text: &str, version: &str) -> bool {
+    if Candidate::read(text).is_none_or(|candidate| candidate.has_version() || !candidate.is_path()) {
+        return false;
+    }
+    let written = format!("{text}:{version}");
+    let Some(candidate) = Candidate::read(&written) else { return false };
+    let span = locate(node, text, 0..text.len());
+    let reason = "a base image, whose tag is the `version` around it".to_owned();
+    walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
+    true
+}
+
 /// The text of a part of a reference: tags such as `1.25` are numbers to YAML.
 fn scalar_text(node: &Yaml) -> Option<String> {
     match &node.value {
@@ -244,7 +282,7 @@ pub(crate) fn in_hub(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
     let written = format!("{hub}/{text}:{tag}");
     let Some(candidate) = Candidate::read(&written) else { return false };
     let span = locate(node, text, 0..text.len());
-    let reason = "a short name, meant under the `hub` and `tag` above it".to_owned();
+    let reason = "a short name, meant under the folder and the tag that stand around it".to_owned();
     walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
     true
 }

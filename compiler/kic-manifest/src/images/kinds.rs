@@ -31,7 +31,6 @@ pub(crate) const WITHOUT_IMAGES: &[&str] = &[
     "MutatingWebhookConfiguration",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
-    "MutatingAdmissionPolicy",
     "MutatingAdmissionPolicyBinding",
     "Node",
 ];
@@ -82,6 +81,9 @@ pub(crate) const FIELDS_OF_CONTAINERS: &[&str] = &[
     "livenessProbe",
     "readinessProbe",
 ];
+
+/// Fields of a container that hold its variables.
+pub(crate) const FIELDS_OF_VARIABLES: &[&str] = &["env"];
 
 /// Subtrees in which nothing is an image.
 pub(crate) const SKIPPED: &[&str] = &[

@@ -1,11 +1,9 @@
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::candidate::{Candidate, Position};
-use super::locate::locate;
 use super::walk::{Find, Walk, transport};
 use super::words::{Hint, key_hint, variable_hint, words};
-use super::{Confidence, Parts, embedded, group};
+use super::{Confidence, embedded, group, variables};
 use crate::{Yaml, command};
 
 /// Annotations that repeat the object.
@@ -33,21 +31,6 @@ pub(crate) fn annotations(walk: &mut Walk, node: &Yaml) {
     }
 }
 
-/// The variables or parameters of a list, where any of them speaks of an image: words and values.
-pub(crate) fn variables(items: &[Yaml]) -> BTreeMap<String, String> {
-    let named = |item: &Yaml| {
-        Some((item.get("name")?.as_str()?.to_owned(), group::version_text(item.get("value")?)?))
-    };
-    let of_image = |item: &Yaml| {
-        let name = item.get("name").and_then(Yaml::as_str).unwrap_or_default();
-        name.contains("mage") || name.contains("IMAGE")
-    };
-    if !items.iter().any(of_image) {
-        return BTreeMap::new();
-    }
-    items.iter().filter_map(named).map(|(name, value)| (words(&name).join(" "), value)).collect()
-}
-
 /// An entry of a list of variables or parameters (`name` and `value`), or of a JSON patch (`path` and
 /// `value`). Names the field that is done with.
 pub(crate) fn pair(walk: &mut Walk, node: &Yaml) -> Option<&'static str> {
@@ -62,7 +45,9 @@ pub(crate) fn pair(walk: &mut Walk, node: &Yaml) -> Option<&'static str> {
     let (field, value) = ["value", "default"].iter().find_map(|field| Some((*field, node.get(field)?)))?;
     let text = value.as_str()?;
     walk.entry(field, |walk| {
-        if embedded::text(walk, value, text, name) || versioned(walk, value, text, name) {
+        if embedded::text(walk, value, text, name)
+            || variables::versioned(walk, value, text, 0..text.len(), name)
+        {
             return;
         }
         let what =
@@ -70,45 +55,6 @@ pub(crate) fn pair(walk: &mut Walk, node: &Yaml) -> Option<&'static str> {
         self::value(walk, value, text, &what, &words(name));
     });
     Some(field)
-}
-
-/// An image without a tag, whose tag another variable of the list gives: `X_IMAGE` and `X_VERSION`,
-/// `image.repository` and `image.tag`.
-fn versioned(walk: &mut Walk, node: &Yaml, text: &str, name: &str) -> bool {
-    let words = words(name);
-    let Some((last, stem)) = words.split_last() else { return false };
-    if !(last.ends_with("image")
-        || (matches!(last.as_str(), "repository" | "repo") && variable_hint(stem) == Hint::Image))
-    {
-        return false;
-    }
-    if Candidate::read(text).is_none_or(|candidate| candidate.has_version()) {
-        return false;
-    }
-    let (whole, stem) = (words.join(" "), stem.join(" "));
-    let tag = [&whole, &stem].iter().find_map(|stem| {
-        ["tag", "version", "image tag", "image version"]
-            .iter()
-            .find_map(|end| walk.variables.get(format!("{stem} {end}").trim()))
-    });
-    let Some(tag) = tag.filter(|tag| !tag.is_empty()) else { return false };
-    let registry =
-        walk.variables.get(format!("{stem} registry").trim()).filter(|registry| !registry.is_empty());
-    let written = match registry {
-        Some(registry) => format!("{registry}/{text}:{tag}"),
-        None => format!("{text}:{tag}"),
-    };
-    let Some(candidate) = Candidate::read(&written) else { return false };
-    let reason = format!("put together from the variable `{name}` and those beside it");
-    walk.push(
-        candidate,
-        written,
-        locate(node, text, 0..text.len()),
-        Parts::Derived,
-        Confidence::Likely,
-        reason,
-    );
-    true
 }
 
 /// The arguments of a program: a list of strings, or one string.
@@ -119,6 +65,7 @@ pub(crate) fn arguments(walk: &mut Walk, value: &Yaml) {
         }
         return;
     }
+    let outer = std::mem::replace(&mut walk.variables, variables::flags(value.items()));
     let mut flag: Option<&str> = None;
     for (place, item) in value.items().iter().enumerate() {
         let Some(text) = item.as_str() else {
@@ -137,11 +84,15 @@ pub(crate) fn arguments(walk: &mut Walk, value: &Yaml) {
             }
             match (text.split_once('='), before) {
                 (Some((name, _)), _) if is_name(name) => {
-                    let at = name.len() + 1;
-                    part(walk, item, text, at..text.len(), &argument(name), &words(name));
+                    let range = name.len() + 1..text.len();
+                    if !variables::versioned(walk, item, text, range.clone(), name) {
+                        part(walk, item, text, range, &argument(name), &words(name));
+                    }
                 }
                 (_, Some(name)) if !text.starts_with('-') => {
-                    part(walk, item, text, 0..text.len(), &argument(name), &words(name));
+                    if !variables::versioned(walk, item, text, 0..text.len(), name) {
+                        part(walk, item, text, 0..text.len(), &argument(name), &words(name));
+                    }
                 }
                 _ => part(walk, item, text, 0..text.len(), "an argument", &[]),
             }
@@ -150,6 +101,7 @@ pub(crate) fn arguments(walk: &mut Walk, value: &Yaml) {
             flag = Some(text);
         }
     }
+    walk.variables = outer;
 }
 
 /// A variable, argument, parameter or setting; `what` names it, `words` are those of its name.
@@ -176,10 +128,22 @@ pub(crate) fn part(
         Hint::Prose => return,
         Hint::Neutral => Position::Setting,
     };
+    let whole = &text[range.clone()];
+    let before = walk.found.len();
     if one(walk, node, text, range.clone(), what, position) {
+        let versioned = Candidate::read(whole).is_none_or(|candidate| candidate.has_version());
+        if !versioned && words.iter().any(|word| word.starts_with("base")) {
+            for found in &mut walk.found[before..] {
+                found.confidence = found.confidence.min(Confidence::Possible);
+                found.reason.push_str(", whose version stands elsewhere");
+            }
+        }
         return;
     }
-    let whole = &text[range.clone()];
+    if let Some(candidate) = Candidate::read(whole).filter(|candidate| candidate.is_repository(words)) {
+        walk.record(Find::of_repository(candidate, node, range, what));
+        return;
+    }
     let separator = |character: char| character.is_whitespace() || matches!(character, ',' | ';' | '|');
     // `NAME:REF` in a list of images.
     let named = position == Position::Named && words.last().is_some_and(|word| word == "images");

@@ -2,7 +2,7 @@ use super::candidate::Candidate;
 use super::group::version_text;
 use super::locate::locate;
 use super::walk::{Find, Walk};
-use super::{Confidence, Parts};
+use super::{Confidence, Parts, encoded};
 use crate::Yaml;
 
 /// Objects whose images follow from what their kind means; whether nothing else is to be looked at.
@@ -15,6 +15,10 @@ pub(crate) fn object(walk: &mut Walk, root: &Yaml, api_version: &str, kind: &str
         "ImageStream" => {
             image_stream(walk, root);
             true
+        }
+        "Secret" if api_version == "v1" => {
+            encoded::secret(walk, root);
+            false
         }
         "ClusterConfiguration" if api_version.starts_with("kubeadm.k8s.io/") => {
             cluster_configuration(walk, root);

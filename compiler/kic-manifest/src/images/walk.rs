@@ -3,12 +3,14 @@ use std::ops::Range;
 
 use super::candidate::{Candidate, Position, without_transport};
 use super::kinds::{
-    CONTAINER_LISTS, FIELDS_OF_CONTAINERS, FOREIGN_WITHOUT_IMAGES, GROUPS_WITHOUT_IMAGES, OUTPUTS, PATTERNS,
-    SETTINGS, SKIPPED, VALUES, WITHOUT_IMAGES,
+    CONTAINER_LISTS, FIELDS_OF_CONTAINERS, FIELDS_OF_VARIABLES, FOREIGN_WITHOUT_IMAGES,
+    GROUPS_WITHOUT_IMAGES, OUTPUTS, PATTERNS, SETTINGS, SKIPPED, VALUES, WITHOUT_IMAGES,
 };
 use super::locate::locate;
-use super::words::{Hint, key_hint, words};
-use super::{Confidence, Found, Parts, embedded, group, schema, settings as setting, sources};
+use super::words::{Hint, field_hint, key_hint, variable_hint, words};
+use super::{
+    Confidence, Found, Parts, embedded, expressions, group, schema, settings as setting, sources, variables,
+};
 use crate::{Object, Style, Yaml, YamlValue};
 
 /// The images of one object.
@@ -53,12 +55,26 @@ pub(crate) struct Walk {
     pub(crate) machines: bool,
     /// The variables of the list at hand: their words, and their values.
     pub(crate) variables: BTreeMap<String, String>,
-    /// Whether the mapping at hand stands under a key that is named for images.
-    under_image: bool,
+    /// The folder of the registry that a list of components gives, in which their images have short names.
+    pub(crate) base: Option<String>,
+    /// The `version` of the nearest mapping around that has one.
+    version: Option<String>,
+    under_image: Under,
     /// Whether the version of an image without one may stand elsewhere.
     pub(crate) versioned_elsewhere: bool,
     /// Whether the mapping at hand is one of settings, such as the data of a ConfigMap.
     settings: bool,
+}
+
+/// Whether the mapping at hand stands under a key that is named for images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Under {
+    /// It does not.
+    Nothing,
+    /// Right under it.
+    Images,
+    /// Deeper below it, or the key only speaks of images.
+    AboutImages,
 }
 
 /// What is recorded of a find.
@@ -69,6 +85,19 @@ pub(crate) struct Find<'a> {
     pub(crate) part: Range<usize>,
     pub(crate) confidence: Confidence,
     pub(crate) reason: String,
+}
+
+impl<'a> Find<'a> {
+    /// A repository whose version stands nowhere near.
+    pub(crate) fn of_repository(
+        candidate: Candidate,
+        node: &'a Yaml,
+        part: Range<usize>,
+        what: &str,
+    ) -> Self {
+        let reason = format!("a repository of a registry in {what}, with no version beside it");
+        Self { candidate, node, part, confidence: Confidence::Possible, reason }
+    }
 }
 
 impl Walk {
@@ -85,7 +114,9 @@ impl Walk {
             kyverno: false,
             machines: false,
             variables: BTreeMap::new(),
-            under_image: false,
+            base: None,
+            version: None,
+            under_image: Under::Nothing,
             versioned_elsewhere: false,
             settings: false,
         }
@@ -117,7 +148,7 @@ impl Walk {
             let version = root.at(&["spec", "version"]).and_then(group::version_text);
             self.default_tag = Some(version.unwrap_or_default().replace('+', "-"));
         }
-        if sources::object(self, root, api_version, kind) {
+        if expressions::object(self, root, kind) || sources::object(self, root, api_version, kind) {
             return;
         }
         for (key, value) in root.entries() {
@@ -221,7 +252,7 @@ impl Walk {
         match &node.value {
             YamlValue::Mapping(_) => self.mapping(node, key, false),
             YamlValue::Sequence(items) => {
-                let variables = std::mem::replace(&mut self.variables, setting::variables(items));
+                let variables = std::mem::replace(&mut self.variables, variables::of_list(items));
                 for (place, item) in items.iter().enumerate() {
                     self.item(place, |walk| walk.node(item, key));
                 }
@@ -242,13 +273,13 @@ impl Walk {
             return;
         }
         let entries = node.entries();
-        let hub = self.hub.clone();
+        let around = (self.hub.clone(), self.base.clone(), self.version.clone());
         let outer = (self.settings, self.under_image, self.versioned_elsewhere);
         self.settings = SETTINGS.contains(&key);
-        self.under_image = key.contains("mage") && {
-            let words = words(key);
-            key_hint(&words) == Hint::Image || words.last().is_some_and(|word| word == "images")
-        };
+        self.under_image = self.under(key);
+        if let Some(version) = node.get("version").and_then(group::version_text) {
+            self.version = Some(version);
+        }
         self.versioned_elsewhere = ["version", "tag", "imageTag", "imageVersion", "image_version"]
             .iter()
             .any(|key| node.get(key).is_some());
@@ -258,12 +289,18 @@ impl Walk {
         {
             self.hub = Some((hub.to_owned(), tag));
         }
+        group::components(self, node);
         let taken = group::find(self, node, key);
         let pair = setting::pair(self, node);
         for (name, value) in entries {
             let name = name.key();
             if taken.contains(&&*name) || pair.is_some_and(|pair| pair == name) {
                 continue;
+            }
+            if bare(&name, FIELDS_OF_VARIABLES)
+                && let Some(image) = node.get("image")
+            {
+                variables::digests(self, image, &name, value);
             }
             if bare(&name, &["image"])
                 && let Some(text) = value.as_str()
@@ -274,8 +311,22 @@ impl Walk {
             }
             self.field(&name, value);
         }
-        self.hub = hub;
+        (self.hub, self.base, self.version) = around;
         (self.settings, self.under_image, self.versioned_elsewhere) = outer;
+    }
+
+    /// What a mapping under `key` is under.
+    fn under(&self, key: &str) -> Under {
+        if key.contains("mage") {
+            let words = words(key);
+            if key_hint(&words) == Hint::Image || words.last().is_some_and(|word| word == "images") {
+                return Under::Images;
+            }
+            if variable_hint(&words) == Hint::Image {
+                return Under::AboutImages;
+            }
+        }
+        if self.under_image == Under::Nothing { Under::Nothing } else { Under::AboutImages }
     }
 
     /// The image of a container.
@@ -313,7 +364,7 @@ impl Walk {
     /// A string under `key`, or in a list or mapping under it.
     fn string(&mut self, node: &Yaml, text: &str, key: &str) {
         let words = words(key);
-        let hint = key_hint(&words);
+        let hint = field_hint(key, &words);
         if hint == Hint::Prose || text.is_empty() {
             return;
         }
@@ -327,13 +378,20 @@ impl Walk {
         if hint == Hint::Image && group::in_plan(self, node, text) {
             return;
         }
+        if hint == Hint::Image
+            && words.iter().any(|word| word.starts_with("base"))
+            && let Some(version) = self.version.clone()
+            && group::base_image(self, node, text, &version)
+        {
+            return;
+        }
         if self.settings {
             setting::value(self, node, text, &format!("the setting `{key}`"), &words);
             return;
         }
         let position = match hint {
             Hint::Image => Position::Field,
-            _ if listed || self.under_image => Position::Named,
+            _ if listed || self.under_image == Under::Images => Position::Named,
             _ => Position::Neutral,
         };
         let Some(candidate) = Candidate::read(text) else {
@@ -342,6 +400,19 @@ impl Walk {
             }
             return;
         };
+        let position = if position == Position::Neutral
+            && self.under_image == Under::AboutImages
+            && candidate.is_path()
+            && candidate.has_version()
+        {
+            Position::Named
+        } else {
+            position
+        };
+        if position == Position::Neutral && candidate.is_repository(&words) {
+            self.record(Find::of_repository(candidate, node, 0..text.len(), &format!("the field `{key}`")));
+            return;
+        }
         if candidate.is_bare_word() && (self.machines || (hint != Hint::Image && !listed)) {
             return;
         }
@@ -366,7 +437,7 @@ impl Walk {
         let loose = self.level > 0 || VALUES.iter().any(|key| self.path.contains(&format!(".{key}.")));
         let incomplete = !candidate.has_version()
             && !candidate.is_bare_word()
-            && (self.versioned_elsewhere || loose)
+            && (self.versioned_elsewhere || loose || self.path.to_ascii_lowercase().ends_with("baseimage"))
             && confidence > Confidence::Possible;
         (if incomplete { Confidence::Possible } else { confidence }, incomplete)
     }

@@ -119,6 +119,9 @@ const ABOUT_IMAGES: &[&str] = &[
 /// What stands for itself behind `image`: `imageName`, `IMAGE_REF`.
 const NAMES_OF_IMAGES: &[&str] = &["name", "ref", "reference", "uri", "url", "fqin", "pullspec", "full"];
 
+/// What two words behind `image` mean the whole of it: `imagePullSpec`, `IMAGE_AND_VERSION`.
+const ENDS_OF_IMAGES: &[[&str; 2]] = &[["pull", "spec"], ["and", "version"], ["and", "tag"]];
+
 const PROSE: &[&str] = &[
     "description",
     "documentation",
@@ -153,8 +156,13 @@ const PROSE: &[&str] = &[
 
 /// What the words of a key say. `image` must end them, but for names such as `imageName`.
 pub(crate) fn key_hint(words: &[String]) -> Hint {
-    let Some(last) = words.last() else { return Hint::Neutral };
     let image = |word: &String| word.ends_with("image");
+    let words = ENDS_OF_IMAGES
+        .iter()
+        .find_map(|end| words.strip_suffix(end.map(str::to_owned).as_slice()))
+        .filter(|stem| stem.last().is_some_and(image))
+        .unwrap_or(words);
+    let Some(last) = words.last() else { return Hint::Neutral };
     if image(last) {
         return Hint::Image;
     }
@@ -164,10 +172,19 @@ pub(crate) fn key_hint(words: &[String]) -> Hint {
     if PROSE.contains(&last.as_str()) { Hint::Prose } else { Hint::Neutral }
 }
 
+/// What the name of a field says: one in capitals is the name of a variable, wherever it stands.
+pub(crate) fn field_hint(name: &str, words: &[String]) -> Hint {
+    let variable = name.contains('_') && !name.bytes().any(|byte| byte.is_ascii_lowercase());
+    if variable { variable_hint(words) } else { key_hint(words) }
+}
+
 /// What the words of a variable or flag say: `image` may stand anywhere in them, as in
 /// `RELATED_IMAGE_WEBHOOK`.
 pub(crate) fn variable_hint(words: &[String]) -> Hint {
     let Some(last) = words.last() else { return Hint::Neutral };
+    if key_hint(words) == Hint::Image {
+        return Hint::Image;
+    }
     let named = words.iter().any(|word| word.ends_with("image") || word == "images");
     if named && (last.ends_with("image") || !ABOUT_IMAGES.contains(&last.as_str())) {
         return Hint::Image;
@@ -204,6 +221,14 @@ mod tests {
         }
         for name in ["imagePullPolicy", "imageTag", "imageID", "images", "IMAGE_FOO"] {
             assert_eq!(key_hint(&words(name)), Hint::Neutral, "{name}");
+        }
+        for name in ["registrationImagePullSpec", "ENGINE_IMAGE_AND_VERSION"] {
+            assert_eq!(key_hint(&words(name)), Hint::Image, "{name}");
+        }
+        for (name, hint) in
+            [("ENGINE_IMAGE_CWL", Hint::Image), ("IMAGE", Hint::Image), ("engineImageCwl", Hint::Neutral)]
+        {
+            assert_eq!(field_hint(name, &words(name)), hint, "{name}");
         }
         for name in ["RELATED_IMAGE_A", "A_IMAGE", "IMAGE", "STRIMZI_KAFKA_IMAGES", "IMAGE_NAME"] {
             assert_eq!(variable_hint(&words(name)), Hint::Image, "{name}");

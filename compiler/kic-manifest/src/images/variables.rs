@@ -1,0 +1,136 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::candidate::Candidate;
+use super::locate::locate;
+use super::walk::Walk;
+use super::words::{Hint, variable_hint, words};
+use super::{Confidence, Parts, group};
+use crate::Yaml;
+
+/// The variables or parameters of a list, where any of them speaks of an image: words and values.
+pub(crate) fn of_list(items: &[Yaml]) -> BTreeMap<String, String> {
+    let named = |item: &Yaml| {
+        Some((item.get("name")?.as_str()?.to_owned(), group::version_text(item.get("value")?)?))
+    };
+    let of_image = |item: &Yaml| {
+        let name = item.get("name").and_then(Yaml::as_str).unwrap_or_default();
+        name.contains("mage") || name.contains("IMAGE")
+    };
+    if !items.iter().any(of_image) {
+        return BTreeMap::new();
+    }
+    items.iter().filter_map(named).map(|(name, value)| (words(&name).join(" "), value)).collect()
+}
+
+/// The same of arguments: `--name=value`, and `--name` before `value`.
+pub(crate) fn flags(items: &[Yaml]) -> BTreeMap<String, String> {
+    if !items.iter().any(|item| item.as_str().is_some_and(|text| text.contains("mage"))) {
+        return BTreeMap::new();
+    }
+    let mut flags = BTreeMap::new();
+    let mut before: Option<&str> = None;
+    for item in items {
+        let Some(text) = item.as_str() else { continue };
+        match (text.split_once('='), before.take()) {
+            (Some((name, value)), _) if name.starts_with('-') => {
+                flags.insert(words(name).join(" "), value.to_owned());
+            }
+            (_, Some(name)) if !text.starts_with('-') => {
+                flags.insert(words(name).join(" "), text.to_owned());
+            }
+            _ if text.starts_with('-') => before = Some(text),
+            _ => {}
+        }
+    }
+    flags
+}
+
+/// An image without a tag, whose tag another variable of the list gives: `X_IMAGE` and `X_VERSION`,
+/// `image.repository` and `image.tag`, `--x-base-image` and `--x-tag`. `range` is that of the value in `text`.
+pub(crate) fn versioned(walk: &mut Walk, node: &Yaml, text: &str, range: Range<usize>, name: &str) -> bool {
+    if walk.variables.is_empty() {
+        return false;
+    }
+    let words = words(name);
+    let Some((last, stem)) = words.split_last() else { return false };
+    let repository = matches!(last.as_str(), "repository" | "repo");
+    if !(last.ends_with("image") || (repository && variable_hint(stem) == Hint::Image)) {
+        return false;
+    }
+    let value = text.get(range.clone()).unwrap_or_default();
+    let Some(plain) = Candidate::read(value).filter(|candidate| !candidate.has_version()) else {
+        return false;
+    };
+    // `A_IMAGE_REPOSITORY` goes with `A_IMAGE_TAG` and with `A_VERSION`; `--a-base-image` with `--a-tag`.
+    let mut stems = vec![words.as_slice(), stem];
+    if let Some((end, before)) = stem.split_last()
+        && (end == "base" || (repository && end == "image"))
+    {
+        stems.push(before);
+    }
+    let stems: Vec<String> = stems.iter().map(|stem| stem.join(" ")).collect();
+    let beside = |ends: &[&str]| {
+        let found = stems
+            .iter()
+            .find_map(|stem| ends.iter().find_map(|end| walk.variables.get(format!("{stem} {end}").trim())));
+        found.filter(|value| !value.is_empty()).cloned()
+    };
+    let tag = beside(&["tag", "version", "image tag", "image version"]);
+    let registry = beside(&["registry", "image registry"])
+        .or_else(|| beside(&["repo url", "repository url"]).filter(|_| plain.is_bare_word()));
+    let (written, confidence) = match (registry, tag) {
+        (Some(registry), Some(tag)) => (format!("{registry}/{value}:{tag}"), Confidence::Likely),
+        (None, Some(tag)) => (format!("{value}:{tag}"), Confidence::Likely),
+        (Some(registry), None) => (format!("{registry}/{value}"), Confidence::Possible),
+        (None, None) => return false,
+    };
+    let Some(candidate) = Candidate::read(&written) else { return false };
+    let reason = format!("put together from the variable `{name}` and those beside it");
+    walk.push(candidate, written, locate(node, text, range), Parts::Derived, confidence, reason);
+    true
+}
+
+/// The checksums in the variables of a container whose own image is named by one of them: `A_B_SHASUM` beside an
+/// image `…/a-b@DIGEST` says that `C_D_SHASUM` is that of `…/c-d`.
+pub(crate) fn digests(walk: &mut Walk, image: &Yaml, field: &str, variables: &Yaml) {
+    let Some((own, folder, base)) = image.as_str().and_then(|own| {
+        let name = own.split('@').next()?;
+        let (folder, base) = name.rsplit_once('/')?;
+        Some((own, folder, base.split(':').next()?))
+    }) else {
+        return;
+    };
+    let sums: Vec<(usize, String, &Yaml, &str)> = variables
+        .items()
+        .iter()
+        .enumerate()
+        .filter_map(|(place, item)| {
+            let name = words(item.get("name")?.as_str()?);
+            let (last, stem) = name.split_last()?;
+            let value = item.get("value")?;
+            let digest = value.as_str().filter(|text| text.starts_with("sha256:"))?;
+            matches!(last.as_str(), "shasum" | "digest" | "sha")
+                .then(|| (place, stem.join("-"), value, digest))
+        })
+        .collect();
+    if !sums.iter().any(|(_, name, ..)| name == base) {
+        return;
+    }
+    for (place, name, value, digest) in sums {
+        let written = format!("{folder}/{name}@{digest}");
+        if own.split_once('@').is_some_and(|(_, own)| name == base && own == digest) {
+            continue;
+        }
+        let Some(candidate) = Candidate::read(&written) else { continue };
+        let reason = "an image beside the container's own, whose checksum a variable gives".to_owned();
+        let span = locate(value, digest, 0..digest.len());
+        walk.entry(field, |walk| {
+            walk.item(place, |walk| {
+                walk.entry("value", |walk| {
+                    walk.push(candidate, written, span, Parts::Derived, Confidence::Possible, reason);
+                });
+            });
+        });
+    }
+}
