@@ -100,6 +100,7 @@ fn inputs(spec: &Spec) -> Inputs {
         rewritten: BTreeMap::new(),
         images: BTreeMap::new(),
         needs: Vec::new(),
+        objects: Vec::new(),
         redirects: RedirectFacts::default(),
         allow_missing: BTreeSet::new(),
         base: match &spec.base.value {

@@ -14,7 +14,8 @@ use crate::support::peers::peer;
 use crate::support::root;
 use crate::support::upstream::Upstream;
 
-const KUBERNETES: &str = "use \"std:kubernetes\" version=\"v1.31.4\" programs=\".\"";
+const KUBERNETES: &str =
+    "use \"std:kubernetes\" version=\"v1.31.4\" registry=\"sea.hub:5000\" programs=\".\"";
 
 /// The images of that control plane, which another one plays.
 const CONTROL_PLANE: [(&str, &str); 7] = [
@@ -55,6 +56,8 @@ impl Machine {
         for program in ["kubeadm", "kubelet", "kubectl", "runc", "program"] {
             fs::write(case.join(program), "in the place of a program\n").unwrap();
         }
+        fs::copy(root().join("tests/std/registry-static-pod/registry.tar"), case.join("registry.tar"))
+            .unwrap();
         fs::write(case.join("cluster.kdl"), format!("cluster \"machine\" {{\nbase scratch\n{uses}\n}}\n"))
             .unwrap();
         let store = machine.path("store");
@@ -274,13 +277,13 @@ fn a_registry_that_cannot_start_says_why() {
 
 #[test]
 fn a_registry_in_a_pod_imports_its_images_first() {
-    let uses = "use \"std:registry\" run-as=\"static-pod\" tls=\"none\" {\narchives \"program\" \"runc\"\n}\nregistry \"sea.hub:5000\" {\nimage \"oci:greeter-image\" as=\"docker.io/library/greeter:1.0\"\n}";
+    let uses = "use \"std:registry\" run-as=\"static-pod\" tls=\"none\" archive=\"registry.tar\" pause-archive=\"runc\"\nregistry \"sea.hub:5000\" {\nimage \"oci:greeter-image\" as=\"docker.io/library/greeter:1.0\"\n}";
     on_every_machine(uses, |machine| {
         machine.succeeds("registry.sh", &["start"]);
         assert_eq!(
             machine.calls(),
-            "ctr --namespace=k8s.io images import /usr/local/lib/kic/registry-images/program\n\
-             ctr --namespace=k8s.io images import /usr/local/lib/kic/registry-images/runc\n"
+            "ctr --namespace=k8s.io images import /usr/local/lib/kic/registry-images/pause.tar\n\
+             ctr --namespace=k8s.io images import /usr/local/lib/kic/registry-images/registry.tar\n"
         );
         let pod = machine.read("etc/kubernetes/manifests/kic-registry.yaml");
         for part in [
@@ -307,6 +310,53 @@ fn a_registry_in_a_pod_imports_its_images_first() {
         }
         fs::remove_dir_all(machine.path("root/usr/local/lib/kic/registry-images")).unwrap();
         machine.fails("registry.sh", &["start"], "no image archive is there");
+    });
+}
+
+#[test]
+fn a_registry_of_the_cluster_runs_where_its_image_and_its_cache_are() {
+    let Some(_) = peer("openssl") else { return };
+    let uses = "use \"std:registry\" run-as=\"deployment\" archive=\"registry.tar\" node=\"first\"\nregistry \"sea.hub:5000\" {\nimage \"oci:greeter-image\" as=\"docker.io/library/greeter:1.0\"\n}";
+    on_every_machine(uses, |machine| {
+        let (certificate, key) = ("etc/kic/registry/registry.crt", "etc/kic/registry/registry.key");
+        for secret in [certificate, key] {
+            assert!(!machine.path("root").join(secret).exists(), "{secret} is in the image");
+        }
+        let manifest = machine.path("root/manifests/registry/deployment-kube-system-kic-registry.yaml");
+        let deployment = fs::read_to_string(&manifest).unwrap();
+        for part in [
+            "imagePullPolicy: Never",
+            "dev.kic/registry: \"true\"",
+            "hostNetwork: true",
+            "path: /registry\n",
+            "path: /etc/kic/registry/registry.key\n",
+        ] {
+            assert!(deployment.contains(part), "{deployment}");
+        }
+        if let Some(validate) = peer("kubectl-validate") {
+            stdout(Command::new(validate).arg(&manifest));
+        }
+        machine.stand_in("kubectl", "");
+        machine.succeeds("registry.sh", &["start"]);
+        assert_eq!(
+            machine.calls(),
+            "ctr --namespace=k8s.io images import /usr/local/lib/kic/registry-images/registry.tar\n\
+             kubectl label --overwrite node first dev.kic/registry=true\n"
+        );
+        // What the pod mounts is there, for this machine alone, and the name is known.
+        let key = fs::metadata(machine.path("root").join(key)).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600, "nobody else reads the key");
+        assert!(machine.read("etc/kic/registry/config.yml").contains("/etc/kic/registry/registry.key"));
+        assert_eq!(machine.read("etc/containerd/certs.d/sea.hub:5000/ca.crt"), machine.read(certificate));
+        assert!(machine.read("etc/hosts").ends_with("127.0.0.1 sea.hub\n"));
+        assert!(!machine.path("root/etc/kubernetes").exists());
+        // Without a name, it is the machine's own.
+        machine.set("node", "");
+        machine.succeeds("registry.sh", &["start"]);
+        let name = stdout(Command::new("uname").arg("-n")).trim().to_lowercase();
+        assert!(machine.calls().contains(&format!("node {name} dev.kic/registry=true\n")));
+        machine.stand_in("kubectl", "exit 1");
+        machine.fails("registry.sh", &["start"], "say its name with `node`");
     });
 }
 

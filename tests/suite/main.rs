@@ -30,6 +30,7 @@ mod faulty_network;
 mod image_spec;
 mod import;
 mod incremental;
+mod init_terminal;
 mod language;
 mod machine_scripts;
 mod memory;

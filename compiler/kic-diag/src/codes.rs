@@ -109,6 +109,7 @@ codes! {
     NOT_FORMATTED "not-formatted" Error Input "A file is not formatted.";
     NOT_REDIRECTED "not-redirected" Warning Input "Nothing sends the pull of a cached image to the cache.";
     NOT_REPRODUCIBLE "not-reproducible" Error Bug "Two builds of one spec differ.";
+    OBJECT_NOT_MADE "object-not-made" Warning Input "A check waits for an object that no manifest makes.";
     OFFLINE "offline" Error Environment "Something is missing, and the network may not be used.";
     OUTPUT_NOT_EMPTY "output-not-empty" Error Input "The output path holds something that is no image.";
     OUTPUT_UNWRITABLE "output-unwritable" Error Environment "The output cannot be written.";

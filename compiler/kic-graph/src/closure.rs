@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kic_base::{ImageReference, closest};
+use kic_base::{ImageReference, Span, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_manifest::Confidence;
 
@@ -168,9 +168,22 @@ fn allowed_missing(reference: &ImageReference, places: &[&Need]) -> Diagnostic {
         .help(format!("`exclude \"{reference}\"` in a `registry` node says so once and for all"))
 }
 
+/// The first line of a place: nodes of the spec are long.
+pub(crate) fn first_line(span: &Span) -> Span {
+    let length = span.text().lines().next().map_or(0, str::len);
+    let start = span.range().start;
+    span.source().span(start..start + length)
+}
+
 /// The first of the places that name an image.
 fn shown_at(diagnostic: Diagnostic, places: &[&Need]) -> Diagnostic {
-    places.iter().take(4).fold(diagnostic, |diagnostic, need| diagnostic.at(&need.span, need.place()))
+    let diagnostic =
+        places.iter().take(4).fold(diagnostic, |diagnostic, need| diagnostic.at(&need.span, need.place()));
+    // A text that is made from the spec is no file that could be opened.
+    match places.first().filter(|need| need.is_generated) {
+        Some(need) => diagnostic.at(&first_line(&need.said), "written here"),
+        None => diagnostic,
+    }
 }
 
 /// One message on several images: a place and a reason for each of the first.

@@ -30,6 +30,8 @@ pub struct Inputs {
     pub images: BTreeMap<ImageSource, ImageFacts>,
     /// Every place where manifests, policies and commands name an image, sure or not.
     pub needs: Vec<Need>,
+    /// Every object that manifests and policies make.
+    pub objects: Vec<ObjectFacts>,
     /// What decides under which names the cluster asks for images.
     pub redirects: RedirectFacts,
     /// The images that may be missing in the cluster. They decide which errors are warnings, and nothing else.
@@ -209,6 +211,32 @@ pub struct BaseImage {
     pub origin: Origin,
     /// The digest of its manifest.
     pub manifest: Digest,
+    /// What its manifests, policies and files say, where kic built it.
+    pub contents: BaseContents,
+}
+
+/// What a base that kic built brings into the cluster. It decides what is told, and no digest.
+#[derive(Debug, Clone, Default)]
+pub struct BaseContents {
+    /// Every place of its manifests that names an image.
+    pub needs: Vec<Need>,
+    /// Every object that they make.
+    pub objects: Vec<ObjectFacts>,
+    /// Its policies and mirrors.
+    pub redirects: RedirectFacts,
+}
+
+/// An object that a manifest or policy makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Such as `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its namespace: its own, else that of its layer or chart.
+    pub namespace: Option<String>,
+    /// The layer that it is applied with.
+    pub layer: (LayerKind, String),
 }
 
 /// A layer of a base image.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** no I/O, and nothing read but the spec and [`Inputs`]: the same values give the same graph.
 
+mod awaited_objects;
 mod closure;
 mod derivation;
 mod draw;
@@ -26,9 +27,9 @@ pub use draw::{draw_dot, draw_mermaid, draw_svg};
 pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 pub use image_list::{ImageContents, ImageState, ListedImage, list_images};
 pub use inputs::{
-    BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts, ImageFacts, Inputs,
-    ManifestFacts, Need, NeedStep, Origin, PathFacts, PathKey, PolicyFacts, RedirectFacts, Referral,
-    ReferrerFacts, RenderFacts,
+    BaseContents, BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts,
+    ImageFacts, Inputs, ManifestFacts, Need, NeedStep, ObjectFacts, Origin, PathFacts, PathKey, PolicyFacts,
+    RedirectFacts, Referral, ReferrerFacts, RenderFacts,
 };
 pub use kic_manifest::Confidence;
 pub use lower::{LAYER_LIMIT, located, lower};

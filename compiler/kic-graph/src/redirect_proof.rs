@@ -8,9 +8,9 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_manifest::Confidence;
 use kic_redirect::{Operation, Pod, Policy, Problem, admit};
 
-use crate::closure::Available;
+use crate::closure::{Available, first_line};
 use crate::inputs::{Inputs, Need};
-use crate::redirects::Verdict;
+use crate::redirects::{Verdict, base_verdicts};
 
 /// So many places of one finding are shown.
 const SHOWN: usize = 3;
@@ -48,6 +48,13 @@ pub(crate) fn prove_names(
             }
         }
     }
+    let of_bases = base_verdicts(inputs, available);
+    for (need, verdict) in of_bases.iter().filter(|(need, _)| need.confidence == Confidence::Certain) {
+        match findings.iter_mut().find(|(other, _)| is_same(other, verdict)) {
+            Some((_, needs)) => needs.push(need),
+            None => findings.push((verdict, vec![need])),
+        }
+    }
     let facts = inputs.redirects.policies.iter().chain(&available.redirects.policies);
     let made_by: BTreeMap<String, Span> = facts
         .filter(|facts| facts.is_generated)
@@ -58,10 +65,15 @@ pub(crate) fn prove_names(
     let mut unchanged: Vec<&Need> = Vec::new();
     for (verdict, needs) in findings {
         let at_places = |diagnostic: Diagnostic| {
-            needs
+            let diagnostic = needs
                 .iter()
                 .take(SHOWN)
-                .fold(diagnostic, |diagnostic, need| diagnostic.at(&need.span, need.place()))
+                .fold(diagnostic, |diagnostic, need| diagnostic.at(&need.span, need.place()));
+            // The line of the spec that brings the first of them.
+            match needs.first().filter(|need| need.said != need.span) {
+                Some(need) => diagnostic.at(&first_line(&need.said), "brought in here"),
+                None => diagnostic,
+            }
         };
         let with = |diagnostic: Diagnostic, by: &[(Span, String)]| {
             by.iter().fold(at_places(diagnostic), |diagnostic, (span, label)| {
@@ -152,13 +164,6 @@ fn stopped(policy: &str, problem: &Problem) -> Diagnostic {
         (&code::REDIRECT_UNKNOWN, "cannot be judged")
     };
     Diagnostic::new(code, format!("{policy}{rule} {verb}: {}", problem.message)).at(&problem.span, "here")
-}
-
-/// The first line of a place: nodes of policies are long.
-fn first_line(span: &Span) -> Span {
-    let length = span.text().lines().next().map_or(0, str::len);
-    let start = span.range().start;
-    span.source().span(start..start + length)
 }
 
 fn labelled<'a>(diagnostic: Diagnostic, labels: impl IntoIterator<Item = (&'a Span, String)>) -> Diagnostic {

@@ -4,7 +4,7 @@
 //!   made again later, on other nodes or for new versions, and then every policy sees them: both times are judged.
 //! - What a policy has rewritten comes to it again, with every change of the pod. So it must leave that alone.
 //! - Mirrors see every pull, from the first one on.
-//! - What asks without a pod, such as `crictl pull` in a step, is not judged.
+//! - What asks without a pod, such as `crictl pull` in a step, and what is never pulled, is not judged.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use kic_redirect::{Change, Mirror, Operation, Place, Pod, Policy, Problem, admit
 use kic_spec::{Spec, Step};
 
 use crate::closure::Available;
-use crate::inputs::{Inputs, Need, NeedStep, PolicyFacts};
+use crate::inputs::{BaseContents, Inputs, Need, NeedStep, PolicyFacts};
 use crate::launch_steps::steps;
 
 /// The policies and mirrors that hold in a cluster.
@@ -21,12 +21,22 @@ use crate::launch_steps::steps;
 pub(crate) struct Redirects {
     pub policies: Vec<PolicyFacts>,
     pub mirrors: Vec<Mirror>,
+    /// What the manifests of bases name: their pods are made again when these are there.
+    pub needs: Vec<Need>,
 }
 
 impl Redirects {
     pub fn add(&mut self, inputs: &Inputs) {
         self.policies.extend(inputs.redirects.policies.iter().cloned());
         self.mirrors.extend(inputs.redirects.mirrors.iter().cloned());
+        self.needs.extend(inputs.needs.iter().cloned());
+    }
+
+    /// Those of a base that is an image.
+    pub fn add_base(&mut self, contents: &BaseContents) {
+        self.policies.extend(contents.redirects.policies.iter().cloned());
+        self.mirrors.extend(contents.redirects.mirrors.iter().cloned());
+        self.needs.extend(contents.needs.iter().cloned());
     }
 }
 
@@ -69,7 +79,8 @@ pub(crate) fn verdicts(spec: &Spec, inputs: &Inputs, available: &Available) -> V
         available.redirects.mirrors.iter().chain(&inputs.redirects.mirrors).cloned().collect();
     let is_judged = !mirrors.is_empty() || all.iter().any(|policy| policy.engine().is_some());
     let judge = |need: &Need| {
-        let Some((pod, place)) = need.pod.as_ref().filter(|_| is_judged) else { return Vec::new() };
+        let asking = need.pod.as_ref().filter(|(pod, place)| is_judged && !pod.is_never_pulled(place));
+        let Some((pod, place)) = asking else { return Vec::new() };
         let mut times: BTreeSet<Vec<usize>> = launches
             .iter()
             .map(|launch| seen_by(need, launch, &available.redirects, &inputs.redirects.policies))
@@ -86,6 +97,27 @@ pub(crate) fn verdicts(spec: &Spec, inputs: &Inputs, available: &Available) -> V
         verdicts
     };
     inputs.needs.iter().map(judge).collect()
+}
+
+/// What is found of the images that the manifests of bases name, when their pods are made again under the policies and mirrors
+/// that the spec adds. Only images that the caches have: whether they have all was proven with the base.
+pub(crate) fn base_verdicts(inputs: &Inputs, available: &Available) -> Vec<(Need, Verdict)> {
+    if inputs.redirects.policies.is_empty() && inputs.redirects.mirrors.is_empty() {
+        return Vec::new();
+    }
+    let facts = available.redirects.policies.iter().chain(&inputs.redirects.policies);
+    let policies: Vec<&Policy> = facts.map(|facts| &facts.policy).collect();
+    let mirrors: Vec<Mirror> =
+        available.redirects.mirrors.iter().chain(&inputs.redirects.mirrors).cloned().collect();
+    let judge = |need: &Need| {
+        let (pod, place) = need.pod.as_ref().filter(|(pod, place)| !pod.is_never_pulled(place))?;
+        if !available.has(&need.reference) {
+            return None;
+        }
+        let verdict = verdict(pod, place, &policies, &mirrors, available);
+        (!matches!(verdict, Verdict::Answered | Verdict::Unchanged)).then(|| (need.clone(), verdict))
+    };
+    available.redirects.needs.iter().filter_map(judge).collect()
 }
 
 /// The policies, by their places among those of the base and then those of the spec, that are applied before a need.

@@ -114,10 +114,21 @@ impl Pod {
         (Self { namespace: namespace.to_owned(), object }, place)
     }
 
+    /// What stands at a place.
+    fn item(&self, place: &Place) -> Option<&Json> {
+        let items = self.object.get("spec")?.get(place.list)?.as_array()?;
+        items.iter().find(|item| item.get("name").and_then(Json::as_str) == Some(&place.name))
+    }
+
+    /// Whether the node never asks a registry for what a place names (`imagePullPolicy: Never`).
+    pub fn is_never_pulled(&self, place: &Place) -> bool {
+        let policy = self.item(place).and_then(|item| item.get("imagePullPolicy")?.as_str());
+        policy == Some("Never")
+    }
+
     /// What the pod names at a place.
     pub fn image(&self, place: &Place) -> Option<&str> {
-        let items = self.object.get("spec")?.get(place.list)?.as_array()?;
-        let item = items.iter().find(|item| item.get("name").and_then(Json::as_str) == Some(&place.name))?;
+        let item = self.item(place)?;
         let at =
             if place.list == "volumes" { item.get("image")?.get("reference") } else { item.get("image") };
         at?.as_str()

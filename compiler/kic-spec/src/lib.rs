@@ -34,5 +34,5 @@ pub use spec::{
     Step,
 };
 pub use stdlib::names as standard_modules;
-pub use value::is_name;
+pub use value::{is_name, is_version};
 pub use world::World;

@@ -271,7 +271,8 @@ pub fn is_name(text: &str) -> bool {
         && word(bytes[bytes.len() - 1])
 }
 
-fn is_version(text: &str) -> bool {
+/// Whether `text` may serve as a version, and so as the tag of an image.
+pub fn is_version(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=128).contains(&bytes.len())
         && bytes[0].is_ascii_alphanumeric()

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kic_base::{ImageReference, Platform, Source};
-use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_diag::{Code, Diagnostic, Diagnostics, declared as code};
 use kic_import::{Folder, Kind, KubefileOptions, NewSpec};
 use serde_json::json;
 
@@ -80,9 +80,11 @@ impl Init {
             write_new(&output, "", false)?;
         }
         let name = match &self.name {
-            Some(name) => valid_name(name)?,
+            Some(name) => valid_name(name).map_err(Refused::told)?,
             None => name_of(folder),
         };
+        self.version.as_deref().map(valid_version).transpose().map_err(Refused::told)?;
+        self.base.as_deref().map(valid_base).transpose().map_err(Refused::told)?;
         let (text, warnings) = match &self.from {
             Some(kubefile) => {
                 let options = KubefileOptions {
@@ -101,7 +103,7 @@ impl Init {
         if !terminal.quiet {
             print(&match terminal.format {
                 Format::Json => format!("{}\n", json!({ "written": output })),
-                _ => format!("wrote {}\n", output.display()),
+                _ => format!("wrote {}\n", plain(&output).display()),
             });
         }
         Ok(warnings)
@@ -122,12 +124,18 @@ impl Init {
             self.name.is_some() || self.base.is_some() || self.version.is_some() || !files.is_empty();
         if !is_said && io::stdin().is_terminal() && io::stderr().is_terminal() {
             let (mut answers, mut questions) = (io::stdin().lock(), io::stderr().lock());
-            let mut ask =
-                |question: &str, default: &str| ask(&mut answers, &mut questions, question, default);
-            spec.name = valid_name(&ask("Name of the cluster image", &spec.name))?;
-            spec.version = Some(ask("Version", "v1"));
-            spec.base = ask("Image that installs Kubernetes, or scratch", &spec.base);
-            let file = ask("Manifest of what it is to start, or nothing", "");
+            // Nobody reads this where it cannot be written.
+            drop(writeln!(
+                questions,
+                "Four questions. Enter takes what stands in brackets; Ctrl-C leaves all as it is."
+            ));
+            let mut ask = |question: &str, default: &str, check: Check| {
+                ask(&mut answers, &mut questions, question, default, check)
+            };
+            spec.name = ask("Name of the cluster image", &spec.name, valid_name)?;
+            spec.version = Some(ask("Version", "v1", valid_version)?);
+            spec.base = ask("Image that installs Kubernetes, or scratch", &spec.base, valid_base)?;
+            let file = ask("Manifest of what it is to start, or nothing", "", valid_file)?;
             files.extend((!file.is_empty()).then_some(file));
         }
         let mut layers: Vec<String> = Vec::new();
@@ -144,16 +152,68 @@ impl Init {
     }
 }
 
-/// Asks a question; an empty answer, or none at all, is the default.
-fn ask(answers: &mut dyn BufRead, questions: &mut dyn Write, question: &str, default: &str) -> String {
-    let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
-    // Nobody reads the question where it cannot be written.
-    drop(write!(questions, "{question}{shown}: ").and_then(|()| questions.flush()));
-    let mut answer = String::new();
-    if answers.read_line(&mut answer).is_err() || answer.trim().is_empty() {
-        return default.to_owned();
+/// An answer that is none, and what one is like.
+struct Refused {
+    code: &'static Code,
+    message: String,
+    help: &'static str,
+}
+
+impl Refused {
+    fn told(self) -> Diagnostic {
+        Diagnostic::new(self.code, self.message).help(self.help)
     }
-    answer.trim().to_owned()
+}
+
+/// What an answer says, as far as it is one.
+type Check = fn(&str) -> Result<String, Refused>;
+
+/// Asks a question until its answer is one; an empty answer is the default.
+fn ask(
+    answers: &mut dyn BufRead,
+    questions: &mut dyn Write,
+    question: &str,
+    default: &str,
+    check: Check,
+) -> Result<String, Diagnostic> {
+    let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+    loop {
+        // Nobody reads the question where it cannot be written.
+        drop(write!(questions, "{question}{shown}: ").and_then(|()| questions.flush()));
+        let mut answer = String::new();
+        match answers.read_line(&mut answer) {
+            Ok(0) => {
+                drop(writeln!(questions));
+                return Err(Diagnostic::new(
+                    &code::INTERRUPTED,
+                    "the answers ended, and nothing was written",
+                )
+                .help("`kic init --help` lists the options that answer the questions"));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => "\u{fffd}".clone_into(&mut answer),
+            Err(error) => {
+                return Err(Diagnostic::new(
+                    &code::INTERRUPTED,
+                    format!("no answer can be read: {error}; nothing was written"),
+                )
+                .help("`kic init --help` lists the options that answer the questions"));
+            }
+        }
+        let answer = if answer.trim().is_empty() { default } else { answer.trim() };
+        match check(answer) {
+            Ok(answer) => return Ok(answer),
+            Err(refused) => {
+                let why = format!("  {}: {}\n", refused.message, refused.help);
+                drop(questions.write_all(why.as_bytes()));
+            }
+        }
+    }
+}
+
+/// A path without the `./` in front.
+fn plain(path: &Path) -> &Path {
+    path.strip_prefix(".").unwrap_or(path)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -163,12 +223,48 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn valid_name(name: &str) -> Result<String, Diagnostic> {
+fn valid_name(name: &str) -> Result<String, Refused> {
     if kic_spec::is_name(name) {
         return Ok(name.to_owned());
     }
-    Err(Diagnostic::new(&code::INVALID_NAME, format!("`{name}` is no name"))
-        .help("a name has 1 to 63 of `a-z`, `0-9` and `-`, and begins and ends with a letter or digit"))
+    Err(Refused {
+        code: &code::INVALID_NAME,
+        message: format!("`{}` is no name", name.escape_debug()),
+        help: "a name has 1 to 63 of `a-z`, `0-9` and `-`, and begins and ends with a letter or digit",
+    })
+}
+
+fn valid_version(version: &str) -> Result<String, Refused> {
+    if kic_spec::is_version(version) {
+        return Ok(version.to_owned());
+    }
+    Err(Refused {
+        code: &code::INVALID_VERSION,
+        message: format!("`{}` is no version", version.escape_debug()),
+        help: "a version has 1 to 128 letters, digits, `.`, `_`, `+` and `-`, with a letter or digit first",
+    })
+}
+
+fn valid_base(base: &str) -> Result<String, Refused> {
+    if base == "scratch" || kic_spec::ImageSource::parse(base).is_ok() {
+        return Ok(base.to_owned());
+    }
+    Err(Refused {
+        code: &code::INVALID_IMAGE,
+        message: format!("`{}` is no image", base.escape_debug()),
+        help: "write a reference such as `registry.example.com/kubernetes:v1.31.0`, `oci:DIR`, or `scratch`",
+    })
+}
+
+fn valid_file(file: &str) -> Result<String, Refused> {
+    if !file.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+        return Ok(file.to_owned());
+    }
+    Err(Refused {
+        code: &code::INVALID_PATH,
+        message: format!("`{}` is no path", file.escape_debug()),
+        help: "write the path of a file, as seen from the folder of the spec",
+    })
 }
 
 /// The name of a folder, as far as it can be one of a cluster image.
@@ -243,15 +339,39 @@ impl Folder for Context {
 mod tests {
     use super::*;
 
+    fn asked(input: &[u8], default: &str, check: Check) -> (Result<String, Diagnostic>, String) {
+        let mut questions = Vec::new();
+        let answer = ask(&mut io::Cursor::new(input), &mut questions, "Name", default, check);
+        (answer, String::from_utf8_lossy(&questions).into_owned())
+    }
+
     #[test]
     fn an_empty_answer_is_the_default() {
-        let mut answers = io::Cursor::new("shop\n\n  v2  \n");
-        let mut questions = Vec::new();
-        assert_eq!(ask(&mut answers, &mut questions, "Name", "x"), "shop");
-        assert_eq!(ask(&mut answers, &mut questions, "Base", "scratch"), "scratch");
-        assert_eq!(ask(&mut answers, &mut questions, "Version", ""), "v2");
-        assert_eq!(ask(&mut answers, &mut questions, "Manifest", ""), "");
-        assert_eq!(String::from_utf8_lossy(&questions), "Name [x]: Base [scratch]: Version: Manifest: ");
+        assert_eq!(asked(b"\n", "x", valid_name).0.ok().as_deref(), Some("x"));
+        assert_eq!(asked(b"  v2  \n", "v1", valid_version).0.ok().as_deref(), Some("v2"));
+        let (answer, questions) = asked(b"\n", "", valid_file);
+        assert_eq!((answer.ok().as_deref(), questions.as_str()), (Some(""), "Name: "));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_asked_for_again() {
+        let (answer, questions) = asked(b"My Cluster\n\xff\nmine\n", "x", valid_name);
+        assert_eq!(answer.ok().as_deref(), Some("mine"));
+        assert!(
+            questions.starts_with("Name [x]:   `My Cluster` is no name: a name has 1 to 63"),
+            "{questions}"
+        );
+        assert_eq!(questions.matches("Name [x]: ").count(), 3, "{questions}");
+        assert_eq!(asked(b"v 1\nv1\n", "", valid_version).0.ok().as_deref(), Some("v1"));
+        assert_eq!(asked(b"a b\nscratch\n", "", valid_base).0.ok().as_deref(), Some("scratch"));
+        assert_eq!(asked(b"\x1b[D\na.yaml\n", "", valid_file).0.ok().as_deref(), Some("a.yaml"));
+    }
+
+    #[test]
+    fn answers_that_end_are_no_defaults() {
+        let (answer, questions) = asked(b"", "x", valid_name);
+        assert_eq!(answer.err().map(|error| error.code.name), Some("interrupted"));
+        assert_eq!(questions, "Name [x]: \n");
     }
 
     #[test]

@@ -6,14 +6,15 @@ use futures::{StreamExt, stream};
 use kic_base::{Digest, ImageReference, Platform, Span, Spanned};
 use kic_diag::{Diagnostics, declared as code};
 use kic_graph::{
-    BaseImage, BaseLayer, BlobFacts, Confidence, ImageFacts, ManifestFacts, Need, ReferrerFacts, located,
+    BaseContents, BaseImage, BaseLayer, BlobFacts, Confidence, ImageFacts, ManifestFacts, Need,
+    ReferrerFacts, located,
 };
 use kic_oci::model::media_types::{self, LayerFormat};
 use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest};
 use kic_spec::{ImagePin, ImageSource, ReferrerPin, Spec};
 
 use super::pins::Pins;
-use super::{GatherOptions, origin, referrers};
+use super::{GatherOptions, base_contents, origin, referrers};
 use crate::context::{Context, interrupted};
 use crate::documents::{Documents, blob_facts};
 use crate::event::Event;
@@ -191,8 +192,16 @@ pub(super) async fn base(
         pins.used.images.insert(reference.clone(), pin(&resolved));
     }
     let mut images = BTreeMap::new();
+    // What several platforms have in common is read once.
+    let mut read = BTreeSet::new();
     for (platform, (blob, manifest)) in resolved.manifests {
-        images.insert(platform, base_image(source, &blob, &manifest, context).await?);
+        let mut image = base_image(source, &blob, &manifest, context).await?;
+        if let Some(plan) = &image.plan {
+            let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
+            image.contents =
+                base_contents::read(&documents, &manifest, plan, &source.span, &mut read).await?;
+        }
+        images.insert(platform, image);
     }
     Ok(images)
 }
@@ -249,7 +258,14 @@ async fn base_image(
     }
     let config = serde_json::to_value(&config).map_err(|error| fault::internal(error.to_string()))?;
     let plan = documents.plan(manifest).await?;
-    Ok(BaseImage { layers, config, plan, origin: documents.origin, manifest: blob.digest })
+    Ok(BaseImage {
+        layers,
+        config,
+        plan,
+        origin: documents.origin,
+        manifest: blob.digest,
+        contents: BaseContents::default(),
+    })
 }
 
 fn pin(resolved: &Resolved) -> ImagePin {

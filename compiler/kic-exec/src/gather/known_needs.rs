@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kic_base::{Digest, ImageReference, Source, Span, StableHasher};
-use kic_graph::{Need, NeedStep};
+use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::Confidence;
 use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
@@ -37,6 +37,15 @@ struct KnownText {
     pods: Vec<(String, Json)>,
     /// The settings of Kyverno's own, as their text.
     filters: Vec<(String, Option<String>)>,
+    objects: Vec<KnownObject>,
+}
+
+/// What is known of an object. Its layer is the spec's, and not kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct KnownObject {
+    kind: String,
+    name: String,
+    namespace: Option<String>,
 }
 
 /// What is known of texts, by the digest of their bytes.
@@ -63,7 +72,7 @@ impl KnownNeeds {
         Self { key, known, ..Self::default() }
     }
 
-    /// What the text of that key names, if that is known; and the settings of policies in it. `source` is asked for its text only to
+    /// What the text of that key names, if that is known; the settings of policies in it, and its objects. `source` is asked for its text only to
     /// show a place.
     pub fn find(
         &mut self,
@@ -72,7 +81,7 @@ impl KnownNeeds {
         said: &Span,
         is_generated: bool,
         applied: &Applied,
-    ) -> Option<(Vec<Need>, Vec<Policy>)> {
+    ) -> Option<(Vec<Need>, Vec<Policy>, Vec<ObjectFacts>)> {
         let known = self.known.get(digest)?;
         let pods: Vec<Arc<Pod>> = known
             .pods
@@ -105,16 +114,31 @@ impl KnownNeeds {
             .iter()
             .map(|(resources, webhooks)| Policy::settings(resources, webhooks.as_deref(), at()))
             .collect();
+        let objects = known
+            .objects
+            .iter()
+            .map(|object| ObjectFacts {
+                kind: object.kind.clone(),
+                name: object.name.clone(),
+                namespace: object.namespace.clone(),
+                layer: applied.layer.clone(),
+            })
+            .collect();
         self.used.insert(*digest, known.clone());
-        Some((needs, filters))
+        Some((needs, filters, objects))
     }
 
     /// Notes what was found in a text. One with policies is read again: they are held as they stand there.
-    pub fn note(&mut self, digest: Digest, needs: &[Need], policies: &[Policy]) {
+    pub fn note(&mut self, digest: Digest, needs: &[Need], policies: &[Policy], objects: &[ObjectFacts]) {
         let Some(filters) = policies.iter().map(Policy::as_settings).collect::<Option<Vec<_>>>() else {
             return;
         };
-        let mut known = KnownText { filters, ..KnownText::default() };
+        let objects = objects.iter().map(|object| KnownObject {
+            kind: object.kind.clone(),
+            name: object.name.clone(),
+            namespace: object.namespace.clone(),
+        });
+        let mut known = KnownText { filters, objects: objects.collect(), ..KnownText::default() };
         let mut arcs: Vec<Arc<Pod>> = Vec::new();
         for need in needs {
             let pod = need.pod.as_ref().map(|(pod, place)| {

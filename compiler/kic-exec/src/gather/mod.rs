@@ -1,6 +1,7 @@
 //! Gathers what the graph has to know of the world: hashes local files, resolves tags, fetches the small
 //! documents that say what images are made of, and finds the images that manifests name.
 
+mod base_contents;
 mod chart_version;
 mod charts;
 mod images;
@@ -234,7 +235,7 @@ async fn gather_spec(
     let renders = renders::gather(spec, &fetches, &mut pins, context).await;
     let renders = keep(renders, &mut diagnostics).unwrap_or_default();
 
-    let needs::Needs { needs, rewritten, policies } =
+    let needs::Needs { needs, rewritten, policies, objects } =
         needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
     let (mirrors, problems) = mirrors::gather(spec, &files, &fetches, context, &mut diagnostics);
     let wanted = wanted_images(spec, &needs, &base);
@@ -252,6 +253,7 @@ async fn gather_spec(
         renders: renders.into_iter().map(|(key, render)| (key, render.facts)).collect(),
         images,
         needs,
+        objects,
         redirects: RedirectFacts { policies, mirrors, problems },
         allow_missing: options.allow_missing.clone(),
         base,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use kic_base::{Digest, Source, Span, StableHasher};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{
-    ContentFacts, EntryFacts, FileFacts, Need, NeedStep, PathFacts, PathKey, PolicyFacts, render_key,
+    ContentFacts, EntryFacts, FileFacts, Need, NeedStep, ObjectFacts, PathFacts, PathKey, PolicyFacts,
+    render_key,
 };
 use kic_manifest::{Confidence, Found, Object};
 use kic_redirect::{Pod, Policy};
@@ -50,6 +51,8 @@ pub(super) struct Needs {
     pub rewritten: BTreeMap<(Digest, String), Arc<str>>,
     /// The policies among them, and what belongs to policies.
     pub policies: Vec<PolicyFacts>,
+    /// The objects in them.
+    pub objects: Vec<ObjectFacts>,
 }
 
 /// What one text names.
@@ -57,6 +60,7 @@ pub(super) struct Needs {
 struct Named {
     needs: Vec<Need>,
     policies: Vec<Policy>,
+    objects: Vec<ObjectFacts>,
     /// The text with images named anew, where there are any.
     rewritten: Option<Arc<str>>,
     /// What is worth a look.
@@ -64,7 +68,7 @@ struct Named {
 }
 
 /// What of one text goes into the inputs.
-type InText = (Vec<Need>, Vec<PolicyFacts>);
+pub(super) type InText = (Vec<Need>, Vec<PolicyFacts>, Vec<ObjectFacts>);
 
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,9 +119,9 @@ pub(super) async fn gather(
             None
         };
         match needs {
-            Some((needs, filters)) => found.push(Ok((needs, text.facts(filters)))),
+            Some((needs, filters, objects)) => found.push(Ok((needs, text.facts(filters), objects))),
             None => {
-                found.push(Ok((Vec::new(), Vec::new())));
+                found.push(Ok(InText::default()));
                 unknown.push((index, text));
             }
         }
@@ -137,7 +141,7 @@ pub(super) async fn gather(
                     let text = texts.get(&index);
                     found[index] = result.map(|(digest, named)| {
                         if let Some(text) = text.filter(|text| text.is_kept()) {
-                            known.note(text.key(&digest), &named.needs, &named.policies);
+                            known.note(text.key(&digest), &named.needs, &named.policies, &named.objects);
                         }
                         let rewriting = text.and_then(|text| text.rewriting.as_ref());
                         if let (Some(text), Some(rewriting)) = (named.rewritten, rewriting) {
@@ -145,7 +149,7 @@ pub(super) async fn gather(
                         }
                         diagnostics.append(named.warnings);
                         let policies = text.map(|text| text.facts(named.policies)).unwrap_or_default();
-                        (named.needs, policies)
+                        (named.needs, policies, named.objects)
                     });
                 }
             }
@@ -153,12 +157,13 @@ pub(super) async fn gather(
         }
     }
     known.save(context);
-    let (mut needs, mut policies) = (Vec::new(), Vec::new());
+    let (mut needs, mut policies, mut objects) = InText::default();
     for result in found {
         match result {
-            Ok((found, more)) => {
+            Ok((found, more, made)) => {
                 needs.extend(found);
                 policies.extend(more);
+                objects.extend(made);
             }
             Err(errors) => diagnostics.append(errors),
         }
@@ -185,7 +190,7 @@ pub(super) async fn gather(
             }
         }
     }
-    Needs { needs, rewritten, policies }
+    Needs { needs, rewritten, policies, objects }
 }
 
 /// The pod that a command makes: those of kubectl do, in the namespace that it names.
@@ -390,11 +395,14 @@ impl Text {
             return Err(warnings);
         }
         let images = kic_manifest::images(&objects);
-        let policies = if *kind == Kind::Dropped { Vec::new() } else { kic_redirect::policies(&objects) };
+        let (policies, made) = match kind {
+            Kind::Dropped => (Vec::new(), Vec::new()),
+            _ => (kic_redirect::policies(&objects), made(&objects, layer)),
+        };
         let Some(rewriting) = rewriting else {
             let pods = Pods::of(&objects, &objects, layer);
             let needs = images.into_iter().map(|found| need(found, said, *kind, &pods, layer)).collect();
-            return Ok(Named { needs, policies, ..Named::default() });
+            return Ok(Named { needs, policies, objects: made, ..Named::default() });
         };
         let (text, left) = rewriting::rewritten(&source, rewriting);
         warnings.extend(left.iter().map(|found| rewriting::left(found, said)));
@@ -410,8 +418,31 @@ impl Text {
             .map(|found| Need { asked: asked(&found), ..need(found, said, *kind, &pods, layer) })
             .collect();
         let rewritten = (text != source.text()).then(|| text.into());
-        Ok(Named { needs, policies, rewritten, warnings })
+        Ok(Named { needs, policies, objects: made, rewritten, warnings })
     }
+}
+
+/// What a text of a base says, where its layer is applied. What cannot be read says nothing: who compiled it was told.
+pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Applied) -> InText {
+    let text = Text::here(name, text, said, Kind::Generated, layer);
+    let Place::Here(bytes) = &text.place else { return InText::default() };
+    match text.named(bytes.clone()) {
+        Ok(named) => (named.needs, text.facts(named.policies), named.objects),
+        Err(_) => InText::default(),
+    }
+}
+
+/// The objects that have a name.
+fn made(objects: &[Object], layer: &Applied) -> Vec<ObjectFacts> {
+    let fact = |object: &Object| {
+        Some(ObjectFacts {
+            kind: object.kind.clone(),
+            name: object.name.clone()?,
+            namespace: object.namespace.clone().or_else(|| layer.namespace.clone()),
+            layer: layer.layer.clone(),
+        })
+    };
+    objects.iter().filter_map(fact).collect()
 }
 
 /// The pods that objects make, by where the objects stand.

@@ -62,6 +62,7 @@ impl Lowering {
                         continue;
                     };
                     available_in_plan(image.plan.as_ref(), available);
+                    available.redirects.add_base(&image.contents);
                     bases.insert(
                         platform.value.clone(),
                         self.base_image(image, source.clone(), &spec.base.span),

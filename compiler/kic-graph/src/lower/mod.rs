@@ -12,6 +12,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_spec::{ImageSource, Spec};
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::awaited_objects::check_awaited;
 use crate::closure::{Available, prove};
 use crate::derivation::{Derivation, LayerSettings};
 use crate::graph::{Graph, Image, ImageLayer, Kind, Node, PlatformImage};
@@ -115,6 +116,7 @@ impl Lowering {
         let verdicts = verdicts(spec, inputs, &available);
         prove(&inputs.needs, &verdicts, &available, &inputs.allow_missing, &mut self.diagnostics);
         prove_names(inputs, &verdicts, &available, &mut self.diagnostics);
+        check_awaited(spec, inputs, &mut self.diagnostics);
         available.redirects.add(inputs);
 
         let mut platforms = BTreeMap::new();

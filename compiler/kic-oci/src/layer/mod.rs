@@ -18,6 +18,6 @@ mod golden;
 pub use encoder::{Compression, LayerDigests};
 pub use entry::{Entry, EntryKind};
 pub use error::LayerError;
-pub use read_file::read_file;
+pub use read_file::{read_file, read_files};
 pub use tar_header::{embedded_file_header, embedded_file_trailer};
 pub use writer::LayerWriter;

@@ -45,7 +45,7 @@ pub(crate) fn interpolate(text: &str, span: &Span, scope: &Scope) -> Result<Foun
         };
         let shown = show(value).ok_or_else(|| Missing::Error(no_text(path, place, &found.binding)))?;
         out.push_str(&shown);
-        if *form == Form::Path && index == 0 {
+        if *form == Form::Path && (index == 0 || index == 1 && is_scheme(&parts[0])) {
             path_written = Some(written.clone());
         }
         if out.len() > LONGEST {
@@ -61,6 +61,11 @@ pub(crate) fn interpolate(text: &str, span: &Span, scope: &Scope) -> Result<Foun
     let form = if path_written.is_some() { Form::Path } else { Form::Any };
     let span = path_written.unwrap_or_else(|| span.clone());
     Ok(Found { binding: Binding::Scalar(Scalar { value: Value::String(out), span, form }), is_of_platform })
+}
+
+/// Whether a path behind it stays one: `oci:`, `oci-archive:` and `docker-archive:` name an image on disk.
+fn is_scheme(part: &Part) -> bool {
+    matches!(part, Part::Text(text) if ["oci:", "oci-archive:", "docker-archive:"].contains(&text.as_str()))
 }
 
 /// Whether the marked string `text` is well formed, and every name in it is one; what their values are is left open.

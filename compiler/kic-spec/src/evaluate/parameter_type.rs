@@ -14,6 +14,8 @@ use crate::value;
 /// What a value of a parameter may be.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ParameterType {
+    /// Any value.
+    Any,
     /// Any text.
     String,
     /// A whole number.
@@ -35,7 +37,7 @@ pub(crate) enum ParameterType {
 }
 
 /// The types: as they are written, and what they are, for the reference.
-pub(crate) const TYPES: [(&str, &str); 13] = [
+pub(crate) const TYPES: [(&str, &str); 14] = [
     ("string", "Any text."),
     ("int", "A whole number, without quotes."),
     ("bool", "`#true` or `#false`."),
@@ -49,6 +51,7 @@ pub(crate) const TYPES: [(&str, &str); 13] = [
     ("enum", "One of the words that `one-of` inside lists."),
     ("list<TYPE>", "Any number of values of a type, in order."),
     ("map<TYPE>", "Any number of values of a type, by name."),
+    ("any", "Any value, lists and maps included, as in the data of an object."),
 ];
 
 /// The most types inside each other.
@@ -79,6 +82,7 @@ impl ParameterType {
             return Ok(Self::Map(Box::new(Self::parse_inner(item, choices, depth + 1)?)));
         }
         Ok(match text {
+            "any" => Self::Any,
             "string" => Self::String,
             "int" => Self::Int,
             "bool" => Self::Bool,
@@ -97,6 +101,7 @@ impl ParameterType {
     /// The type as a declaration writes it.
     pub fn name(&self) -> String {
         match self {
+            Self::Any => "any".into(),
             Self::String => "string".into(),
             Self::Int => "int".into(),
             Self::Bool => "bool".into(),
@@ -123,6 +128,7 @@ impl ParameterType {
         let scalar = |scalar: &Scalar, form: Form| Ok(Binding::Scalar(Scalar { form, ..scalar.clone() }));
         match (self, binding) {
             (Self::Unknown, _) | (_, Binding::Unknown) => Ok(Binding::Unknown),
+            (Self::Any, _) => Ok(binding.clone()),
             (Self::List(item), Binding::List(list)) => {
                 let items = list.items.iter().map(|one| item.accept(one)).collect::<Result<_, _>>()?;
                 Ok(Binding::list(items, list.span.clone()))
@@ -223,6 +229,7 @@ impl ParameterType {
     /// What a value of it is called in a sentence.
     pub fn describe(&self) -> String {
         match self {
+            Self::Any => "any value".into(),
             Self::String => "a string".into(),
             Self::Int => "an integer".into(),
             Self::Bool => "`#true` or `#false`".into(),
