@@ -170,10 +170,9 @@ impl Candidate {
         self.version
     }
 
-    /// Whether it is an image without its version, by a name such as `dbRepository` and by its registry.
-    pub(crate) fn is_repository(&self, words: &[String]) -> bool {
-        let named = words.len() > 1 && words.last().is_some_and(|last| last == "repository");
-        named && !self.version && self.in_folder_of_known_registry()
+    /// Whether it is an image without its version, where it is called a repository.
+    pub(crate) fn is_repository(&self) -> bool {
+        !self.version && self.in_folder_of_known_registry()
     }
 
     /// Whether it names a registry that is known, and in it a repository in a folder.

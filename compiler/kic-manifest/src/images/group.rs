@@ -1,6 +1,6 @@
 use super::candidate::{Candidate, without_transport};
 use super::locate::locate;
-use super::walk::Walk;
+use super::walk::{Find, Walk};
 use super::words::{Hint, key_hint, words};
 use super::{Confidence, Parts};
 use crate::{Style, Yaml, YamlValue};
@@ -100,6 +100,12 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             && !(registry.is_some() && (repository || short))
             && !(repository && under_image)
         {
+            if repository && let Some(candidate) = Candidate::read(text).filter(Candidate::is_repository) {
+                let what = format!("the field `{name}`");
+                let find = Find::of_repository(candidate, value, 0..text.len(), &what);
+                walk.entry(name, |walk| walk.record(find));
+                taken.push(name);
+            }
             continue;
         }
         // An image that is whole already is a field like any other.

@@ -140,7 +140,10 @@ pub(crate) fn part(
         }
         return;
     }
-    if let Some(candidate) = Candidate::read(whole).filter(|candidate| candidate.is_repository(words)) {
+    if words.len() > 1
+        && words.last().is_some_and(|last| last == "repository")
+        && let Some(candidate) = Candidate::read(whole).filter(Candidate::is_repository)
+    {
         walk.record(Find::of_repository(candidate, node, range, what));
         return;
     }

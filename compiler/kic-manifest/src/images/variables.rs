@@ -77,9 +77,18 @@ pub(crate) fn versioned(walk: &mut Walk, node: &Yaml, text: &str, range: Range<u
         found.filter(|value| !value.is_empty()).cloned()
     };
     let tag = beside(&["tag", "version", "image tag", "image version"]);
+    // `A_B_DATABASE_IMAGE` may go with `DATABASE_VERSION`.
+    let loose = tag.is_none().then(|| {
+        let stem = if repository { stem.split_last().map_or(stem, |(_, before)| before) } else { stem };
+        (1..stem.len()).find_map(|from| walk.variables.get(&format!("{} version", stem[from..].join(" "))))
+    });
+    let loose = loose.flatten().filter(|value| !value.is_empty()).cloned();
     let registry = beside(&["registry", "image registry"])
         .or_else(|| beside(&["repo url", "repository url"]).filter(|_| plain.is_bare_word()));
     let (written, confidence) = match (registry, tag) {
+        (None, None) if plain.is_path() && loose.is_some() => {
+            (format!("{value}:{}", loose.unwrap_or_default()), Confidence::Possible)
+        }
         (Some(registry), Some(tag)) => (format!("{registry}/{value}:{tag}"), Confidence::Likely),
         (None, Some(tag)) => (format!("{value}:{tag}"), Confidence::Likely),
         (Some(registry), None) => (format!("{registry}/{value}"), Confidence::Possible),

@@ -409,10 +409,6 @@ impl Walk {
         } else {
             position
         };
-        if position == Position::Neutral && candidate.is_repository(&words) {
-            self.record(Find::of_repository(candidate, node, 0..text.len(), &format!("the field `{key}`")));
-            return;
-        }
         if candidate.is_bare_word() && (self.machines || (hint != Hint::Image && !listed)) {
             return;
         }
