@@ -406,6 +406,83 @@ fn repositories_that_lack_a_chart_or_are_none_say_so() {
 }
 
 #[test]
+fn an_archive_that_arrives_wrong_is_asked_for_again() {
+    let archive = archive();
+    let sum = Digest::of(&archive).hex();
+    let manifest = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\
+         \"config\":{{\"mediaType\":\"application/vnd.cncf.helm.config.v1+json\",\"digest\":\"sha256:{sum}\",\"size\":2}},\
+         \"layers\":[{{\"mediaType\":\"application/vnd.cncf.helm.chart.content.v1.tar+gzip\",\"digest\":\"sha256:{sum}\",\"size\":{}}}]}}",
+        archive.len()
+    );
+    let blob = format!("/v2/charts/shop/blobs/sha256:{sum}");
+    let index = format!("entries:\n  shop:\n  - {{version: 1.2.3, digest: {sum}, urls: [files/shop.tgz]}}\n");
+    // How often the archive comes with another byte before it comes as it is, and whether that is too often.
+    for (wrong, fails) in [(0, false), (1, false), (2, false), (9, true)] {
+        for form in ["\"shop\" repo=\"http://HOST/repo\"", "\"oci://HOST/charts/shop\" version=\"1.2.3\""] {
+            let mut place = Place::new(&[]);
+            place.stand_in("helm", "[ \"$1\" = version ] && echo v3.99.0 && exit\necho 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}'");
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let left = std::sync::atomic::AtomicUsize::new(wrong);
+            let (archive, manifest, index, blob) =
+                (archive.clone(), manifest.clone(), index.clone(), blob.clone());
+            let server = runtime.block_on(ScriptedServer::start(move |request| match request.path() {
+                "/v2/" => Reply::new(200),
+                "/repo/index.yaml" => Reply::new(200).body(index.clone()),
+                "/v2/charts/shop/manifests/1.2.3" => Reply::new(200)
+                    .header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+                    .body(manifest.clone()),
+                path if path == blob || path == "/repo/files/shop.tgz" => {
+                    let less = |left: usize| left.checked_sub(1);
+                    let order = std::sync::atomic::Ordering::SeqCst;
+                    let mut bytes = archive.clone();
+                    if left.fetch_update(order, order, less).is_ok() {
+                        bytes[20] ^= 1;
+                    }
+                    Reply::new(200).body(bytes)
+                }
+                _ => Reply::new(404),
+            }));
+            place.spec(&format!("chart {}", form.replace("HOST", &server.host())));
+            let output = place.compile(&[]);
+            assert_eq!(output.status.success(), !fails, "{form}, wrong {wrong} times: {}", shown(&output));
+            let asked = server
+                .asked()
+                .iter()
+                .filter(|line| line.contains("/blobs/") || line.contains(".tgz"))
+                .count();
+            assert_eq!(
+                asked,
+                if fails { 3 } else { wrong + 1 },
+                "{form}, wrong {wrong} times: {:?}",
+                server.asked()
+            );
+            if fails {
+                assert!(
+                    String::from_utf8_lossy(&output.stderr).contains("digest-mismatch"),
+                    "{}",
+                    shown(&output)
+                );
+            }
+        }
+    }
+}
+
+/// The archive of a chart without templates.
+fn archive() -> Vec<u8> {
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none()));
+    let text = b"apiVersion: v2\nname: shop\nversion: 1.2.3\n";
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive.append_data(&mut header, "shop/Chart.yaml", &text[..]).unwrap();
+    archive.into_inner().unwrap().finish().unwrap()
+}
+
+#[test]
 fn what_is_rendered_once_is_not_rendered_again() {
     let mut place = Place::new(&[]);
     let log = place.path("log");

@@ -35,6 +35,7 @@ mod language;
 mod machine_scripts;
 mod memory;
 mod ranges;
+mod real_manifests;
 mod redirect;
 mod referrers;
 mod registry_errors;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
 
+use kic_registry::scripted_server::{Reply, ScriptedServer};
 use serde_json::Value;
 
 use crate::support::http::get;
@@ -98,6 +99,40 @@ fn every_form_is_rewritten_to_names_that_the_cache_answers_to() {
     let Some(registry) = StockRegistry::start(&folder.join("unpacked/registry"), true) else { return };
     let answer = get(&registry.host, "/v2/docker.io/library/server/manifests/v1");
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_fetched_manifest_is_rewritten_and_its_pin_is_that_of_what_was_served() {
+    let folder = place();
+    let folder = folder.path();
+    let served = POD.replace("NAME", "fetched");
+    let sum = kic_base::Digest::of(served.as_bytes()).hex();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let text = served.clone();
+    let server = runtime.block_on(ScriptedServer::start(move |_| Reply::new(200).body(text.clone())));
+    let registry = "registry \"sea.hub:5000\" { discover; image \"oci:server.oci\" as=\"docker.io/library/server:v1\"; }";
+    let url = format!("http://{}/pod.yaml", server.host());
+    for checksum in [String::new(), format!("sha256=\"{sum}\"")] {
+        let layer = format!("manifests \"shop\" rewrite=#true {{ fetch \"{url}\" {checksum}; }}\n{registry}");
+        let output = compile(folder, &layer);
+        assert!(output.status.success() && codes(&output).is_empty(), "{}", shown(&output));
+        unpack(folder);
+        let expected = served.replace("server:v1", "sea.hub:5000/docker.io/library/server:v1");
+        assert_eq!(manifest(folder, "pod.yaml"), expected, "all other bytes stay");
+        if checksum.is_empty() {
+            let lock = fs::read_to_string(folder.join("kic.lock")).unwrap();
+            assert!(lock.contains(&sum), "the pin is that of what was served: {lock}");
+        }
+    }
+    // The pin, or the checksum, and the store are enough.
+    let asked = server.asked().len();
+    drop(server);
+    let output = compile(
+        folder,
+        &format!("manifests \"shop\" rewrite=#true {{ fetch \"{url}\" sha256=\"{sum}\"; }}\n{registry}"),
+    );
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(asked, 1, "what the store has is not fetched again");
 }
 
 #[test]
