@@ -180,3 +180,31 @@ fn what_cannot_be_rewritten_is_told() {
     assert!(written.contains("image: \"[::1]:5000/docker.io/library/server:v1\""), "{written}");
     assert!(written.contains("--server-image=server:v1]"), "{written}");
 }
+
+#[test]
+fn an_image_in_a_secret_is_told_without_the_secret() {
+    let folder = place();
+    let folder = folder.path();
+    // `image: server:v1` and `password: hunter2`, in two lines.
+    let data = "aW1hZ2U6IHNlcnZlcjp2MQpwYXNzd29yZDogaHVudGVyMgo=";
+    let text =
+        format!("apiVersion: v1\nkind: Secret\n\nmetadata: {{name: hub}}\n\ndata:\n  values.yaml: {data}\n");
+    fs::write(folder.join("a.yaml"), text).unwrap();
+    let spec = "manifests \"shop\" rewrite=#true { file \"a.yaml\"; }\nregistry \"sea.hub:5000\" { image \"oci:server.oci\" as=\"docker.io/library/server:v1\"; }";
+    let output = compile(folder, spec);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(codes(&output), ["image-not-rewritten"], "{}", shown(&output));
+    for format in ["json", "human"] {
+        let mut command = kic(folder, &folder.join("store"));
+        let output = command.args(["compile", "--format", format, "-o", "out.oci"]).output().unwrap();
+        let all = shown(&output);
+        assert!(all.contains("server:v1") && !all.contains(data) && !all.contains("hunter2"), "{all}");
+        let listed = stdout(kic(folder, &folder.join("store")).args(["images", "--format", format]));
+        assert!(
+            listed.contains("server:v1") && !listed.contains(data) && !listed.contains("hunter2"),
+            "{listed}"
+        );
+    }
+    unpack(folder);
+    assert!(manifest(folder, "a.yaml").contains(data), "the secret itself stays as it is");
+}

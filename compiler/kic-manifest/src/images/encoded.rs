@@ -9,20 +9,22 @@ use crate::{Style, Yaml};
 const MAXIMUM_LENGTH: usize = 1 << 20;
 
 /// The `data` of a Secret, written in base64: YAML and JSON in it, such as the values that an operator or a hub
-/// reads, are looked at like those in a ConfigMap. Other texts are secrets, and nobody's business.
+/// reads, are looked at like those in a ConfigMap. Other texts are secrets, and nobody's business. The place of what is
+/// found is the object's `kind`: messages show lines, and the line of the value would show the secret.
 pub(crate) fn secret(walk: &mut Walk, root: &Yaml) {
+    let Some(place) = root.get("kind") else { return };
     let data = root.get("data").map(Yaml::entries).unwrap_or_default();
     walk.entry("data", |walk| {
         for (key, value) in data {
             let key = key.key();
             let decoded = value.as_str().and_then(decode);
             let Some(text) = decoded.filter(|text| text.contains([':', '{'])) else { continue };
-            walk.entry(&key, |walk| inside(walk, value, &text, &key));
+            walk.entry(&key, |walk| inside(walk, place, &text, &key));
         }
     });
 }
 
-fn inside(walk: &mut Walk, node: &Yaml, text: &str, key: &str) {
+fn inside(walk: &mut Walk, place: &Yaml, text: &str, key: &str) {
     let source = Source::new(walk.path.clone(), text);
     let (documents, _) = documents(&source);
     for root in documents.iter().filter(|root| root.style == Style::Collection) {
@@ -36,7 +38,7 @@ fn inside(walk: &mut Walk, node: &Yaml, text: &str, key: &str) {
             _ => inside.node(root, key),
         }
         for mut found in inside.found {
-            found.span = node.span.clone();
+            found.span = place.span.clone();
             found.parts = Parts::Derived;
             walk.found.push(found);
         }
