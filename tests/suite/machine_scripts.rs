@@ -250,6 +250,19 @@ fn a_registry_started_twice_is_the_same_one() {
 }
 
 #[test]
+fn a_registry_of_an_address_needs_no_name() {
+    let Some(openssl) = peer("openssl") else { return };
+    on_every_machine(&registry("10.0.0.7:5000", ""), |machine| {
+        machine.succeeds("registry.sh", &["start"]);
+        let certificate = machine.path("root/etc/kic/registry/registry.crt");
+        let text = stdout(Command::new(&openssl).args(["x509", "-noout", "-text", "-in"]).arg(certificate));
+        assert!(text.contains("IP Address:10.0.0.7"), "{text}");
+        assert!(!machine.path("root/etc/hosts").exists());
+        assert!(machine.path("root/etc/containerd/certs.d/10.0.0.7:5000/ca.crt").exists());
+    });
+}
+
+#[test]
 fn a_registry_that_cannot_start_says_why() {
     on_every_machine(&registry("sea.hub:5000", "tls=\"given\""), |machine| {
         machine.fails("registry.sh", &[], "usage: ");

@@ -54,7 +54,7 @@ pub(crate) fn check_awaited(spec: &Spec, inputs: &Inputs, diagnostics: &mut Diag
 /// An object that a check waits for.
 struct Wanted<'a> {
     /// As the check names it.
-    written: &'a str,
+    written: String,
     kind: String,
     name: &'a str,
     namespace: Option<&'a str>,
@@ -116,10 +116,10 @@ fn wanted(check: &CheckKind) -> Vec<Wanted<'_>> {
         }
         CheckKind::Webhook { resource } => of_resource(resource, None).into_iter().collect(),
         CheckKind::Established { crds } => {
-            crds.iter().map(|name| one(name, "customresourcedefinition", name, None)).collect()
+            crds.iter().map(|name| one(name.clone(), "customresourcedefinition", name, None)).collect()
         }
         CheckKind::Endpoints { service, namespace, .. } => {
-            vec![one(service, "service", service, namespace.as_deref())]
+            vec![one(format!("service/{service}"), "service", service, namespace.as_deref())]
         }
         CheckKind::Nodes { .. }
         | CheckKind::Admits { .. }
@@ -133,7 +133,7 @@ fn of_resource<'a>(resource: &'a str, namespace: Option<&'a str>) -> Option<Want
     let (kind, name) = resource.split_once('/')?;
     let kind = kind.split('.').next().unwrap_or(kind).to_lowercase();
     let long = SHORT.iter().find(|(short, _)| *short == kind).map(|(_, long)| (*long).to_owned());
-    Some(Wanted { written: resource, kind: long.unwrap_or(kind), name, namespace })
+    Some(Wanted { written: resource.to_owned(), kind: long.unwrap_or(kind), name, namespace })
 }
 
 /// The plural of a kind, as the API server makes it.
@@ -169,7 +169,7 @@ fn unmade<'a>(wanted: &'a Wanted<'_>, own: &[&ObjectFacts], all: &[&ObjectFacts]
         // A controller may make it.
         (None, None, []) => return None,
     };
-    Some(Unmade { written: wanted.written, namespace: wanted.namespace, help })
+    Some(Unmade { written: &wanted.written, namespace: wanted.namespace, help })
 }
 
 /// A finding.

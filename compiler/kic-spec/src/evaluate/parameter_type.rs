@@ -236,6 +236,8 @@ impl ParameterType {
             Self::Text(_, wanted) => wanted.describe(),
             Self::Quantity => "a quantity".into(),
             Self::Enum(choices) => Type::describe_words(choices.iter().map(String::as_str)),
+            Self::List(item) if **item == Self::Any => "a list".into(),
+            Self::Map(item) if **item == Self::Any => "a map".into(),
             Self::List(item) => format!("a list, each of it {}", item.describe()),
             Self::Map(item) => format!("a map, each value of it {}", item.describe()),
             Self::Unknown => "a value".into(),

@@ -59,7 +59,7 @@ impl Conversion<'_> {
                 let target =
                     if kind == Some(Kind::Folder) { folder.clone() } else { join(&folder, name(&path)) };
                 let target = if is_url(&path) { path } else { target };
-                self.apply(&[target], None, &format!("kubectl apply -f {folder}"), one);
+                self.apply(&[target], None, one);
             }
         }
     }
@@ -81,7 +81,7 @@ impl Conversion<'_> {
                             }
                         })
                         .collect();
-                    self.apply(&paths, namespace, command, one);
+                    self.apply(&paths, namespace, one);
                 }
                 Start::Run(command) => self.run(&command, folder, one),
             }
@@ -113,8 +113,8 @@ impl Conversion<'_> {
         }
     }
 
-    /// Applies what will be at these paths of the image; where one is not known, the command is run as it is.
-    fn apply(&mut self, paths: &[String], namespace: Option<String>, command: &str, one: &Instruction) {
+    /// Applies what will be at these paths of the image; where one is not known, a command does.
+    fn apply(&mut self, paths: &[String], namespace: Option<String>, one: &Instruction) {
         let mut sources = Vec::new();
         for path in paths {
             if is_url(path) {
@@ -123,7 +123,15 @@ impl Conversion<'_> {
             }
             let found = self.parts.copies.iter().find_map(|copied| copied.source_of(path, self.folder));
             let Some(found) = found else {
-                self.run(command, "", one);
+                // Another command of the same line may have become a step: this one alone is run.
+                let files: String = paths.iter().map(|path| format!(" -f {path}")).collect();
+                let namespace = namespace.map(|name| format!(" --namespace={name}")).unwrap_or_default();
+                self.run(&format!("kubectl apply{files}{namespace}"), "", one);
+                self.note(
+                    &one.span,
+                    &format!("`{path}` is nothing that this Kubefile copies: the images that it names are not found"),
+                    "where the base brings it, name its images in the registry; else check that the file is there",
+                );
                 return;
             };
             sources.push(found);
