@@ -53,6 +53,7 @@ pub async fn repair(context: &Context) -> Result<Vec<Repaired>, Diagnostics> {
         }
         all.push(Repaired { digest, what, repair });
     }
+    attach_lost(&roots, context);
     Ok(all)
 }
 
@@ -101,6 +102,20 @@ async fn from_output(digest: &Digest, root: &Root, context: &Context) -> Result<
         reference: Some(root.name.clone()),
     };
     copy(digest, &Origin::Disk(source), 0, context).await
+}
+
+/// Records again what lies in layers that are there, and whose records were lost.
+fn attach_lost(roots: &[Root], context: &Context) {
+    let store = &context.store;
+    for root in roots {
+        for kept in &root.kept {
+            let Some(container) = &kept.through else { continue };
+            let is_content = kept.size.is_some() && !kept.origins.is_empty();
+            if is_content && !store.contains(&kept.digest) && store.contains(container) {
+                attach(container, root, context);
+            }
+        }
+    }
 }
 
 /// Records again what lies in a layer of one blob. Where that fails, the blob is fetched once it is needed by itself.
