@@ -24,6 +24,7 @@ mod containerd;
 mod containerd_mirror;
 mod crash;
 mod diff_command;
+mod disk;
 mod examples;
 mod faults;
 mod faulty_network;

@@ -23,6 +23,8 @@ pub struct Usage {
     pub unneeded: Files,
     /// Blobs that were set aside as damaged.
     pub set_aside: Files,
+    /// What only saves work, and may be gone at any time.
+    pub memos: Files,
     /// What is being written, and leases.
     pub temporary: Files,
     /// Roots that count.
@@ -101,6 +103,7 @@ impl Store {
             Ok(())
         };
         count(layout.corrupt_folder(), &mut usage.set_aside)?;
+        count(layout.memos(), &mut usage.memos)?;
         count(layout.temporary(), &mut usage.temporary)?;
         count(layout.leases(), &mut usage.temporary)?;
         Ok(usage)

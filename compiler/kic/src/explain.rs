@@ -203,6 +203,9 @@ fn add_launch(inputs: &mut Inputs, graph: &Graph, launch: &Launch) {
     inputs.insert("name".to_owned(), launch.name.clone());
     inputs.insert("version".to_owned(), launch.version.clone().unwrap_or_default());
     inputs.insert("registries".to_owned(), launch.registries.join(", "));
+    if let Some(source) = &launch.source {
+        inputs.insert("recorded source".to_owned(), Digest::of(source).to_string());
+    }
     match &launch.base {
         BasePlan::None => {}
         BasePlan::Json(plan) => {

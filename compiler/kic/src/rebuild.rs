@@ -72,7 +72,8 @@ pub async fn rebuild(
         ..context.clone()
     };
     let world = RecordedWorld { record: &record, folder };
-    let compiled = Box::pin(compile(&request, &world, &again)).await?;
+    let compiled =
+        Box::pin(compile(&request, &world, &again)).await.map_err(|error| elsewhere(error, folder))?;
     let digest = compiled.image.root.digest;
     if digest == opened.root.digest {
         return Ok(digest);
@@ -85,6 +86,17 @@ pub async fn rebuild(
     .note(format!("{difference} (left is the image, right what came out now)"))
     .help("compile with the kic that built it, and with the same files; else somebody changed the image, or what is recorded in it")
     .into())
+}
+
+/// Says where files were looked for that are not there.
+fn elsewhere(error: Diagnostics, folder: &Path) -> Diagnostics {
+    let place = match folder.as_os_str().is_empty() {
+        true => "the working folder".to_owned(),
+        false => format!("`{}`", folder.display()),
+    };
+    let looked = format!("the files of layers are looked for in {place}; `--source DIR` names another one");
+    let is_missing = |one: &Diagnostic| one.code == &code::FILE_NOT_FOUND;
+    error.iter().cloned().map(|one| if is_missing(&one) { one.note(looked.clone()) } else { one }).collect()
 }
 
 async fn record(image: &str, opened: &ImageAt, context: &Context) -> Result<SourceRecord, Diagnostics> {

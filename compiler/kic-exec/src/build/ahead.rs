@@ -21,11 +21,14 @@ const SMALL: u64 = 1 << 20;
 const BATCH_BYTES: u64 = 4 << 20;
 const BATCH_FILES: usize = 1024;
 
+/// The most bytes that are held at a time.
+pub(super) const MOST_BYTES: u64 = 3 * BATCH_BYTES;
+
 /// With fewer small files it is not worth a thread.
 const FEW: usize = 64;
 
 /// A file to read: the place of its entry, its path, and what it held.
-type Wanted = (usize, PathBuf, ContentFacts);
+pub(super) type Wanted = (usize, PathBuf, ContentFacts);
 
 /// The bytes of a file that holds what it held, or why not. Of a file with another length, as many as show that.
 type ReadAhead = (usize, io::Result<Vec<u8>>);

@@ -5,6 +5,7 @@ mod blob;
 mod cached_blob;
 pub(crate) mod launch;
 mod pump;
+mod room;
 mod tree;
 
 pub use blob::obtain;

@@ -12,7 +12,8 @@ use kic_graph::{
 use kic_oci::layer::{Compression, LayerDigests, LayerError, LayerWriter};
 use kic_store::{BlobWriter, Store};
 
-use super::ahead::{Ahead, batches};
+use super::ahead::{Ahead, MOST_BYTES, Wanted, batches};
+use super::room::Room;
 use crate::context::Context;
 use crate::fault;
 use crate::realised::LayerOutput;
@@ -25,18 +26,41 @@ pub(crate) async fn build(
     index: NodeIndex,
     context: &Context,
 ) -> Result<LayerOutput, Diagnostics> {
+    let Derivation::Tree { settings, entries } = &graph.nodes[index].derivation else {
+        return Err(fault::internal("not a tree").into());
+    };
+    let batches = batches(entries);
+    let bytes = bytes(entries);
+    let ahead = if batches.is_empty() { 0 } else { bytes.min(MOST_BYTES) };
+    let room = Room::take(*settings, bytes, ahead, context.jobs).await;
     let (graph, context) = (Arc::clone(graph), context.clone());
-    context.clone().blocking(move || write(&graph, index, &context)).await
+    // The room is free again when the work is at its end, whoever still waits for it.
+    context.clone().blocking(move || write(&graph, index, batches, &room, &context)).await
 }
 
-fn write(graph: &Graph, index: NodeIndex, context: &Context) -> Result<LayerOutput, Diagnostics> {
+/// How many bytes the files of a layer have.
+fn bytes(entries: &[TreeEntry]) -> u64 {
+    let sizes = entries.iter().map(|entry| match &entry.kind {
+        TreeEntryKind::File { content, .. } => content.size,
+        _ => 0,
+    });
+    sizes.sum()
+}
+
+fn write(
+    graph: &Graph,
+    index: NodeIndex,
+    batches: Vec<Vec<Wanted>>,
+    room: &Room,
+    context: &Context,
+) -> Result<LayerOutput, Diagnostics> {
     let node = &graph.nodes[index];
     let Derivation::Tree { settings, entries } = &node.derivation else {
         return Err(fault::internal("not a tree").into());
     };
-    let mut layer = begin(&context.store, *settings, context.jobs)?;
+    let mut layer = begin(&context.store, *settings, room.threads)?;
     std::thread::scope(|scope| {
-        let mut ahead = Ahead::start(scope, batches(entries), context);
+        let mut ahead = Ahead::start(scope, batches, context);
         for (place, entry) in entries.iter().enumerate() {
             write_entry(&mut layer, entry, ahead.take(place), node, graph, context)?;
         }
@@ -104,7 +128,7 @@ pub(crate) fn begin(
 ) -> Result<LayerWriter<BlobWriter>, Diagnostics> {
     let writer = store.writer().map_err(|error| fault::store(&error))?;
     let compression = compression(settings.compression);
-    LayerWriter::with_threads(writer, settings.epoch, compression, settings.mtime, threads.clamp(1, 4))
+    LayerWriter::with_threads(writer, settings.epoch, compression, settings.mtime, threads)
         .map_err(|error| layer_error(error, None).into())
 }
 

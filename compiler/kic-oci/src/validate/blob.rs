@@ -48,6 +48,12 @@ impl<V: LayerVisitor> Validation<'_, V> {
         place: &Place,
         descriptor: &CheckedDescriptor<'_>,
     ) -> Option<Json> {
+        let document = self.read_document(place, descriptor);
+        self.is_read_whole &= document.is_some();
+        document
+    }
+
+    fn read_document(&mut self, place: &Place, descriptor: &CheckedDescriptor<'_>) -> Option<Json> {
         self.blob(descriptor, false)?;
         match read_small(self.files, &blob_name(&descriptor.digest)) {
             // What was said of a document is said once.
@@ -93,7 +99,10 @@ impl<V: LayerVisitor> Validation<'_, V> {
             };
             if !self.blobs.contains_key(&digest) {
                 self.read_blob(&digest, None, false);
-                self.findings.add(blob_place(&digest), Problem::Unreferenced);
+                // Nobody knows what a document names that cannot be read.
+                if self.is_read_whole {
+                    self.findings.add(blob_place(&digest), Problem::Unreferenced);
+                }
             }
         }
     }

@@ -86,6 +86,7 @@ pub fn examine<V: LayerVisitor>(
         parsed: BTreeSet::new(),
         documents: BTreeMap::new(),
         configs: BTreeMap::new(),
+        is_read_whole: true,
     };
     match root {
         Some(root) => validation.root(root),
@@ -118,6 +119,8 @@ struct Validation<'a, V> {
     documents: BTreeMap<Digest, DocumentFacts>,
     /// Configurations that were checked; nothing for those that cannot be understood.
     configs: BTreeMap<Digest, Option<ConfigFacts>>,
+    /// Whether every document could be read, so that all that documents name is known.
+    is_read_whole: bool,
 }
 
 /// What a blob's bytes have shown.

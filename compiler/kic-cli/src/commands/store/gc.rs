@@ -80,13 +80,18 @@ impl Gc {
         }
         let count = |kind: ItemKind| collected.removed.iter().filter(|(found, ..)| *found == kind).count();
         let records = count(ItemKind::Embedded) + count(ItemKind::Output);
-        text.push_str(&format!(
-            "{}{} blobs, {records} records and {} damaged: {}\n",
-            if self.dry_run { "would remove " } else { "removed " },
-            count(ItemKind::Blob),
-            collected.set_aside,
-            size(collected.removed_bytes)
-        ));
+        if collected.removed.is_empty() && collected.set_aside == 0 {
+            let unused = if self.older_than.is_some() { " that was not used for so long" } else { "" };
+            text.push_str(&format!("nothing to remove{unused}\n"));
+        } else {
+            text.push_str(&format!(
+                "{}{} blobs, {records} records and {} damaged: {}\n",
+                if self.dry_run { "would remove " } else { "removed " },
+                count(ItemKind::Blob),
+                collected.set_aside,
+                size(collected.removed_bytes)
+            ));
+        }
         text.push_str(&format!(
             "{} stay, {} of them needed\n",
             size(collected.kept_bytes),

@@ -29,6 +29,7 @@ impl Status {
                 "unneeded": files(usage.unneeded),
                 "damaged": files(usage.set_aside),
                 "inUse": files(usage.temporary),
+                "memoBytes": usage.memos.bytes,
                 "roots": usage.roots,
                 "staleRoots": usage.stale_roots,
             }))),
@@ -76,6 +77,14 @@ fn as_text(path: &str, usage: &Usage, terminal: &Terminal) -> String {
             "`kic store gc` would remove {}\n",
             size(usage.unneeded.bytes + usage.set_aside.bytes)
         )),
+    }
+    if usage.memos.count > 0 {
+        text.push_str(&format!("memos of earlier runs, not counted above: {}\n", size(usage.memos.bytes)));
+    }
+    if usage.set_aside.count > 0 {
+        text.push_str(
+            "what is damaged is put back by `kic store verify --repair`, and removed by `kic store gc`\n",
+        );
     }
     text
 }

@@ -36,10 +36,11 @@ impl Verify {
         let jobs = self.jobs.map_or(cores, usize::from);
         let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
         let (found, repaired) = block_on(&context, self.work(&context))?;
+        let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?.len();
         match terminal.format {
-            Format::Json => print(&pretty(&as_json(&found, &repaired))),
+            Format::Json => print(&pretty(&as_json(&found, &repaired, set_aside))),
             _ if terminal.quiet => {}
-            _ => print(&as_text(&found)),
+            _ => print(&as_text(&found, set_aside)),
         }
         let names = names(&context)?;
         self.told(&found, &repaired, &names)
@@ -137,12 +138,19 @@ fn damaged_records(found: &StoreCheck) -> usize {
     found.records.len() + found.roots + found.memos
 }
 
-fn as_text(found: &StoreCheck) -> String {
+fn as_text(found: &StoreCheck, set_aside: usize) -> String {
     let good = found.blobs - found.damaged.len();
-    format!("{good} of {} blobs are good: {} read\n", found.blobs, size(found.bytes))
+    let mut text = format!("{good} of {} blobs are good: {} read\n", found.blobs, size(found.bytes));
+    if set_aside > 0 {
+        let (lie, them) = if set_aside == 1 { ("blob lies", "it") } else { ("blobs lie", "them") };
+        text.push_str(&format!(
+            "{set_aside} damaged {lie} set aside: `kic store verify --repair` puts {them} back, `kic store gc` removes {them}\n"
+        ));
+    }
+    text
 }
 
-fn as_json(found: &StoreCheck, repaired: &[Repaired]) -> serde_json::Value {
+fn as_json(found: &StoreCheck, repaired: &[Repaired], set_aside: usize) -> serde_json::Value {
     let damaged = found.damaged.iter().map(|damaged| {
         let inside: Vec<Digest> = damaged.inside.iter().map(|(digest, ..)| *digest).collect();
         json!({ "digest": damaged.digest, "bytes": damaged.size, "inside": inside, "unreadable": damaged.unreadable })
@@ -162,5 +170,6 @@ fn as_json(found: &StoreCheck, repaired: &[Repaired]) -> serde_json::Value {
         "damaged": damaged.collect::<Vec<_>>(),
         "damagedRecords": damaged_records(found),
         "repaired": repaired.collect::<Vec<_>>(),
+        "setAside": set_aside,
     })
 }
