@@ -351,7 +351,7 @@ fn kyverno_is_right_for_the_manifests_that_its_project_published() {
 #[test]
 fn objects_of_the_modules_pass_the_schemas_of_the_api() {
     let (Some(validate), Some(data)) = (peer("kubectl-validate"), shared_data()) else { return };
-    // kubectl-validate does not know these APIs: `redirect.rs` holds what these two emit against the types of the APIs.
+    // kubectl-validate does not know these APIs: `policy_schemas.rs` holds what these two emit against the APIs.
     let without_schema = ["redirect-admission-policy", "redirect-mutating-policy"];
     let mut count = 0;
     for case in cases().filter(|case| !without_schema.contains(&case.name.as_str())) {

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use kic_base::{ImageReference, Span};
-use kic_redirect::{Engine, Mirror, MirrorEngine, Operation, Pod, Policy, admit, asked};
+use kic_redirect::{
+    Engine, LeftAlone, Mirror, MirrorEngine, Operation, Pod, Policy, admit, asked, kyverno_leaves_alone,
+};
 use kic_spec::Spec;
 
 use crate::closure::Available;
@@ -27,6 +29,8 @@ pub struct Redirected {
     pub answered: Option<bool>,
     /// Where the policy or file says so.
     pub span: Option<Span>,
+    /// What else is to be said of the engine: that it does not see such pods, and why.
+    pub note: Option<String>,
 }
 
 /// How containers come into a pod.
@@ -108,6 +112,20 @@ impl Row<'_> {
         let mut changes = Vec::new();
         let mut span = None;
         let mut answered = None;
+        let mut note = None;
+        if self.engine == Engine::Kyverno.name() || self.engine == Engine::KyvernoMutatingPolicy.name() {
+            let says = match kyverno_leaves_alone(policies, &pod, operation) {
+                Some(LeftAlone::BySettings(at)) => {
+                    span = Some(at);
+                    Some("Kyverno's ConfigMap leaves it alone")
+                }
+                Some(LeftAlone::ByDefaults) => {
+                    Some("the spec has no ConfigMap of Kyverno's, and by default that leaves it alone")
+                }
+                None => None,
+            };
+            note = says.map(|says| format!("does not see `{}`: {says}", self.namespace));
+        }
         let becomes = admit(policies, &pod, operation, &mut changes)
             .map_err(|(policy, problem)| {
                 let verb = if problem.fails { "fails" } else { "cannot be judged" };
@@ -115,7 +133,7 @@ impl Row<'_> {
             })
             .and_then(|after| {
                 let name = after.image(&place).unwrap_or_default().to_owned();
-                span = changes.last().map(|change| change.span.clone());
+                span = changes.last().map(|change| change.span.clone()).or(span.take());
                 let Ok(reference) = name.parse::<ImageReference>() else { return Ok(name) };
                 if available.hosts.contains(reference.registry()) {
                     answered = Some(available.has(&reference));
@@ -143,6 +161,7 @@ impl Row<'_> {
             becomes,
             answered,
             span,
+            note,
         }
     }
 }

@@ -123,10 +123,14 @@ impl AdmissionPolicy {
         let variables: BTreeMap<&str, &Node> =
             variables.iter().map(|(name, node)| (name.as_str(), node)).collect();
         let mut object = before.clone();
+        let namespace = namespace_object(request);
+        // The API server does not look the namespace up for conditions: there it has no fields.
+        let namespace_of_conditions = if bindings.is_some() { json!({}) } else { namespace.clone() };
         for condition in &self.conditions {
             let Some(expression) = text_at(condition, "expression") else { continue };
-            let result = cel::parse(&expression.value)
-                .and_then(|node| environment(request, &object, &variables).evaluate(&node));
+            let result = cel::parse(&expression.value).and_then(|node| {
+                environment(request, &object, &namespace_of_conditions, &variables).evaluate(&node)
+            });
             match result {
                 Ok(Value::Bool(true)) => {}
                 Ok(Value::Bool(false)) => return Ok(object),
@@ -140,7 +144,7 @@ impl AdmissionPolicy {
         for mutation in &self.mutations {
             let span = &mutation.expression.span;
             let after = cel::parse(&mutation.expression.value)
-                .and_then(|node| environment(request, &object, &variables).evaluate(&node))
+                .and_then(|node| environment(request, &object, &namespace, &variables).evaluate(&node))
                 .and_then(|value| value.to_json())
                 .and_then(|patch| {
                     if mutation.is_json_patch {
@@ -172,27 +176,23 @@ impl AdmissionPolicy {
     }
 }
 
+fn namespace_object(request: Request) -> Json {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": request.pod.namespace,
+        "labels": {"kubernetes.io/metadata.name": request.pod.namespace},
+    }})
+}
+
 fn environment<'a>(
     request: Request,
     object: &Json,
+    namespace: &Json,
     variables: &BTreeMap<&'a str, &'a Node>,
 ) -> Environment<'a> {
     let old = if request.operation.name() == "UPDATE" { request.pod.object.clone() } else { Json::Null };
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-        "name": request.pod.namespace,
-        "labels": {"kubernetes.io/metadata.name": request.pod.namespace},
-    }});
-    let admission = json!({
-        "operation": request.operation.name(),
-        "namespace": request.pod.namespace,
-        "name": request.pod.name(),
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "resource": {"group": "", "version": "v1", "resource": "pods"},
-        "subResource": request.operation.subresource(),
-        "dryRun": false,
-    });
+    let admission = request.to_json();
     let names: Names =
-        [("object", object), ("oldObject", &old), ("request", &admission), ("namespaceObject", &namespace)]
+        [("object", object), ("oldObject", &old), ("request", &admission), ("namespaceObject", namespace)]
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Value::from_json(value)))
             .collect();

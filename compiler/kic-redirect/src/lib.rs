@@ -28,5 +28,5 @@ mod strategic_merge;
 mod text;
 
 pub use mirrors::{Asked, Endpoint, Mirror, MirrorEngine, asked, mirror_file, mirrors};
-pub use policy::{Change, Engine, Policy, Problem, admit, policies};
+pub use policy::{Change, Engine, LeftAlone, Policy, Problem, admit, kyverno_leaves_alone, policies};
 pub use request::{Operation, Place, Pod, place_of};

@@ -130,6 +130,28 @@ pub struct Change {
     pub span: Span,
 }
 
+/// Why Kyverno has no say about a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeftAlone {
+    /// Its ConfigMap, which is there, says so.
+    BySettings(Span),
+    /// There is no ConfigMap, and those of its install manifests say so.
+    ByDefaults,
+}
+
+/// Whether Kyverno leaves a pod alone, whatever its policies say, and why.
+pub fn kyverno_leaves_alone(policies: &[&Policy], pod: &Pod, operation: Operation) -> Option<LeftAlone> {
+    let request = Request { pod, operation };
+    let set = policies.iter().rev().find_map(|policy| match &policy.part {
+        Part::Filters(filters) => Some((filters, &policy.span)),
+        _ => None,
+    });
+    match set {
+        Some((filters, span)) => filters.leave_alone(request).then(|| LeftAlone::BySettings(span.clone())),
+        None => Filters::default().leave_alone(request).then_some(LeftAlone::ByDefaults),
+    }
+}
+
 /// The pod after all `policies` have had their say, in the order in which the API server asks them; what has changed it goes to
 /// `changes`.
 ///
@@ -141,12 +163,7 @@ pub fn admit(
     operation: Operation,
     changes: &mut Vec<Change>,
 ) -> Result<Pod, (String, Problem)> {
-    let defaults = Filters::default();
-    let filters = policies.iter().rev().find_map(|policy| match &policy.part {
-        Part::Filters(filters) => Some(filters),
-        _ => None,
-    });
-    let left_alone = filters.unwrap_or(&defaults).leave_alone(&pod.namespace, pod.name());
+    let left_alone = kyverno_leaves_alone(policies, pod, operation).is_some();
     let bindings: Vec<&Binding> = policies
         .iter()
         .filter_map(|policy| if let Part::Binding(binding) = &policy.part { Some(binding) } else { None })

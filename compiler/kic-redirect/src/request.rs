@@ -2,6 +2,8 @@ use kic_base::Spanned;
 use kic_manifest::{Object, Yaml};
 use serde_json::{Map, Value as Json, json};
 
+use crate::fault::Fault;
+
 /// The lists of a pod that hold containers.
 pub(crate) const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
@@ -46,6 +48,47 @@ impl Operation {
 pub(crate) struct Request<'a> {
     pub pod: &'a Pod,
     pub operation: Operation,
+}
+
+impl Request<'_> {
+    /// The request as policies see it, but for its objects and for what [`unknown_of_request`] names. What is empty is not there.
+    pub fn to_json(self) -> Json {
+        let kind = json!({"group": "", "version": "v1", "kind": "Pod"});
+        let resource = json!({"group": "", "version": "v1", "resource": "pods"});
+        let mut fields = Map::new();
+        for (name, value) in [
+            ("kind", kind.clone()),
+            ("requestKind", kind),
+            ("resource", resource.clone()),
+            ("requestResource", resource),
+            ("operation", json!(self.operation.name())),
+            ("namespace", json!(self.pod.namespace)),
+            ("name", json!(self.pod.name())),
+            ("subResource", json!(self.operation.subresource())),
+            ("requestSubResource", json!(self.operation.subresource())),
+            ("dryRun", json!(false)),
+        ] {
+            if value != json!("") {
+                fields.insert(name.to_owned(), value);
+            }
+        }
+        Json::Object(fields)
+    }
+}
+
+/// An error where an expression asks for what kic does not know of a request: by whom it is, above all.
+pub(crate) fn unknown_of_request(expression: &str) -> Result<(), Fault> {
+    for field in ["userInfo", "uid", "options", "roles", "clusterRoles"] {
+        let name = format!("request.{field}");
+        let after = |place: usize| expression[place + name.len()..].chars().next();
+        let asks = |(place, _): (usize, &str)| {
+            !after(place).is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+        };
+        if expression.match_indices(&name).any(asks) {
+            return Err(Fault::unknown(format!("it depends on `{name}`, which kic does not know")));
+        }
+    }
+    Ok(())
 }
 
 /// Where a pod names an image.
@@ -181,4 +224,23 @@ pub fn place_of(pod: &Pod, path: &str) -> Option<Place> {
 pub(crate) fn text_at(yaml: &Yaml, key: &str) -> Option<Spanned<String>> {
     let value = yaml.get(key)?;
     value.as_str().map(|text| Spanned::new(text.to_owned(), value.span.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_of_a_request_is_never_guessed() {
+        for (expression, is_known) in [
+            ("request.operation == 'CREATE'", true),
+            ("request.object.spec.containers", true),
+            ("has(request.userInfo.username)", false),
+            ("request.userInfo", false),
+            ("request.roles[0] || ''", false),
+            ("request.uidentity", true),
+        ] {
+            assert_eq!(unknown_of_request(expression).is_ok(), is_known, "{expression}");
+        }
+    }
 }

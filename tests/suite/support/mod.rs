@@ -11,6 +11,7 @@ pub mod killing;
 pub mod markdown;
 pub mod peers;
 pub mod random;
+pub mod redirected;
 pub mod registry_data;
 pub mod repeats;
 pub mod rich_spec;

@@ -14,9 +14,23 @@ pub fn peer(name: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|path| path.is_file());
     if found.is_none() {
-        let message = format!("the peer `{name}` is not installed: run tests/peers/install");
-        assert!(std::env::var("KIC_REQUIRE_PEERS").as_deref() != Ok("1"), "{message}");
-        eprintln!("SKIPPED: {message}");
+        missing(&format!("the peer `{name}` is not installed"));
     }
     found
+}
+
+/// The path of a file of definitions that `tests/peers/install` fetches, or `None` as in [`peer`].
+pub fn peer_file(name: &str) -> Option<PathBuf> {
+    let path = root().join("target/peers/definitions").join(name);
+    if path.is_file() {
+        return Some(path);
+    }
+    missing(&format!("the definitions `{name}` are not there"));
+    None
+}
+
+fn missing(what: &str) {
+    let message = format!("{what}: run tests/peers/install");
+    assert!(std::env::var("KIC_REQUIRE_PEERS").as_deref() != Ok("1"), "{message}");
+    eprintln!("SKIPPED: {message}");
 }

@@ -87,7 +87,11 @@ fn as_text(rows: &[Redirected], color: bool) -> String {
             ),
             Err(problem) => (problem.clone(), "-"),
         };
-        let by = match (&row.span, row.by.as_str()) {
+        let said = match &row.note {
+            Some(note) => format!("{} {note}", row.by),
+            None => row.by.clone(),
+        };
+        let by = match (&row.span, said.as_str()) {
             (_, "") => "-".to_owned(),
             (Some(span), by) => format!("{by} ({})", place(span)),
             (None, by) => by.to_owned(),
@@ -112,5 +116,6 @@ fn as_json(row: &Redirected) -> Json {
         "problem": problem,
         "answered": row.answered,
         "place": row.span.as_ref().map(place),
+        "note": row.note,
     })
 }

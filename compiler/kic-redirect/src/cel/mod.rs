@@ -19,6 +19,7 @@ pub(crate) use evaluate::Environment;
 pub(crate) use value::Value;
 
 use crate::fault::Fault;
+use crate::request::unknown_of_request;
 
 /// An expression, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +61,9 @@ pub(crate) enum Node {
 
 /// Reads an expression.
 pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
-    parser::parse(text)
+    let node = parser::parse(text)?;
+    unknown_of_request(text)?;
+    Ok(node)
 }
 
 /// Values by name.

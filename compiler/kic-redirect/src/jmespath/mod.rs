@@ -9,6 +9,7 @@ mod parser;
 use serde_json::Value as Json;
 
 use crate::fault::Fault;
+use crate::request::unknown_of_request;
 
 /// An expression, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,7 @@ pub(crate) enum Comparison {
 /// Evaluates the expression `text` on `context`.
 pub(crate) fn query(text: &str, context: &Json) -> Result<Json, Fault> {
     let expression = parser::parse(text)?;
+    unknown_of_request(text)?;
     evaluate::evaluate(&expression, context)
 }
 

@@ -4,6 +4,7 @@ use kic_base::Span;
 use kic_manifest::Yaml;
 use serde_json::Value as Json;
 
+use super::kinds::KindSelector;
 use crate::request::Request;
 use crate::selector;
 use crate::text::wildcard;
@@ -131,24 +132,8 @@ fn answer(answer: Option<bool>, selector: &Yaml) -> Matched {
 
 /// Whether `kind`, as a policy writes it, means pods. One that names no subresource means ephemeral containers, too.
 fn is_pod(kind: &str, subresource: &str) -> bool {
-    let parts: Vec<&str> = kind.split(['/', '.']).collect();
-    let is_version = |part: &str| {
-        part == "*"
-            || part.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let (group, version, kind, sub) = match parts.as_slice() {
-        [kind] => ("*", "*", *kind, ""),
-        ["*", "*"] => ("*", "*", "*", "*"),
-        ["*", sub] if sub.to_lowercase() == **sub => ("*", "*", "*", *sub),
-        [version, kind] if is_version(version) => ("*", *version, *kind, ""),
-        [kind, sub] => ("*", "*", *kind, *sub),
-        [version, kind, sub] if is_version(version) => ("*", *version, *kind, *sub),
-        [group, version, kind] => (*group, *version, *kind, ""),
-        [group, version, kind, sub] => (*group, *version, *kind, *sub),
-        _ => return false,
-    };
-    wildcard(group, "")
-        && wildcard(version, "v1")
-        && wildcard(kind, "Pod")
-        && (wildcard(sub, subresource) || subresource == "ephemeralcontainers")
+    KindSelector::read(kind).is_some_and(|kind| {
+        kind.takes_pod(subresource)
+            || subresource == "ephemeralcontainers" && kind.takes_pod(kind.subresource)
+    })
 }

@@ -11,6 +11,7 @@
 
 mod conditions;
 mod filters;
+mod kinds;
 mod matching;
 mod merge;
 mod substitute;
@@ -168,16 +169,8 @@ fn context(request: Request, object: &Json) -> Json {
             images.insert(list.to_owned(), Json::Object(infos));
         }
     }
-    let mut admission = json!({
-        "operation": request.operation.name(),
-        "namespace": request.pod.namespace,
-        "name": request.pod.name(),
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "resource": {"group": "", "version": "v1", "resource": "pods"},
-        "subResource": request.operation.subresource(),
-        "dryRun": false,
-        "object": object,
-    });
+    let mut admission = request.to_json();
+    set(&mut admission, &["object"], object.clone());
     if request.operation.name() == "UPDATE" {
         set(&mut admission, &["oldObject"], object.clone());
     }
