@@ -165,6 +165,11 @@ impl Candidate {
         self.slash
     }
 
+    /// Whether it has more parts than one, none of which is a host.
+    pub(crate) const fn is_short_path(&self) -> bool {
+        self.slash && !self.host
+    }
+
     /// Whether it has a tag or digest.
     pub(crate) const fn has_version(&self) -> bool {
         self.version

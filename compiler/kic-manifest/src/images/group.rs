@@ -41,8 +41,9 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         .filter_map(|(name, value)| name.as_str().map(|name| (words(name), name, value)))
         .collect();
     let parent = words(key);
-    let under_image = key_hint(&parent) == Hint::Image || parent.last().is_some_and(|word| word == "images");
-    if let Some(triple) = triple(walk, node) {
+    let under_image = key_hint(whole_of_image(&parent)) == Hint::Image
+        || parent.last().is_some_and(|word| word == "images");
+    if let Some(triple) = triple(walk, node, under_image) {
         return triple;
     }
     for (name_words, name, value) in &fields {
@@ -90,7 +91,9 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         if tag.is_none() {
             let whole =
                 Candidate::read(text).is_some_and(|candidate| candidate.in_folder_of_known_registry());
-            tag = part(&["version"]).filter(|_| named || whole);
+            let bare = Candidate::read(text)
+                .is_some_and(|candidate| candidate.is_path() && !candidate.has_version());
+            tag = part(&["version"]).filter(|_| named || whole || (image && bare));
             loose = tag.is_some() && !named;
         }
         let digest = part(&["digest", "image digest", "sha", "sha256", "image sha"]);
@@ -100,7 +103,13 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             && !(registry.is_some() && (repository || short))
             && !(repository && under_image)
         {
-            if repository && let Some(candidate) = Candidate::read(text).filter(Candidate::is_repository) {
+            let of_image = prefix.last().is_some_and(|word| word.ends_with("image"))
+                || ["tag", "pullPolicy", "imagePullPolicy"].iter().any(|key| node.get(key).is_some());
+            let fits = |candidate: &Candidate| {
+                candidate.is_repository()
+                    || (of_image && candidate.is_short_path() && !candidate.has_version())
+            };
+            if repository && let Some(candidate) = Candidate::read(text).filter(fits) {
                 let what = format!("the field `{name}`");
                 let find = Find::of_repository(candidate, value, 0..text.len(), &what);
                 walk.entry(name, |walk| walk.record(find));
@@ -121,6 +130,16 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             tag: tag.map(|(_, node)| node),
             digest: digest.map(|(_, node)| node),
         };
+        if tag.is_none()
+            && digest.is_none()
+            && registry.is_none()
+            && repository
+            && node.get("tag").is_none()
+            && version_around(walk, value, text, name)
+        {
+            taken.push(name);
+            continue;
+        }
         // The list's own folder goes before a short name.
         if walk.base.is_some() && *name == "image" && !text.contains(['/', ':', '@']) {
             continue;
@@ -137,24 +156,61 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
     taken
 }
 
-/// `repository` as the folder of an `image` without one, with its `version` or `tag`.
-fn triple<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
-    let field = |key: &str| node.get(key).filter(|node| node.as_str().is_some_and(|text| !text.is_empty()));
-    let (repository, base) = (field("repository")?, field("image")?);
-    let tag =
-        ["version", "tag"].iter().find_map(|key| node.get(key).filter(|node| scalar_text(node).is_some()))?;
+/// A repository whose mapping gives no tag, with the version of what it belongs to: operators take that one.
+fn version_around(walk: &mut Walk, node: &Yaml, text: &str, name: &str) -> bool {
+    let Some(version) = walk.version.clone() else { return false };
+    let written = format!("{text}:{version}");
+    let Some(candidate) = Candidate::read(&written).filter(Candidate::is_path) else { return false };
+    let span = locate(node, text, 0..text.len());
+    let reason = "a repository without a tag, and the `version` around it, which may be its tag".to_owned();
+    walk.entry(name, |walk| {
+        walk.push(candidate, written, span, Parts::Derived, Confidence::Possible, reason);
+    });
+    true
+}
+
+/// The words of a key without those that make `imageSpec` of `image`: what stands below is the image's parts.
+fn whole_of_image(words: &[String]) -> &[String] {
+    match words.split_last() {
+        Some((last, stem)) if matches!(last.as_str(), "spec" | "source") => stem,
+        _ => words,
+    }
+}
+
+/// `repository` as the folder of an `image`, or below a key for images of a `name`, without one: with its
+/// `version` or `tag`, and its `registry` in front.
+fn triple<'a>(walk: &mut Walk, node: &'a Yaml, under_image: bool) -> Option<Vec<&'a str>> {
+    let field = |key: &str| node.get(key).and_then(Yaml::as_str).filter(|text| !text.is_empty());
+    let folder = field("repository")?;
+    let tag = ["version", "tag"].iter().find_map(|key| node.get(key).and_then(scalar_text));
+    // A repository of several parts may be the whole, and the name one for people.
+    let plain = folder.split('/').filter(|part| !part.contains(['.', ':'])).count() <= 1;
+    let key = match (field("image"), field("name")) {
+        (Some(_), _) if tag.is_some() => "image",
+        (None, Some(_)) if under_image && plain => "name",
+        _ => return None,
+    };
+    let base = node.get(key)?;
     let text = base.as_str()?;
     if text.contains(['/', ':', '@']) {
         return None;
     }
-    let written = format!("{}/{text}:{}", repository.as_str()?, scalar_text(tag)?);
+    let mut written = format!("{}/{text}", folder.trim_end_matches('/'));
+    if let Some(registry) = field("registry").filter(|registry| !folder.starts_with(registry)) {
+        written = format!("{}/{written}", registry.trim_end_matches('/'));
+    }
+    if let Some(tag) = &tag {
+        written = format!("{written}:{tag}");
+    }
     let candidate = Candidate::read(&written)?;
-    let reason = "put together from `repository`, `image` and the version beside them".to_owned();
+    let (confidence, version) = match tag {
+        Some(_) => (Confidence::Likely, "the version"),
+        None => (Confidence::Possible, "no version"),
+    };
+    let reason = format!("put together from `repository`, `{key}` and {version} beside them");
     let span = locate(base, text, 0..text.len());
-    walk.entry("image", |walk| {
-        walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
-    });
-    Some(vec!["repository", "image", "version", "tag"])
+    walk.entry(key, |walk| walk.push(candidate, written, span, Parts::Derived, confidence, reason));
+    Some(vec!["registry", "repository", key, "version", "tag"])
 }
 
 /// What kustomize puts in place of an image: `newName`, `newTag` and `digest` beside `name`.

@@ -132,7 +132,7 @@ pub(crate) fn part(
     let before = walk.found.len();
     if one(walk, node, text, range.clone(), what, position) {
         let versioned = Candidate::read(whole).is_none_or(|candidate| candidate.has_version());
-        if !versioned && words.iter().any(|word| word.starts_with("base")) {
+        if !versioned && words.iter().any(|word| is_base(word)) {
             for found in &mut walk.found[before..] {
                 found.confidence = found.confidence.min(Confidence::Possible);
                 found.reason.push_str(", whose version stands elsewhere");
@@ -221,6 +221,15 @@ pub(crate) fn script(walk: &mut Walk, node: &Yaml, text: &str) {
             _ => {}
         }
     }
+}
+
+/// Whether a word of a name says that its image is one that something else completes: `BASE_IMAGE`,
+/// `ALERTSDEFAULT_IMAGE`, `ALERTSBASEIMAGE`.
+fn is_base(word: &str) -> bool {
+    word.starts_with("base")
+        || word.ends_with("default")
+        || word.ends_with("defaultimage")
+        || (word.ends_with("baseimage") && !word.ends_with("databaseimage"))
 }
 
 fn argument(name: &str) -> String {

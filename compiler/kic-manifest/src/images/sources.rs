@@ -2,7 +2,8 @@ use super::candidate::Candidate;
 use super::group::version_text;
 use super::locate::locate;
 use super::walk::{Find, Walk};
-use super::{Confidence, Parts, encoded};
+use super::words::{Hint, key_hint, words};
+use super::{Confidence, Parts, encoded, settings as setting};
 use crate::Yaml;
 
 /// Objects whose images follow from what their kind means; whether nothing else is to be looked at.
@@ -100,6 +101,41 @@ fn image_stream(walk: &mut Walk, root: &Yaml) {
             });
         });
     }
+}
+
+/// The images in the annotations of alerts: who is woken by an alert may run them, as operators do that scale.
+pub(crate) fn alerts(walk: &mut Walk, root: &Yaml) {
+    let groups = root.at(&["spec", "groups"]).map(Yaml::items).unwrap_or_default();
+    walk.entry("spec", |walk| {
+        walk.entry("groups", |walk| {
+            walk.at_most(Confidence::Possible, "in an alert, for whoever acts on it");
+            for (place, group) in groups.iter().enumerate() {
+                let rules = group.get("rules").map(Yaml::items).unwrap_or_default();
+                walk.item(place, |walk| {
+                    walk.entry("rules", |walk| {
+                        for (place, rule) in rules.iter().enumerate() {
+                            walk.item(place, |walk| alert(walk, rule));
+                        }
+                    });
+                });
+            }
+        });
+    });
+}
+
+/// One alert: the rest of its annotations is text for people.
+fn alert(walk: &mut Walk, rule: &Yaml) {
+    walk.entry("annotations", |walk| {
+        for (key, value) in rule.get("annotations").map(Yaml::entries).unwrap_or_default() {
+            let (key, Some(text)) = (key.key(), value.as_str()) else { continue };
+            let words = words(&key);
+            if key_hint(&words) == Hint::Image {
+                walk.entry(&key, |walk| {
+                    setting::value(walk, value, text, &format!("the annotation `{key}`"), &words);
+                });
+            }
+        }
+    });
 }
 
 /// kubeadm's images of etcd and CoreDNS, where the configuration gives their tags: `imageRepository` is the

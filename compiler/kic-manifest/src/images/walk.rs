@@ -26,8 +26,10 @@ pub(crate) fn document(root: &Yaml, name: &str) -> Vec<Found> {
     if let Some(annotations) = root.get("annotations") {
         walk.entry("annotations", |walk| setting::annotations(walk, annotations));
     }
+    walk.versioned_elsewhere = versioned_beside(root);
+    let taken = group::find(&mut walk, root, "");
     for (key, value) in root.entries() {
-        if key.as_str() != Some("annotations") {
+        if key.as_str() != Some("annotations") && !taken.contains(&&*key.key()) {
             walk.field(&key.key(), value);
         }
     }
@@ -58,7 +60,7 @@ pub(crate) struct Walk {
     /// The folder of the registry that a list of components gives, in which their images have short names.
     pub(crate) base: Option<String>,
     /// The `version` of the nearest mapping around that has one.
-    version: Option<String>,
+    pub(crate) version: Option<String>,
     under_image: Under,
     /// Whether the version of an image without one may stand elsewhere.
     pub(crate) versioned_elsewhere: bool,
@@ -132,6 +134,9 @@ impl Walk {
         {
             // Their annotations may still name some.
             self.metadata(root);
+            if kind == "PrometheusRule" {
+                sources::alerts(self, root);
+            }
             return;
         }
         self.kyverno =
@@ -280,9 +285,7 @@ impl Walk {
         if let Some(version) = node.get("version").and_then(group::version_text) {
             self.version = Some(version);
         }
-        self.versioned_elsewhere = ["version", "tag", "imageTag", "imageVersion", "image_version"]
-            .iter()
-            .any(|key| node.get(key).is_some());
+        self.versioned_elsewhere = versioned_beside(node);
         if let (Some(hub), Some(tag)) = (node.get("hub").and_then(Yaml::as_str), node.get("tag"))
             && let Some(tag) = group::version_text(tag)
             && !hub.is_empty()
@@ -473,6 +476,11 @@ impl Walk {
             parts,
         });
     }
+}
+
+/// Whether a mapping has a field that may be the version of an image in it.
+fn versioned_beside(node: &Yaml) -> bool {
+    ["version", "tag", "imageTag", "imageVersion", "image_version"].iter().any(|key| node.get(key).is_some())
 }
 
 /// How many bytes of transport (`docker://`) stand before the reference.
