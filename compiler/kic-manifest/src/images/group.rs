@@ -43,8 +43,8 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
     let parent = words(key);
     let under_image = key_hint(whole_of_image(&parent)) == Hint::Image
         || parent.last().is_some_and(|word| word == "images");
-    if let Some(triple) = triple(walk, node, under_image) {
-        return triple;
+    if let Some(taken) = triple(walk, node, under_image).or_else(|| remote(walk, node)) {
+        return taken;
     }
     for (name_words, name, value) in &fields {
         let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { continue };
@@ -88,6 +88,7 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         let mut tag = part(&["tag", "image tag", "image version", "default image version"]);
         // Beside a `repository` alone, a `version` may be that of anything.
         let mut loose = false;
+        let mut wide = false;
         if tag.is_none() {
             let whole =
                 Candidate::read(text).is_some_and(|candidate| candidate.in_folder_of_known_registry());
@@ -95,6 +96,9 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
                 .is_some_and(|candidate| candidate.is_path() && !candidate.has_version());
             tag = part(&["version"]).filter(|_| named || whole || (image && bare));
             loose = tag.is_some() && !named;
+            // `imageRepository` may be the folder of many images, and the version that of the whole.
+            wide = repository && !under_image && tag.is_some_and(|(name, _)| name == "version");
+            loose |= wide && !whole && Candidate::read(text).is_some_and(|found| !found.is_short_path());
         }
         let digest = part(&["digest", "image digest", "sha", "sha256", "image sha"]);
         let registry = part(&["registry", "image registry"]);
@@ -146,8 +150,11 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         }
         let strong = under_image || image || prefix.last().is_some_and(|word| word.ends_with("image"));
         if record(walk, &group, text, name, strong) {
-            if loose && let Some(found) = walk.found.last_mut() {
-                found.confidence = found.confidence.min(Confidence::Possible);
+            if (loose || wide)
+                && let Some(found) = walk.found.last_mut()
+            {
+                let most = if loose { Confidence::Possible } else { Confidence::Likely };
+                found.confidence = found.confidence.min(most);
             }
             taken.push(name);
             taken.extend([tag, digest, registry].into_iter().flatten().map(|(name, _)| name));
@@ -213,6 +220,36 @@ fn triple<'a>(walk: &mut Walk, node: &'a Yaml, under_image: bool) -> Option<Vec<
     Some(vec!["registry", "repository", key, "version", "tag"])
 }
 
+/// An entry of a manifest of images: `image-name` in the folder `image-remote`, with its tag and digest.
+fn remote<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
+    let part = |key: &str| node.get(key).and_then(scalar_text);
+    let (folder, base) = (part("image-remote")?, node.get("image-name")?);
+    let text = base.as_str()?;
+    let mut written = format!("{}/{text}", folder.trim_end_matches('/'));
+    if let Some(tag) = part("image-tag").or_else(|| part("image-version")) {
+        written = format!("{written}:{tag}");
+    }
+    if let Some(digest) = part("image-digest") {
+        written = format!("{written}@{digest}");
+    }
+    let candidate = Candidate::read(&written)?;
+    let confidence = if candidate.has_version() { Confidence::Likely } else { Confidence::Possible };
+    let reason = "put together from `image-remote`, `image-name` and the fields beside them".to_owned();
+    let span = locate(base, text, 0..text.len());
+    walk.entry("image-name", |walk| walk.push(candidate, written, span, Parts::Derived, confidence, reason));
+    Some(vec!["image-remote", "image-name", "image-tag", "image-version", "image-digest"])
+}
+
+/// The folder of a registry that an object gives for all its images: one with a host and a path.
+pub(crate) fn folder(root: &Yaml) -> Option<String> {
+    let paths: [&[&str]; 4] =
+        [&["spec", "global", "registry"], &["spec", "registry"], &["global", "registry"], &["registry"]];
+    let text = paths.iter().find_map(|path| root.at(path).and_then(Yaml::as_str))?;
+    let candidate = Candidate::read(text)?;
+    (candidate.is_path() && !candidate.is_short_path() && !candidate.has_version())
+        .then(|| text.trim_end_matches('/').to_owned())
+}
+
 /// What kustomize puts in place of an image: `newName`, `newTag` and `digest` beside `name`.
 fn replacement<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
     let new = |key: &str| node.get(key).filter(|node| scalar_text(node).is_some());
@@ -260,6 +297,19 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         written.push_str(digest);
     }
     let Some(candidate) = Candidate::read(&written) else { return false };
+    if let Some(folder) = &walk.folder
+        && candidate.has_version()
+        && !candidate.is_path()
+        && let Some(inside) = Candidate::read(&format!("{folder}/{written}"))
+    {
+        let (node, reason) = (group.base, "a name, meant in the registry of the whole".to_owned());
+        let span = locate(node, text, 0..text.len());
+        let written = format!("{folder}/{written}");
+        walk.entry(name, |walk| {
+            walk.push(inside, written, span, Parts::Derived, Confidence::Possible, reason);
+        });
+        return true;
+    }
     let confidence = match (candidate.has_version(), strong) {
         (false, _) => Confidence::Possible,
         (true, true) if candidate.is_full() => Confidence::Certain,

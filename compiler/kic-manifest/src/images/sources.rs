@@ -170,3 +170,22 @@ pub(crate) fn cluster_configuration(walk: &mut Walk, node: &Yaml) {
         }
     }
 }
+
+/// An OCI image mounted as a volume: `image: {reference: …}`.
+pub(crate) fn image_volume(walk: &mut Walk, volume: &Yaml) -> bool {
+    let Some(node) = volume.at(&["image", "reference"]) else { return false };
+    let Some(text) = node.as_str() else { return false };
+    let Some(candidate) = Candidate::of_container(text) else { return false };
+    walk.entry("image", |walk| {
+        walk.entry("reference", |walk| {
+            walk.record(Find {
+                candidate,
+                node,
+                part: 0..text.len(),
+                confidence: Confidence::Certain,
+                reason: "the image of a volume in a pod spec".to_owned(),
+            });
+        });
+    });
+    true
+}

@@ -27,6 +27,7 @@ pub(crate) fn document(root: &Yaml, name: &str) -> Vec<Found> {
         walk.entry("annotations", |walk| setting::annotations(walk, annotations));
     }
     walk.versioned_elsewhere = versioned_beside(root);
+    walk.folder = group::folder(root);
     let taken = group::find(&mut walk, root, "");
     for (key, value) in root.entries() {
         if key.as_str() != Some("annotations") && !taken.contains(&&*key.key()) {
@@ -59,6 +60,8 @@ pub(crate) struct Walk {
     pub(crate) variables: BTreeMap<String, String>,
     /// The folder of the registry that a list of components gives, in which their images have short names.
     pub(crate) base: Option<String>,
+    /// The folder of a registry that the object gives for all its images.
+    pub(crate) folder: Option<String>,
     /// The `version` of the nearest mapping around that has one.
     pub(crate) version: Option<String>,
     under_image: Under,
@@ -117,6 +120,7 @@ impl Walk {
             machines: false,
             variables: BTreeMap::new(),
             base: None,
+            folder: None,
             version: None,
             under_image: Under::Nothing,
             versioned_elsewhere: false,
@@ -153,6 +157,7 @@ impl Walk {
             let version = root.at(&["spec", "version"]).and_then(group::version_text);
             self.default_tag = Some(version.unwrap_or_default().replace('+', "-"));
         }
+        self.folder = group::folder(root);
         if expressions::object(self, root, kind) || sources::object(self, root, api_version, kind) {
             return;
         }
@@ -238,7 +243,7 @@ impl Walk {
                 "volumes" => {
                     for (place, volume) in value.items().iter().enumerate() {
                         walk.item(place, |walk| {
-                            if !image_volume(walk, volume) {
+                            if !sources::image_volume(walk, volume) {
                                 walk.node(volume, key);
                             }
                         });
@@ -498,23 +503,4 @@ fn bare(key: &str, names: &[&str]) -> bool {
 /// Whether a key of a Kyverno policy asks rather than sets: all its anchors but `+(…)`.
 fn is_condition(key: &str) -> bool {
     key.ends_with(')') && !key.starts_with('+') && key.contains('(')
-}
-
-/// An OCI image mounted as a volume: `image: {reference: …}`.
-fn image_volume(walk: &mut Walk, volume: &Yaml) -> bool {
-    let Some(node) = volume.at(&["image", "reference"]) else { return false };
-    let Some(text) = node.as_str() else { return false };
-    let Some(candidate) = Candidate::of_container(text) else { return false };
-    walk.entry("image", |walk| {
-        walk.entry("reference", |walk| {
-            walk.record(Find {
-                candidate,
-                node,
-                part: 0..text.len(),
-                confidence: Confidence::Certain,
-                reason: "the image of a volume in a pod spec".to_owned(),
-            });
-        });
-    });
-    true
 }
