@@ -318,6 +318,68 @@ fn a_change_to_one_file_builds_one_layer_and_the_plan_that_names_it() {
     assert_eq!(built.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["one", "launch"]);
 }
 
+/// Files that take 80 MB: more than one layer holds.
+fn large_tree(path: &Path) {
+    let mut random = Random::new(3);
+    for number in 0..2_000 {
+        let name = path.join(format!("tree/{:02}/{number:04}", number / 100));
+        fs::create_dir_all(name.parent().unwrap()).unwrap();
+        // Nothing to compress, and quick to make.
+        let piece = random.bytes(4_000);
+        fs::write(name, piece.repeat(10)).unwrap();
+    }
+}
+
+#[test]
+fn a_large_tree_is_several_layers_and_a_file_that_changes_makes_one_of_them_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let spec = |more: &str| {
+        format!("cluster \"c\" {{ base scratch; files \"t\"{more} {{ copy \"tree\" to=\"/tree\"; }}; }}")
+    };
+    fs::write(path.join("cluster.kdl"), spec("")).unwrap();
+    large_tree(path);
+    let first = outcomes(path, &["-j", "1"]);
+    let names: Vec<_> = first.iter().map(|(name, _)| name.as_str()).collect();
+    assert!((5..=12).contains(&names.len()), "{names:?}");
+    assert_eq!((names[0], names[names.len() - 1]), ("t", "launch"));
+    assert!(names[1..names.len() - 1].iter().all(|name| name.starts_with("t from /tree/")), "{names:?}");
+
+    // The same at any number of jobs, from files that were made in another order.
+    let digest = |store: &str, more: &[&str]| {
+        let mut command = kic(path, &path.join(store));
+        stdout(command.args(["compile", "--quiet", "-o", "out.oci"]).args(more))
+    };
+    let before = digest("store", &[]);
+    fs::rename(path.join("tree"), path.join("old")).unwrap();
+    for name in files(&path.join("old")).into_keys().rev() {
+        let to = path.join("tree").join(&name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::rename(path.join("old").join(&name), to).unwrap();
+    }
+    assert_eq!(digest("other", &["-j", "8"]), before);
+    assert_valid(&path.join("out.oci"));
+
+    // One file of the same size; and of another one, which may move the cuts beside it.
+    for (bytes, most) in [(vec![7; 40_000], 1), (vec![8; 90_000], 3)] {
+        fs::write(path.join("tree/07/0777"), bytes).unwrap();
+        let built = outcomes(path, &[]).into_iter().filter(|(_, outcome)| outcome == "built").count();
+        assert!((1..=most).contains(&built), "{built}");
+    }
+
+    // All files are there, and as in one layer.
+    let unpacked = |to: &str| {
+        digest("store", &[]);
+        stdout(kic(path, &path.join("store")).args(["unpack", "-q", "out.oci", to]));
+        files(&path.join(to).join("tree"))
+    };
+    let parts = unpacked("parts");
+    assert_eq!(parts, files(&path.join("tree")));
+    fs::write(path.join("cluster.kdl"), spec(" split=#false")).unwrap();
+    assert_eq!(outcomes(path, &[]).len(), 2);
+    assert_eq!(unpacked("whole"), parts);
+}
+
 #[test]
 fn an_archive_that_changed_is_written_again_and_one_that_did_not_is_left() {
     let folder = tempfile::tempdir().unwrap();

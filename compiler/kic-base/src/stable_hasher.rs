@@ -14,7 +14,14 @@ use crate::{Digest, Sha256};
 /// | list | `l`, count, and then the values |
 /// | variant of an enum | `v`, length, its name |
 #[derive(Debug, Clone, Default)]
-pub struct StableHasher(Sha256);
+pub struct StableHasher {
+    hash: Sha256,
+    /// Bytes that wait: many values are short, and to hash each by itself takes longer than its bytes do.
+    waiting: Vec<u8>,
+}
+
+/// As many bytes may wait.
+const ROOM: usize = 1024;
 
 impl StableHasher {
     /// A hash of nothing yet.
@@ -22,10 +29,22 @@ impl StableHasher {
         Self::default()
     }
 
+    fn add(&mut self, bytes: &[u8]) {
+        if self.waiting.len() + bytes.len() > ROOM {
+            self.hash.update(&self.waiting);
+            self.waiting.clear();
+        }
+        if bytes.len() > ROOM {
+            self.hash.update(bytes);
+        } else {
+            self.waiting.extend_from_slice(bytes);
+        }
+    }
+
     fn counted(&mut self, tag: u8, bytes: &[u8]) {
-        self.0.update(&[tag]);
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.add(&[tag]);
+        self.add(&(bytes.len() as u64).to_le_bytes());
+        self.add(bytes);
     }
 
     /// Adds bytes.
@@ -41,30 +60,30 @@ impl StableHasher {
 
     /// Adds a number.
     pub fn number(&mut self, number: u64) -> &mut Self {
-        self.0.update(b"n");
-        self.0.update(&number.to_le_bytes());
+        self.add(b"n");
+        self.add(&number.to_le_bytes());
         self
     }
 
     /// Adds a boolean.
     pub fn boolean(&mut self, boolean: bool) -> &mut Self {
-        self.0.update(if boolean { b"t" } else { b"f" });
+        self.add(if boolean { b"t" } else { b"f" });
         self
     }
 
     /// Adds a digest.
     pub fn digest(&mut self, digest: &Digest) -> &mut Self {
-        self.0.update(b"d");
-        self.0.update(digest.as_bytes());
+        self.add(b"d");
+        self.add(digest.as_bytes());
         self
     }
 
     /// Adds a value that may be missing.
     pub fn option<T>(&mut self, value: Option<T>, add: impl FnOnce(&mut Self, T)) -> &mut Self {
         match value {
-            None => self.0.update(b"-"),
+            None => self.add(b"-"),
             Some(value) => {
-                self.0.update(b"+");
+                self.add(b"+");
                 add(self, value);
             }
         }
@@ -78,8 +97,8 @@ impl StableHasher {
         mut add: impl FnMut(&mut Self, T),
     ) -> &mut Self {
         let values = values.into_iter();
-        self.0.update(b"l");
-        self.0.update(&(values.len() as u64).to_le_bytes());
+        self.add(b"l");
+        self.add(&(values.len() as u64).to_le_bytes());
         for value in values {
             add(self, value);
         }
@@ -93,8 +112,9 @@ impl StableHasher {
     }
 
     /// The digest of everything added.
-    pub fn finish(self) -> Digest {
-        self.0.finish()
+    pub fn finish(mut self) -> Digest {
+        self.hash.update(&self.waiting);
+        self.hash.finish()
     }
 }
 
@@ -161,5 +181,22 @@ mod tests {
             hasher.finish().to_string(),
             "sha256:41cce260daece1018162e08b6c849113b3ed46e3c0b62393e014f844469e96b1"
         );
+    }
+
+    #[test]
+    fn values_of_any_length_are_hashed_as_their_bytes() {
+        for length in [0, 1, 500, ROOM - 9, ROOM - 8, ROOM, ROOM + 1, 5 * ROOM] {
+            let bytes = vec![7; length];
+            let mut hasher = StableHasher::new();
+            let mut expected = Vec::new();
+            for _ in 0..5 {
+                hasher.bytes(&bytes).boolean(true);
+                expected.push(b'b');
+                expected.extend_from_slice(&(length as u64).to_le_bytes());
+                expected.extend_from_slice(&bytes);
+                expected.push(b't');
+            }
+            assert_eq!(hasher.finish(), Digest::of(&expected), "{length}");
+        }
     }
 }

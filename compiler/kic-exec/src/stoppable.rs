@@ -3,7 +3,7 @@ use std::path::Path;
 
 use kic_base::Digest;
 use kic_oci::BlobSource;
-use kic_store::{PlaceMode, Store};
+use kic_store::{PlaceMode, Placed, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -49,7 +49,7 @@ impl BlobSource for StoppableStore {
         Ok(Box::new(Stoppable { reader: self.store.blob(digest)?, cancel: self.cancel.clone() }))
     }
 
-    fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<bool> {
+    fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
         go_on(&self.cancel)?;
         BlobSource::place(&self.store, digest, to, mode)
     }

@@ -18,6 +18,7 @@ mod redirect_proof;
 mod redirects;
 mod registry_cache;
 mod rendering;
+mod tree_parts;
 
 pub use derivation::{
     BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, PlanImage, TreeEntry, TreeEntryKind,

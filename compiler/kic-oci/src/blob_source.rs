@@ -2,7 +2,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use kic_base::Digest;
-use kic_store::{PlaceMode, Store};
+use kic_store::{PlaceMode, Placed, Store};
 
 /// Where blobs come from that are written somewhere.
 pub trait BlobSource: Send + Sync {
@@ -10,11 +10,11 @@ pub trait BlobSource: Send + Sync {
     /// digest.
     fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>>;
 
-    /// Puts the blob at `to`, which does not exist, shared with the source or copied, and verified. `false` says
+    /// Puts the blob at `to`, which does not exist, shared with the source or copied, and verified. `None` says
     /// that this source cannot, and that nothing is at `to`: then the caller copies from [`Self::open`].
-    fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<bool> {
+    fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
         let _ = (digest, to, mode);
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -23,8 +23,7 @@ impl BlobSource for Store {
         Ok(Box::new(self.blob(digest)?))
     }
 
-    fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<bool> {
-        Self::place(self, digest, to, mode)?;
-        Ok(true)
+    fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
+        Ok(Some(Self::place(self, digest, to, mode)?))
     }
 }

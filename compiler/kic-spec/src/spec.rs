@@ -141,6 +141,8 @@ pub struct Layer {
     pub span: Span,
     /// The one platform that it is for; `None` where it is the same for all.
     pub platform: Option<Platform>,
+    /// Whether it may become several layers of the image, where it is large.
+    pub is_split: bool,
     /// What it holds.
     pub content: Content,
 }

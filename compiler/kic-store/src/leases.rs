@@ -4,6 +4,8 @@
 //! does so holding the store's lock shared; a collection that removes holds it exclusively. So a blob is either leased before
 //! a collection looks, and stays, or it is gone before the process looks, and is missing. Nobody waits for longer than one
 //! digest is written, or one batch removed.
+//!
+//! A process that only looks whether everything is still there holds the lock shared while it does, and writes no lease.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -30,7 +32,8 @@ struct State {
     /// Locked as long as this process lives, which tells a lease from what a dead process left.
     file: Option<TemporaryFile>,
     digests: BTreeSet<Digest>,
-    /// Where no lease can be written, on a full disk above all: the store's lock is held shared to the end, and a collection waits.
+    /// The store's lock is held shared, and a collection waits: for a short while, or to the end where no lease can be written, on
+    /// a full disk above all.
     holds_lock: bool,
     /// When the file was last written, in seconds since 1970, by the file system's clock.
     now: Option<i64>,
@@ -53,12 +56,52 @@ impl Leases {
         }
         let wrap = |error| StoreError::at(layout.root(), error);
         state.lock.lock_shared().map_err(wrap)?;
-        if state.write(layout, digest).is_err() {
+        if state.write(layout, digest.as_bytes()).is_err() {
             state.holds_lock = true;
             return Ok(state.now);
         }
         state.lock.unlock().map_err(wrap)?;
         Ok(state.now)
+    }
+
+    /// Holds the store's lock shared, so that nothing needs a lease for now.
+    pub(crate) fn hold(&self, layout: &Layout) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.holds_lock {
+            state.lock.lock_shared().map_err(|error| StoreError::at(layout.root(), error))?;
+            state.holds_lock = true;
+        }
+        if state.now.is_none() {
+            state.now = Some(rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec);
+        }
+        Ok(())
+    }
+
+    /// Writes the leases of all that was asked for, and lets the lock go. Where that does not work, the lock stays held.
+    pub(crate) fn let_go(&self, layout: &Layout) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.holds_lock {
+            return Ok(());
+        }
+        // Some of them may be in the file already; twice does no harm.
+        let bytes: Vec<u8> = state.digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
+        if !bytes.is_empty() && state.write(layout, &bytes).is_err() {
+            return Ok(());
+        }
+        state.lock.unlock().map_err(|error| StoreError::at(layout.root(), error))?;
+        state.holds_lock = false;
+        Ok(())
+    }
+
+    /// Lets the lock go, and forgets what was asked for: whoever asks again, leases it.
+    pub(crate) fn forgo(&self, layout: &Layout) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.holds_lock {
+            state.lock.unlock().map_err(|error| StoreError::at(layout.root(), error))?;
+            state.holds_lock = false;
+            state.digests.clear();
+        }
+        Ok(())
     }
 
     /// Everything that this process has leased.
@@ -102,12 +145,12 @@ impl Leases {
 }
 
 impl State {
-    fn write(&mut self, layout: &Layout, digest: &Digest) -> Result<(), StoreError> {
+    fn write(&mut self, layout: &Layout, digests: &[u8]) -> Result<(), StoreError> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(TemporaryFile::new_in(&layout.leases())?),
         };
-        file.write_all(digest.as_bytes())?;
+        file.write_all(digests)?;
         if self.now.is_none() {
             self.now = Some(file.metadata()?.mtime());
         }

@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::time::SystemTime;
 
 use kic_base::{Digest, Sha256};
@@ -38,15 +38,16 @@ pub(crate) fn write(layout: &Layout, key: &Digest, bytes: &[u8]) -> Result<(), S
 
 /// The bytes under a key; `None` where there are none, or damaged ones.
 pub(crate) fn read(layout: &Layout, key: &Digest) -> Option<Vec<u8>> {
-    let file = fs::File::open(layout.memo(key)).ok()?;
+    let mut file = fs::File::open(layout.memo(key)).ok()?;
     let length = file.metadata().ok()?.len();
     if length > LIMIT + CHECKSUM as u64 {
         return None;
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).ok()? + 1);
-    read_all(file, &mut bytes).ok()?;
-    let expected: [u8; CHECKSUM] = bytes.get(..CHECKSUM)?.try_into().ok()?;
-    let content = bytes.split_off(CHECKSUM);
+    // As many bytes as there are in one piece: to read to an end that is not known takes a growing buffer.
+    let mut expected = [0; CHECKSUM];
+    file.read_exact(&mut expected).ok()?;
+    let mut content = vec![0; usize::try_from(length).ok()?.checked_sub(CHECKSUM)?];
+    file.read_exact(&mut content).ok()?;
     (checksum(key, &content).as_bytes() == &expected).then_some(content)
 }
 
@@ -62,10 +63,6 @@ pub(crate) fn remove_damaged(layout: &Layout) -> Result<usize, StoreError> {
         }
     }
     Ok(removed)
-}
-
-fn read_all(file: fs::File, bytes: &mut Vec<u8>) -> io::Result<usize> {
-    file.take(LIMIT + CHECKSUM as u64).read_to_end(bytes)
 }
 
 /// Keeps within the bounds. Failures do not matter: it only costs space.

@@ -43,13 +43,15 @@ pub(crate) fn place(
     if !store.is_verified(digest) {
         verify(reader, &source)?;
     }
-    match reflink_copy::reflink(&source, destination) {
-        Ok(()) => {
-            set_mode(destination, permissions(mode))?;
-            return Ok(Placed::Reflink);
+    if may_reflink(&source) {
+        match reflink_copy::reflink(&source, destination) {
+            Ok(()) => {
+                set_mode(destination, permissions(mode))?;
+                return Ok(Placed::Reflink);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(destination)),
+            Err(_) => {}
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(exists(destination)),
-        Err(_) => {}
     }
     if mode == PlaceMode::Share {
         match fs::hard_link(&source, destination) {
@@ -60,6 +62,24 @@ pub(crate) fn place(
     }
     // Whatever stood in the way of a link, the copy tells if it is more than the file system's lack of them.
     copy(store.blob(digest)?, destination, mode)
+}
+
+/// Whether the file system may know reflinks: to try makes a file each time, and removes it. ext2 to ext4 and tmpfs have none.
+#[cfg(target_os = "linux")]
+#[allow(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_truncation,
+    clippy::unnecessary_cast,
+    reason = "the type of this field differs between processors; the numbers have 32 bits"
+)]
+fn may_reflink(source: &Path) -> bool {
+    const WITHOUT: [u32; 2] = [0xef53, 0x0102_1994];
+    !rustix::fs::statfs(source).is_ok_and(|status| WITHOUT.contains(&(status.f_type as u32)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn may_reflink(_: &Path) -> bool {
+    true
 }
 
 /// Copies while verifying. The destination is removed again if that fails.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 use crate::leases::Leases;
-use crate::{BlobReader, BlobWriter, EmbeddingWriter, PlaceMode, Placed, StoreError};
+use crate::{BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, PlaceMode, Placed, StoreError};
 use crate::{memo, place, record, temporary_file};
 
 /// A folder of content-addressed blobs, and of records which derivation gave which output.
@@ -102,9 +102,27 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Some bytes of a blob as they lie on the disk, where they are all there. They are not verified: whoever asks knows their
+    /// digest.
+    pub fn read_part(&self, digest: &Digest, offset: u64, size: u64) -> Option<Vec<u8>> {
+        let located = self.locate(digest).ok()??;
+        if offset.checked_add(size)? > located.size {
+            return None;
+        }
+        let begin = located.embedded.map_or(0, |embedded| embedded.offset);
+        let mut bytes = vec![0; usize::try_from(size).ok()?];
+        located.file.read_exact_at(&mut bytes, begin.checked_add(offset)?).ok()?;
+        Some(bytes)
+    }
+
     /// A writer of a new blob.
     pub fn writer(&self) -> Result<BlobWriter, StoreError> {
         BlobWriter::new(self.clone())
+    }
+
+    /// A writer of a new blob, of which the caller computes the digest.
+    pub fn hashed_writer(&self) -> Result<HashedWriter, StoreError> {
+        HashedWriter::new(self.clone())
     }
 
     /// Stores bytes that are in memory, and returns their digest.
@@ -119,9 +137,9 @@ impl Store {
             Err(StoreError::Missing { .. } | StoreError::Corrupt { .. } | StoreError::TooLarge { .. }) => {}
             Err(error) => return Err(error),
         }
-        let mut writer = self.writer()?;
+        let mut writer = self.hashed_writer()?;
         writer.write_all(bytes).map_err(|error| StoreError::at(&self.layout().temporary(), error))?;
-        writer.commit(Some(&digest))?;
+        writer.commit(&digest)?;
         Ok(digest)
     }
 
@@ -194,6 +212,22 @@ impl Store {
     /// The bytes that were kept last under this key, whole and unchanged, or none.
     pub fn recall(&self, key: &Digest) -> Option<Vec<u8>> {
         memo::read(self.layout(), key)
+    }
+
+    /// From now on no collection removes anything, until [`Self::let_go`] or the end of this store: for a look that is soon
+    /// over, and cheaper than a lease for all that is looked at.
+    pub fn hold(&self) -> Result<(), StoreError> {
+        self.leases().hold(self.layout())
+    }
+
+    /// Leases all that was asked for since [`Self::hold`], and lets collections go on.
+    pub fn let_go(&self) -> Result<(), StoreError> {
+        self.leases().let_go(self.layout())
+    }
+
+    /// Lets collections go on after [`Self::hold`], without a lease: what was looked at is not needed any more.
+    pub fn forgo(&self) -> Result<(), StoreError> {
+        self.leases().forgo(self.layout())
     }
 
     pub(crate) fn leases(&self) -> &Leases {

@@ -99,24 +99,71 @@ pub async fn compile(
     world: &dyn World,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
-    let (texts, context) = (&Texts::new(world), &with_sources(request, context));
-    let key = last_run::key(request, context);
-    let mut unchanged = match key.filter(|_| !request.check) {
-        Some(key) => last_run::find(&key, texts, context),
-        None => None,
-    };
-    if let Some(unchanged) = &mut unchanged
-        && request.explain
-    {
-        for layer in unchanged.compiled.layers.values_mut().flatten() {
-            layer.reason = Some(Reason::Unchanged);
+    match Compilation::begin(request, world, context) {
+        Begun::Done(compiled) => {
+            context.store.let_go().map_err(|error| fault::store(&error))?;
+            Ok(*compiled)
+        }
+        Begun::Compilation(compilation) => compilation.run().await,
+    }
+}
+
+/// A compile that has found out what the last one left.
+pub struct Compilation<'a> {
+    request: &'a Request,
+    texts: Texts<'a>,
+    context: Context,
+    key: Option<Digest>,
+    /// What comes out, where nothing changed but the output.
+    unchanged: Option<Unchanged>,
+}
+
+/// What a compile began with.
+pub enum Begun<'a> {
+    /// There is nothing to do: this is what came out. The store is held ([`kic_store::Store::hold`]).
+    Done(Box<Compiled>),
+    /// There is.
+    Compilation(Box<Compilation<'a>>),
+}
+
+impl<'a> Compilation<'a> {
+    /// Looks whether there is anything to do. Needs no runtime, and where there is nothing to do, writes nothing.
+    pub fn begin(request: &'a Request, world: &'a dyn World, context: &Context) -> Begun<'a> {
+        let (texts, context) = (Texts::new(world), with_sources(request, context));
+        let key = last_run::key(request, &context);
+        let mut unchanged = match key.filter(|_| !request.check) {
+            Some(key) => last_run::find(&key, &texts, &context),
+            None => None,
+        };
+        if let Some(unchanged) = &mut unchanged
+            && request.explain
+        {
+            for layer in unchanged.compiled.layers.values_mut().flatten() {
+                layer.reason = Some(Reason::Unchanged);
+            }
+        }
+        match unchanged {
+            Some(unchanged) if unchanged.is_whole() => {
+                context.sources.save(&context.store);
+                Begun::Done(Box::new(unchanged.compiled))
+            }
+            unchanged => Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged })),
         }
     }
-    let work = async || match unchanged.take() {
-        Some(unchanged) => finish(unchanged, context).await,
-        None => line(request, key, texts, context).await,
-    };
-    heal(work).await
+
+    /// Does what there is to do.
+    ///
+    /// # Errors
+    /// As [`compile`].
+    pub async fn run(self) -> Result<Compiled, Diagnostics> {
+        let Self { request, texts, context, key, mut unchanged } = self;
+        context.store.let_go().map_err(|error| fault::store(&error))?;
+        let work = async || match unchanged.take() {
+            Some(unchanged) => finish(unchanged, &context).await,
+            None => line(request, key, &texts, &context).await,
+        };
+        heal(work).await
+    }
 }
 
 /// The straight line.
@@ -136,6 +183,7 @@ async fn line(
         texts.wrote(&file.path, file.lock.to_text().into_bytes());
     }
     let realised = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
+    context.sources.save_frames(&context.store);
     let image = kic_exec::assemble(&prepared.graph, &realised, &context.store)?;
     if request.check {
         check(request, &image, texts, context).await?;

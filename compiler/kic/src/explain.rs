@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use kic_base::{Digest, Platform, StableHasher};
 use kic_exec::{Context, Outcome};
 use kic_graph::{
-    BasePlan, Bytes, ContentFacts, Derivation, Graph, ImageLayer, Launch, LaunchStep, LayerSettings, Origin,
-    TreeEntryKind, compression_name,
+    BasePlan, Bytes, Derivation, Graph, ImageLayer, Launch, LaunchStep, LayerSettings, Origin, TreeEntryKind,
+    compression_name,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::compile::Request;
+use crate::ingredients::{self, Inputs, LayerName, PackedInputs, content_text};
 
 /// Why a layer was built or reused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,22 +41,20 @@ pub struct InputChange {
 }
 
 /// What the layers of a compile were made from.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Ingredients {
     /// The derivation of each layer, by platform, kind and name.
-    layers: Vec<((String, String, String), Digest)>,
+    layers: Vec<(LayerName, Digest)>,
     /// What each derivation was made from.
-    inputs: BTreeMap<Digest, Inputs>,
+    inputs: BTreeMap<Digest, PackedInputs>,
 }
-
-/// What it is, and by what it is known.
-type Inputs = BTreeMap<String, String>;
 
 impl Ingredients {
     /// Those of the last compile of the spec.
     pub fn of_last(request: &Request, context: &Context) -> Option<Self> {
         let bytes = context.store.recall(&key(request)?)?;
-        serde_json::from_slice(&bytes).ok()
+        let (layers, inputs) = ingredients::read(&bytes)?;
+        Some(Self { layers, inputs })
     }
 
     /// Those of a graph.
@@ -66,7 +64,7 @@ impl Ingredients {
             for layer in &image.layers {
                 let node = &graph.nodes[layer.node];
                 ingredients.layers.push((name(platform, layer), node.digest));
-                ingredients.inputs.entry(node.digest).or_insert_with(|| inputs(graph, &node.derivation));
+                ingredients.inputs.entry(node.digest).or_insert_with(|| packed(graph, &node.derivation));
             }
         }
         ingredients
@@ -74,18 +72,18 @@ impl Ingredients {
 
     /// Leaves them for the next compile. Where that does not work, it cannot explain.
     pub fn keep(&self, request: &Request, context: &Context) {
-        if let (Some(key), Ok(bytes)) = (key(request), serde_json::to_vec(self)) {
-            let _ = context.store.remember(&key, &bytes);
+        if let Some(key) = key(request) {
+            let _ = context.store.remember(&key, &ingredients::write(&self.layers, &self.inputs));
         }
     }
 
     /// The layers of each platform, by kind and name, that `now` does not have.
-    pub fn gone(&self, now: &Self) -> Vec<(String, String, String)> {
+    pub fn gone(&self, now: &Self) -> Vec<LayerName> {
         let gone = self.layers.iter().filter(|(name, _)| now.derivation(name).is_none());
         gone.map(|(name, _)| name.clone()).collect()
     }
 
-    fn derivation(&self, name: &(String, String, String)) -> Option<&Digest> {
+    fn derivation(&self, name: &LayerName) -> Option<&Digest> {
         self.layers.iter().find(|(known, _)| known == name).map(|(_, digest)| digest)
     }
 }
@@ -108,22 +106,23 @@ pub(crate) fn reason(
             Outcome::Built(_) => Reason::Gone,
         },
         Some(digest) => {
-            let nothing = Inputs::new();
-            let old = before.inputs.get(digest).unwrap_or(&nothing);
-            let new = now.inputs.get(&node.digest).unwrap_or(&nothing);
-            Reason::Changed(changes(old, new, &sources(&node.derivation)))
+            let inputs = |all: &Ingredients, digest: &Digest| {
+                all.inputs.get(digest).map(PackedInputs::inputs).unwrap_or_default()
+            };
+            let (old, new) = (inputs(before, digest), inputs(now, &node.digest));
+            Reason::Changed(changes(&old, &new, &sources(&node.derivation)))
         }
     }
 }
 
 fn key(request: &Request) -> Option<Digest> {
     let mut hasher = StableHasher::new();
-    hasher.text("kic ingredients 1");
+    hasher.text("kic ingredients 2");
     hasher.bytes(std::path::absolute(&request.spec).ok()?.as_os_str().as_encoded_bytes());
     Some(hasher.finish())
 }
 
-fn name(platform: &Platform, layer: &ImageLayer) -> (String, String, String) {
+fn name(platform: &Platform, layer: &ImageLayer) -> LayerName {
     (platform.to_string(), layer.kind.name().to_owned(), layer.name.clone())
 }
 
@@ -159,37 +158,36 @@ fn sources(derivation: &Derivation) -> BTreeMap<String, String> {
     local.collect()
 }
 
-/// All that enters the digest of a derivation, in words.
-fn inputs(graph: &Graph, derivation: &Derivation) -> Inputs {
+/// All that enters the digest of a derivation.
+fn packed(graph: &Graph, derivation: &Derivation) -> PackedInputs {
+    let mut packed = PackedInputs::default();
     let mut inputs = Inputs::new();
     match derivation {
-        Derivation::Blob(content) => {
-            inputs.insert("bytes".to_owned(), content_text(content));
-        }
+        Derivation::Blob(content) => packed.text("bytes", &content_text(content)),
         Derivation::CachedBlob { settings, path, content } => {
             add_settings(&mut inputs, settings);
-            inputs.insert(format!("/{path}"), content_text(content));
+            packed.text(&format!("/{path}"), &content_text(content));
         }
         Derivation::Tree { settings, entries } => {
             add_settings(&mut inputs, settings);
             for entry in entries {
                 let value = match &entry.kind {
                     TreeEntryKind::File { mode, content, .. } => {
-                        format!("{}, mode {mode:04o}", content_text(content))
+                        packed.file(&entry.path, *mode, content);
+                        continue;
                     }
                     TreeEntryKind::Symlink(target) => format!("link to {target}"),
                     TreeEntryKind::Folder { mode } => format!("folder, mode {mode:04o}"),
                 };
-                inputs.insert(format!("/{}", entry.path), value);
+                packed.text(&format!("/{}", entry.path), &value);
             }
         }
         Derivation::Launch(launch) => add_launch(&mut inputs, graph, launch),
     }
-    inputs
-}
-
-fn content_text(content: &ContentFacts) -> String {
-    format!("{}, {} bytes", content.digest, content.size)
+    for (input, value) in &inputs {
+        packed.text(input, value);
+    }
+    packed
 }
 
 fn add_settings(inputs: &mut Inputs, settings: &LayerSettings) {

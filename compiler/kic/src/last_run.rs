@@ -9,6 +9,8 @@
 //! | the spec, its modules, bases, lock and lists of images, those among them that are missing | the digest of their bytes |
 //! | files and folders that layers are made of | the digest over everything in them ([`kic_exec::Sources`]) |
 //! | images on disk | the [`Fingerprint`] of the file by which all else of them is known by digest |
+//! | files and folders of charts and kustomizations, files of values | the [`Fingerprint`] of each |
+//! | the programs that render them | that the same file is found first, and its [`Fingerprint`] |
 //! | the parts of the image | that the store has them |
 //! | the roots that keep them there | the digest of their records |
 //!
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use kic_base::{Digest, Platform, StableHasher};
 use kic_exec::{Assembled, Context, Fingerprint, LockMode, Outcome, Place};
 use kic_graph::Kind;
+use kic_oci::layout::is_in_layout;
 use kic_oci::model::Descriptor;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,7 @@ struct LastRun {
     texts: BTreeMap<PathBuf, Option<Digest>>,
     places: Vec<(Place, Digest)>,
     used: Vec<(PathBuf, Fingerprint)>,
+    programs: Vec<(Vec<String>, PathBuf)>,
     tag: String,
     output: Option<Output>,
     /// The archive, as it was written.
@@ -62,6 +66,18 @@ pub(crate) struct Unchanged {
     pub output: Option<Output>,
     /// Whether the archive at the output is the one that was written last.
     pub is_written: bool,
+}
+
+impl Unchanged {
+    /// Whether the image stands at the output, too.
+    pub fn is_whole(&self) -> bool {
+        let image = &self.compiled.image;
+        match &self.output {
+            None => true,
+            Some(Output::Layout(path)) => is_in_layout(path, &image.root, &self.compiled.tag, &image.blobs),
+            Some(_) => self.is_written,
+        }
+    }
 }
 
 /// The key of what is left of a request; `None` where nothing is kept.
@@ -110,9 +126,16 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unc
     let last: LastRun = serde_json::from_slice(&bytes).ok()?;
     let same = last.texts.iter().all(|(path, digest)| texts.is(path, *digest))
         && last.used.iter().all(|(path, before)| Fingerprint::at(path).is_ok_and(|now| now == *before))
-        && last.roots.iter().all(|(key, digest)| context.store.root_record(key) == Some(*digest))
+        && last.programs.iter().all(|(names, path)| context.programs.find(names).as_ref() == Some(path))
+        && context.sources.hold(&last.places, context);
+    if !same {
+        return None;
+    }
+    // What takes long is done: a collection that waits does not wait for it.
+    context.store.hold().ok()?;
+    let is_kept = last.roots.iter().all(|(key, digest)| context.store.root_record(key) == Some(*digest))
         && last.blobs.iter().all(|blob| context.store.contains(&blob.digest));
-    if !same || !context.sources.hold(&last.places, context) {
+    if !is_kept {
         return None;
     }
     let mut layers = BTreeMap::new();
@@ -182,6 +205,7 @@ pub(crate) fn keep(
         texts,
         places: context.sources.looked(),
         used,
+        programs: context.sources.programs().into_iter().collect(),
         tag: compiled.tag.clone(),
         output: output.cloned(),
         archive,

@@ -17,6 +17,7 @@ mod explain;
 mod heal;
 mod image;
 mod images;
+mod ingredients;
 mod inspect;
 mod kept_warnings;
 mod last_run;
@@ -32,7 +33,8 @@ mod write;
 
 pub use check::Difference;
 pub use compile::{
-    Compiled, CompiledLayer, Prepared, Request, compile, evaluate, lock, prepare, resolve, write_locks,
+    Begun, Compilation, Compiled, CompiledLayer, Prepared, Request, compile, evaluate, lock, prepare,
+    resolve, write_locks,
 };
 pub use diff::{Change, DiffSide, Difference as ImageDifference, ImageDiff, diff};
 pub use explain::{InputChange, Reason};

@@ -15,6 +15,7 @@
 mod corpus;
 mod floor;
 mod http;
+mod local;
 mod measure;
 mod programs;
 mod registry;
@@ -28,7 +29,7 @@ use std::process::{Command, ExitCode};
 use clap::Parser;
 
 use corpus::Corpus;
-use programs::{Kind, Program};
+use programs::{Job, Kind, Program};
 use registry::Registry;
 use rounds::{Measured, Plan};
 use slow_link::SlowLink;
@@ -63,6 +64,9 @@ struct Arguments {
     /// Leave out all but the cold compile
     #[arg(long)]
     only_cold: bool,
+    /// Leave out what is done with local files: nothing, little, and packing
+    #[arg(long)]
+    no_local: bool,
     /// Write the tables as Markdown, too
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -139,6 +143,15 @@ fn bench(arguments: &Arguments) -> Result<()> {
             false => (&peers[..], arguments.only_cold),
         };
         for table in measure(link, &kics, peers, &corpus, &folder, only_cold)? {
+            println!("\n{}", table.text());
+            markdown.push_str(&format!("{}\n", table.markdown()));
+        }
+    }
+    if !arguments.no_local {
+        let (runs, files, packings) = if arguments.quick { (3, 500, 1) } else { (25, 20_000, 5) };
+        let job = Job { host: &registry.host, images: &corpus.images, folder: &folder.join("run-local") };
+        let has_zstd = peer("zstd")?.is_some();
+        for table in local::run(&local::Local { job, kics: &kics, runs, files, packings, has_zstd })? {
             println!("\n{}", table.text());
             markdown.push_str(&format!("{}\n", table.markdown()));
         }

@@ -119,7 +119,7 @@ pub fn with_one_changed(images: &[String]) -> Vec<String> {
 
 /// Changes one manifest.
 pub fn change_file(job: &Job, round: usize) -> Result<()> {
-    Ok(fs::write(job.folder.join("manifests/web.yaml"), manifest("web", round + 1))?)
+    Ok(fs::write(job.folder.join("manifests/web.yaml"), deployment("web", round + 1))?)
 }
 
 /// A spec with the images in its registry, a manifest for each, and some files.
@@ -133,7 +133,7 @@ fn write_spec(job: &Job) -> Result<()> {
     for image in job.images {
         spec.push_str(&format!("        image \"{}/{image}\"\n", job.host));
         let name = image.trim_start_matches("bench/").split(':').next().unwrap_or_default();
-        fs::write(job.folder.join(format!("manifests/{name}.yaml")), manifest(name, 1))?;
+        fs::write(job.folder.join(format!("manifests/{name}.yaml")), deployment(name, 1))?;
         fs::write(job.folder.join(format!("etc/bench/{name}.conf")), format!("name = {name}\n").repeat(100))?;
     }
     spec.push_str("    }\n}\n");
@@ -157,7 +157,26 @@ pub fn change_images(job: &Job) -> Result<()> {
     Ok(fs::write(path, spec)?)
 }
 
-fn manifest(name: &str, replicas: usize) -> String {
+/// A spec with the images in its registry, and so many manifests.
+pub fn write_manifests(job: &Job, count: usize) -> Result<()> {
+    let mut spec =
+        "cluster \"bench\" version=\"v1\" {\n    base scratch\n    manifests \"applications\" {\n        \
+         file \"manifests\"\n    }\n    registry \"sea.hub:5000\" {\n"
+            .to_owned();
+    for image in job.images {
+        spec.push_str(&format!("        image \"{}/{image}\"\n", job.host));
+    }
+    spec.push_str("    }\n}\n");
+    fs::create_dir_all(job.folder.join("manifests"))?;
+    for number in 0..count {
+        let text = deployment(&format!("app-{number}"), 1);
+        fs::write(job.folder.join(format!("manifests/app-{number:03}.yaml")), text)?;
+    }
+    Ok(fs::write(job.folder.join("cluster.kdl"), spec)?)
+}
+
+/// A manifest.
+pub fn deployment(name: &str, replicas: usize) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  \
          replicas: {replicas}\n  selector:\n    matchLabels:\n      app: {name}\n  template:\n    metadata:\n      \

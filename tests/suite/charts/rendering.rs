@@ -5,6 +5,8 @@ use std::fs;
 use kic_base::Digest;
 use kic_registry::scripted_server::{Reply, ScriptedServer};
 
+use serde_json::Value;
+
 use super::Place;
 use crate::support::kic::{shown, stdout};
 use crate::support::peers::peer;
@@ -213,6 +215,77 @@ fn what_is_rendered_once_is_not_rendered_again() {
         change(&mut place);
         assert_eq!(place.digest(&[]), digest, "the text is the same, and so is the image");
         assert_eq!(runs(), 4 + 2 * index);
+    }
+}
+
+#[test]
+fn a_run_with_nothing_changed_does_not_ask_what_is_rendered_and_any_change_is_seen() {
+    let mut place = Place::new(&[]);
+    let script = |name: &str| {
+        format!(
+            "[ \"$1\" = version ] && echo v3.1.0 && exit\nprintf 'apiVersion: v1\\nkind: ConfigMap\\nmetadata: {{name: {name}}}\\n'"
+        )
+    };
+    place.stand_in("helm", &script("a"));
+    place.stand_in(
+        "kustomize",
+        "[ \"$1\" = version ] && echo v5.0.0 && exit\nprintf 'apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: k}\\n'",
+    );
+    place.write("shop/Chart.yaml", "name: shop\n");
+    place.write("shop/templates/a.yaml", "a\n");
+    place.write("elsewhere/one.yaml", "1\n");
+    place.write("elsewhere/two.yaml", "2\n");
+    std::os::unix::fs::symlink("../../elsewhere/one.yaml", place.path("shop/templates/link.yaml")).unwrap();
+    place.write("values.yaml", "a: 1\n");
+    place.write("overlay/kustomization.yaml", "resources: [../base]\n");
+    place.write("base/kustomization.yaml", "resources: [a.yaml]\n");
+    place.write("base/a.yaml", "a\n");
+    place.spec("chart \"shop\" { values \"values.yaml\"; }\nkustomize \"overlay\"");
+    place.programs.insert(0, place.path("first"));
+    fs::create_dir(place.path("first")).unwrap();
+    // Without what the store knows of derivations, a run that asks them builds again, and renders again.
+    let is_asked = |place: &Place| {
+        fs::remove_dir_all(place.path("store/outputs")).unwrap();
+        fs::create_dir(place.path("store/outputs")).unwrap();
+        let output = place.compile(&[]);
+        assert!(output.status.success(), "{}", shown(&output));
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let layers = result["platforms"][0]["layers"].as_array().unwrap();
+        layers.iter().any(|layer| layer["outcome"] == "built")
+    };
+    let settle = || std::thread::sleep(std::time::Duration::from_millis(60));
+    settle();
+    place.digest(&[]);
+    assert!(!is_asked(&place));
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Place));
+    let changes: [Change; 11] = [
+        ("a file of the chart", &|place| place.write("shop/templates/a.yaml", "b\n")),
+        ("a new file of it", &|place| place.write("shop/templates/b.yaml", "b\n")),
+        ("one that is gone", &|place| fs::remove_file(place.path("shop/templates/b.yaml")).unwrap()),
+        ("what a link leads to", &|place| place.write("elsewhere/one.yaml", "3\n")),
+        ("where it leads", &|place| {
+            fs::remove_file(place.path("shop/templates/link.yaml")).unwrap();
+            std::os::unix::fs::symlink("../../elsewhere/two.yaml", place.path("shop/templates/link.yaml"))
+                .unwrap();
+        }),
+        ("values", &|place| place.write("values.yaml", "a: 2\n")),
+        ("the kustomization", &|place| place.write("overlay/kustomization.yaml", "resources: [ ../base ]\n")),
+        ("what it builds on", &|place| place.write("base/a.yaml", "b\n")),
+        ("a new file there", &|place| place.write("base/b.yaml", "b\n")),
+        ("the program", &|place| {
+            let path = place.path("stand-ins/helm");
+            let text = fs::read_to_string(&path).unwrap().replace("name: a", "name: b");
+            fs::write(path, text).unwrap();
+        }),
+        ("another program before it", &|place| {
+            fs::copy(place.path("stand-ins/helm"), place.path("first/helm")).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        change(&mut place);
+        settle();
+        assert!(is_asked(&place), "{what}");
+        assert!(!is_asked(&place), "after {what}");
     }
 }
 

@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kic::{Compiled, CompiledLayer, LockMode, Outcome, Output};
+use kic::{Begun, Compilation, Compiled, CompiledLayer, LockMode, Outcome, Output, Request};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::Context;
+use kic_exec::fault;
 use kic_graph::Kind;
 use serde_json::json;
 
@@ -44,7 +44,15 @@ impl Compile {
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let watch = watcher(terminal);
         let context = building_context(global, &self.building, watch.clone())?;
-        let compiled = block_on(&context, self.compile(&context));
+        let request = self.request()?;
+        let compiled = match Compilation::begin(&request, &Disk, &context) {
+            Begun::Done(compiled) => {
+                // Whoever reads what is printed may take its time, and a collection must not wait for that.
+                context.store.forgo().map_err(|error| fault::store(&error))?;
+                Ok(*compiled)
+            }
+            Begun::Compilation(compilation) => block_on(&context, compilation.run()),
+        };
         drop(watch);
         let compiled = compiled?;
         match terminal.format {
@@ -55,7 +63,7 @@ impl Compile {
         Ok(compiled.warnings)
     }
 
-    async fn compile(&self, context: &Context) -> Result<Compiled, Diagnostics> {
+    fn request(&self) -> Result<Request, Diagnostics> {
         let lock = if self.locked { LockMode::Locked } else { LockMode::Add };
         let mut request = self.building.request(lock)?;
         request.output = match (&self.output, self.no_output) {
@@ -69,7 +77,7 @@ impl Compile {
         request.check = self.check;
         request.explain = self.explain;
         request.record_source = self.record_source;
-        kic::compile(&request, &Disk, context).await
+        Ok(request)
     }
 }
 

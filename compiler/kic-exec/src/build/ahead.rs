@@ -2,16 +2,16 @@
 //! opening it, and its digest need not be computed where the layer is written.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use kic_base::Digest;
 use kic_graph::{Bytes, ContentFacts, TreeEntry, TreeEntryKind};
 
+use super::local_file::LocalFile;
 use crate::context::Context;
 use crate::parallel::parallel;
+use crate::sources::KnownFiles;
 
 /// Larger files are read when they are needed.
 const SMALL: u64 = 1 << 20;
@@ -66,13 +66,14 @@ impl Ahead {
     pub fn start<'scope>(
         scope: &'scope std::thread::Scope<'scope, '_>,
         batches: Vec<Vec<Wanted>>,
+        known: &'scope KnownFiles,
         context: &'scope Context,
     ) -> Self {
         if batches.is_empty() {
             return Self { batches: None, files: VecDeque::new() };
         }
         let (sender, receiver) = sync_channel(1);
-        scope.spawn(move || read(batches, &sender, context));
+        scope.spawn(move || read(batches, &sender, known, context));
         Self { batches: Some(receiver), files: VecDeque::new() }
     }
 
@@ -89,9 +90,14 @@ impl Ahead {
     }
 }
 
-fn read(batches: Vec<Vec<Wanted>>, sender: &SyncSender<Vec<ReadAhead>>, context: &Context) {
+fn read(
+    batches: Vec<Vec<Wanted>>,
+    sender: &SyncSender<Vec<ReadAhead>>,
+    known: &KnownFiles,
+    context: &Context,
+) {
     for batch in batches {
-        let one = |(): &mut (), (place, path, content): &Wanted| (*place, read_file(path, content));
+        let one = |(): &mut (), (place, path, content): &Wanted| (*place, read_file(path, content, known));
         let files = parallel(&batch, context, || (), one).into_iter().flatten().collect();
         if context.cancel.is_cancelled() || sender.send(files).is_err() {
             return;
@@ -99,18 +105,32 @@ fn read(batches: Vec<Vec<Wanted>>, sender: &SyncSender<Vec<ReadAhead>>, context:
     }
 }
 
-fn read_file(path: &Path, content: &ContentFacts) -> io::Result<Vec<u8>> {
-    let most = content.size + 1;
-    let mut bytes = Vec::with_capacity(usize::try_from(most).unwrap_or_default());
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == content.size && Digest::of(&bytes) != content.digest {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "its content is another one"));
+fn read_file(path: &Path, content: &ContentFacts, known: &KnownFiles) -> io::Result<Vec<u8>> {
+    let mut file = LocalFile::open(path, content, known)?;
+    // One byte more would be that of a longer file.
+    let most = usize::try_from(content.size).unwrap_or(usize::MAX).saturating_add(1);
+    let mut bytes = vec![0; most];
+    let mut filled = 0;
+    while filled < most {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        // With a fingerprint, its size was that of the content, before and after.
+        if filled as u64 == content.size && file.is_sure() {
+            break;
+        }
     }
+    bytes.truncate(filled);
     Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use kic_base::Digest;
+
     use super::*;
 
     fn entry(path: &Path, size: u64) -> TreeEntry {
@@ -139,10 +159,11 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         let content =
             |text: &str| ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
-        assert_eq!(read_file(&path, &content("abc")).unwrap(), b"abc");
-        assert_eq!(read_file(&path, &content("abd")).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(read_file(&path, &content("ab")).unwrap().len(), 3, "longer");
-        assert_eq!(read_file(&path, &content("abcd")).unwrap().len(), 3, "shorter");
-        assert!(read_file(&folder.path().join("b"), &content("")).is_err());
+        let known = KnownFiles::default();
+        assert_eq!(read_file(&path, &content("abc"), &known).unwrap(), b"abc");
+        assert_eq!(read_file(&path, &content("abd"), &known).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_file(&path, &content("ab"), &known).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read_file(&path, &content("abcd"), &known).unwrap().len(), 3, "shorter");
+        assert!(read_file(&folder.path().join("b"), &content(""), &known).is_err());
     }
 }

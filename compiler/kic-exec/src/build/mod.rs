@@ -4,6 +4,7 @@ mod ahead;
 mod blob;
 mod cached_blob;
 pub(crate) mod launch;
+mod local_file;
 mod pump;
 mod room;
 mod tree;

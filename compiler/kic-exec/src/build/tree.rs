@@ -1,22 +1,20 @@
 //! A layer of many files.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use kic_base::{Digest, Sha256};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{
-    Bytes, ContentFacts, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEntry, TreeEntryKind,
-};
-use kic_oci::layer::{Compression, LayerDigests, LayerError, LayerWriter};
-use kic_store::{BlobWriter, Store};
+use kic_graph::{Bytes, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEntry, TreeEntryKind};
+use kic_oci::layer::{Compression, LayerDigests, LayerError, LayerWriter, PackedFrame};
+use kic_store::{HashedWriter, Store};
 
 use super::ahead::{Ahead, MOST_BYTES, Wanted, batches};
+use super::local_file::LocalFile;
 use super::room::Room;
 use crate::context::Context;
 use crate::fault;
 use crate::realised::LayerOutput;
+use crate::sources::KnownFiles;
 use crate::stoppable::Stoppable;
 
 /// Writes the entries in their order. A file of this machine that is no longer what it was when it was hashed
@@ -59,21 +57,37 @@ fn write(
         return Err(fault::internal("not a tree").into());
     };
     let mut layer = begin(&context.store, *settings, room.threads)?;
+    let known = context.sources.known_files();
+    // With one frame, or two, there is little to take over.
+    let is_worth_it = bytes(entries) >= WORTH_FRAMES;
+    let frames = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
+    let has_frames = frames.is_some();
+    if let Some(frames) = frames {
+        layer.reuse(frames);
+    }
     std::thread::scope(|scope| {
-        let mut ahead = Ahead::start(scope, batches, context);
+        let mut ahead = Ahead::start(scope, batches, &known, context);
         for (place, entry) in entries.iter().enumerate() {
-            write_entry(&mut layer, entry, ahead.take(place), node, graph, context)?;
+            write_entry(&mut layer, entry, ahead.take(place), &known, node, graph, context)?;
         }
         Ok::<_, Diagnostics>(())
     })?;
-    finish(layer, settings.compression)
+    let (output, frames) = finish_with_frames(layer, settings.compression)?;
+    if has_frames && !frames.is_empty() {
+        context.sources.note_frames(&output.digest, &frames, &context.store);
+    }
+    Ok(output)
 }
+
+/// Layers of so many bytes take frames that were packed before.
+const WORTH_FRAMES: u64 = 12 << 20;
 
 /// Writes one entry; `ahead` is its file, where that was read before.
 fn write_entry(
-    layer: &mut LayerWriter<BlobWriter>,
+    layer: &mut LayerWriter<HashedWriter>,
     entry: &TreeEntry,
     ahead: Option<io::Result<Vec<u8>>>,
+    known: &KnownFiles,
     node: &Node,
     graph: &Graph,
     context: &Context,
@@ -91,9 +105,9 @@ fn write_entry(
                     Box::new(io::Cursor::new(bytes.unwrap_or_default()))
                 }
                 Bytes::Local(path) => {
-                    let file =
-                        File::open(path).map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
-                    Box::new(Unchanged::new(file, content))
+                    let file = LocalFile::open(path, content, known)
+                        .map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
+                    Box::new(file)
                 }
                 Bytes::Node(input) => {
                     let digest = match &graph.nodes[*input].derivation {
@@ -104,7 +118,8 @@ fn write_entry(
                 }
             };
             let mut body = Stoppable::new(body, context);
-            let result = layer.file(&entry.path, *mode, content.size, &mut body);
+            // Every body above fails at its end unless it has that digest.
+            let result = layer.known_file(&entry.path, *mode, content.size, &content.digest, &mut body);
             context.go_on()?;
             match (&result, bytes) {
                 (Err(LayerError::Short { .. } | LayerError::Long { .. }), Bytes::Local(path)) => {
@@ -125,8 +140,8 @@ pub(crate) fn begin(
     store: &Store,
     settings: LayerSettings,
     threads: usize,
-) -> Result<LayerWriter<BlobWriter>, Diagnostics> {
-    let writer = store.writer().map_err(|error| fault::store(&error))?;
+) -> Result<LayerWriter<HashedWriter>, Diagnostics> {
+    let writer = store.hashed_writer().map_err(|error| fault::store(&error))?;
     let compression = compression(settings.compression);
     LayerWriter::with_threads(writer, settings.epoch, compression, settings.mtime, threads)
         .map_err(|error| layer_error(error, None).into())
@@ -134,13 +149,21 @@ pub(crate) fn begin(
 
 /// Keeps a layer in the store.
 pub(crate) fn finish(
-    layer: LayerWriter<BlobWriter>,
+    layer: LayerWriter<HashedWriter>,
     compression_of: kic_spec::Compression,
 ) -> Result<LayerOutput, Diagnostics> {
-    let (writer, LayerDigests { digest, size, diff_id, .. }) =
-        layer.finish().map_err(|error| layer_error(error, None))?;
-    writer.commit(Some(&digest)).map_err(|error| fault::store(&error))?;
-    Ok(LayerOutput { media_type: compression(compression_of).media_type().to_owned(), digest, size, diff_id })
+    finish_with_frames(layer, compression_of).map(|(output, _)| output)
+}
+
+fn finish_with_frames(
+    layer: LayerWriter<HashedWriter>,
+    compression_of: kic_spec::Compression,
+) -> Result<(LayerOutput, Vec<PackedFrame>), Diagnostics> {
+    let (writer, LayerDigests { digest, size, diff_id, .. }, frames) =
+        layer.finish_with_frames().map_err(|error| layer_error(error, None))?;
+    writer.commit(&digest).map_err(|error| fault::store(&error))?;
+    let media_type = compression(compression_of).media_type().to_owned();
+    Ok((LayerOutput { media_type, digest, size, diff_id }, frames))
 }
 
 fn compression(compression: kic_spec::Compression) -> Compression {
@@ -181,36 +204,4 @@ fn changed(path: &std::path::Path, error: Option<&io::Error>, span: Option<&kic_
         None => diagnostic,
     };
     diagnostic.help("run again when nothing writes to it")
-}
-
-/// Reads a file, and fails at its end unless it has the expected content.
-struct Unchanged {
-    file: File,
-    hasher: Option<Sha256>,
-    expected: Digest,
-    left: u64,
-}
-
-impl Unchanged {
-    fn new(file: File, content: &ContentFacts) -> Self {
-        Self { file, hasher: Some(Sha256::new()), expected: content.digest, left: content.size }
-    }
-}
-
-impl Read for Unchanged {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer[..count]);
-        }
-        self.left = self.left.saturating_sub(count as u64);
-        // The layer reads exactly as many bytes as there should be, and perhaps never sees the end.
-        if (count == 0 || self.left == 0)
-            && let Some(hasher) = self.hasher.take_if(|_| self.left == 0)
-            && hasher.finish() != self.expected
-        {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its content is another one"));
-        }
-        Ok(count)
-    }
 }

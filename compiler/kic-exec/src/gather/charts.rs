@@ -43,9 +43,10 @@ pub(super) async fn files(
         ChartSource::Path(path) => {
             let path = spec.locate_from(path, span);
             let name = path.display().to_string();
+            context.sources.note_use(&path);
             let metadata = fs::metadata(&path).map_err(|error| unreadable(&path, span, &error))?;
             if metadata.is_dir() {
-                let inside = renders::folder(&path, span)?;
+                let inside = renders::folder(&path, span, context)?;
                 let files = ChartFiles::of_folder(inside).map_err(|why| no_chart(&name, &why, span))?;
                 return Ok((files, name, None));
             }

@@ -44,10 +44,6 @@ pub(super) async fn gather(
             order.push((key, item));
         }
     }
-    if !order.is_empty() {
-        // What they are rendered from, and by which program, is not held against the world by the next run.
-        context.sources.note_unknown();
-    }
     let shared: &Pins = pins;
     let results: Vec<_> = stream::iter(order)
         .map(|(key, item)| async move {
@@ -98,6 +94,7 @@ async fn chart(
             ChartValues::Inline(map) => values.push(map.to_string().into_bytes()),
             ChartValues::File(path) => {
                 let path = spec.locate_from(path, &one.span);
+                context.sources.note_use(&path);
                 match read_values(&path) {
                     Ok(bytes) => values.push(bytes),
                     Err(error) => diagnostics.push(unreadable(&path, &one.span, &error)),
@@ -151,7 +148,7 @@ async fn kustomization(
     let rendered = context
         .blocking(move || {
             let shown = folder.display().to_string();
-            let kustomize = gather_kustomization(&folder, &shown, &span)?;
+            let kustomize = gather_kustomization(&folder, &shown, &span, &on_the_pool.sources)?;
             let program = find_kustomize(&span, &on_the_pool)?;
             render_kustomization(&kustomize, &file_name, &shown, &span, &program, &on_the_pool)
         })
@@ -174,6 +171,7 @@ fn render(rendered: Rendered) -> Render {
 pub(super) fn folder(
     path: &std::path::Path,
     span: &kic_base::Span,
+    context: &Context,
 ) -> Result<BTreeMap<String, Vec<u8>>, Diagnostic> {
-    crate::render::folder_files(path).map_err(|error| refused(error, span))
+    crate::render::folder_files(path, &context.sources).map_err(|error| refused(error, span))
 }

@@ -12,6 +12,7 @@ use super::program::{Program, find_program};
 use super::rendered::{Job, Rendered, rendered};
 use super::tree::{FilesError, folder_files};
 use crate::context::Context;
+use crate::sources::Sources;
 
 const HOW_TO_GET: &str = "install kustomize (https://kubectl.docs.kubernetes.io/installation/kustomize) or kubectl, or put the folder that holds one on your `PATH`";
 
@@ -84,9 +85,12 @@ pub(crate) fn gather_kustomization(
     folder: &Path,
     shown: &str,
     span: &Span,
+    sources: &Sources,
 ) -> Result<Kustomize, Diagnostics> {
     let mut diagnostics = Diagnostics::new();
     let unreadable = |error: &std::io::Error| kic_spec::unreadable(folder, span, error);
+    // Which folder that is, too, where a link leads to it.
+    sources.note_use(folder);
     let root = fs::canonicalize(folder).map_err(|error| unreadable(&error))?;
     if !root.is_dir() {
         return Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{shown}` is no folder"))
@@ -103,7 +107,7 @@ pub(crate) fn gather_kustomization(
             continue;
         }
         if !trees.keys().any(|tree| folder.starts_with(tree)) {
-            let files = folder_files(&folder).map_err(|error| refused(error, span))?;
+            let files = folder_files(&folder, sources).map_err(|error| refused(error, span))?;
             trees.insert(folder.clone(), files);
         }
         let Some((path, text)) = NAMES.iter().find_map(|name| {
@@ -122,7 +126,7 @@ pub(crate) fn gather_kustomization(
             continue;
         };
         for named in named(&Source::new(path.display().to_string(), text)) {
-            match elsewhere_or_folder(&folder, named.text()) {
+            match elsewhere_or_folder(&folder, named.text(), sources) {
                 Named::Elsewhere => diagnostics.push(remote(&named, span)),
                 Named::Folder(other) => waiting.push(other),
                 Named::File => {}
@@ -153,14 +157,18 @@ enum Named {
 }
 
 /// What a text in a kustomization names. Kustomize itself takes what is no file for an address.
-fn elsewhere_or_folder(folder: &Path, text: &str) -> Named {
+fn elsewhere_or_folder(folder: &Path, text: &str, sources: &Sources) -> Named {
     let text = text.trim().trim_matches(['"', '\'']);
     if text.contains('\n') {
         // A patch, written out.
         return Named::File;
     }
-    match fs::canonicalize(folder.join(text)) {
-        Ok(path) if path.is_dir() => Named::Folder(path),
+    let path = folder.join(text);
+    match fs::canonicalize(&path) {
+        Ok(found) if found.is_dir() => {
+            sources.note_use(&path);
+            Named::Folder(found)
+        }
         Ok(_) => Named::File,
         Err(_) => {
             let is_address = text.contains("://")

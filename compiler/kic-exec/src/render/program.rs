@@ -7,6 +7,7 @@ use kic_base::{Digest, Sha256, Span, StableHasher};
 use kic_diag::{Diagnostic, declared as code};
 use serde_json::json;
 
+use super::Programs;
 use super::run::{Run, RunError, run};
 use crate::context::{Context, interrupted};
 use crate::fault;
@@ -31,6 +32,8 @@ pub(crate) fn find_program(
 ) -> Result<Program, Diagnostic> {
     for (name, arguments) in names {
         if let Some(path) = find(name, &context.programs.folders) {
+            let of_names = names.iter().map(|(name, _)| (*name).to_owned()).collect();
+            context.sources.note_program(of_names, path.clone());
             return identify(name, arguments, path, span, context);
         }
     }
@@ -42,6 +45,13 @@ pub(crate) fn find_program(
     )
     .at(span, "rendered by it")
     .help(how_to_get.to_owned()))
+}
+
+impl Programs {
+    /// The path of the first of these programs that is there.
+    pub fn find(&self, names: &[String]) -> Option<PathBuf> {
+        names.iter().find_map(|name| find(name, &self.folders))
+    }
 }
 
 fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {

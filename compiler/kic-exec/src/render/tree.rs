@@ -3,6 +3,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::sources::Sources;
+
 /// The most that a chart or kustomization may hold.
 pub(crate) const BYTES: u64 = 100 << 20;
 /// The most files that it may hold.
@@ -20,19 +22,24 @@ pub(crate) enum FilesError {
 }
 
 /// Every file below a folder, by its path with `/` between the parts. Links are followed, as the programs that read such
-/// folders do; what git keeps is left out.
-pub(crate) fn folder_files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, FilesError> {
-    let mut walk = Walk { files: BTreeMap::new(), bytes: 0 };
+/// folders do; what git keeps is left out. `sources` is told of every folder and file before it is read: a name that comes
+/// or goes changes its folder.
+pub(crate) fn folder_files(
+    folder: &Path,
+    sources: &Sources,
+) -> Result<BTreeMap<String, Vec<u8>>, FilesError> {
+    let mut walk = Walk { files: BTreeMap::new(), bytes: 0, sources };
     walk.folder(folder, "", 0)?;
     Ok(walk.files)
 }
 
-struct Walk {
+struct Walk<'a> {
     files: BTreeMap<String, Vec<u8>>,
     bytes: u64,
+    sources: &'a Sources,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn folder(&mut self, path: &Path, relative: &str, depth: usize) -> Result<(), FilesError> {
         let unreadable = |path: &Path| {
             let path = path.to_owned();
@@ -43,6 +50,7 @@ impl Walk {
                 format!("it has more than {DEPTH} folders in each other, or a link to a folder above it");
             return Err(FilesError::Refused(path.to_owned(), reason));
         }
+        self.sources.note_use(path);
         for entry in fs::read_dir(path).map_err(unreadable(path))? {
             let entry = entry.map_err(unreadable(path))?;
             let own = entry.path();
@@ -66,6 +74,7 @@ impl Walk {
     }
 
     fn file(&mut self, path: &Path, relative: String) -> Result<(), FilesError> {
+        self.sources.note_use(path);
         let mut bytes = Vec::new();
         let file = fs::File::open(path).map_err(|error| FilesError::Unreadable(path.to_owned(), error))?;
         file.take(BYTES + 1 - self.bytes)

@@ -56,6 +56,11 @@ impl Fingerprint {
         }
     }
 
+    /// That of an open file.
+    pub(crate) fn of_file(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::of(&rustix::fs::fstat(file)?))
+    }
+
     /// That of the file at `path`, links followed.
     ///
     /// # Errors

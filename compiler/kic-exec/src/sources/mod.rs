@@ -12,6 +12,7 @@
 //! **Invariant:** the index saves reading. What is found with it is what is found without it.
 
 mod fingerprint;
+mod frames;
 mod index;
 mod walk;
 
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kic_base::{Digest, Sha256, StableHasher};
 use kic_graph::{ContentFacts, EntryFacts, FileFacts, PathFacts};
+use kic_oci::layer::{KnownFrames, PackedFrame};
 use kic_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,7 @@ use crate::parallel::parallel;
 use crate::stoppable::Stoppable;
 pub use fingerprint::Fingerprint;
 use fingerprint::now;
+use frames::SpecFrames;
 use index::{Files, Index, Known};
 use walk::{Found, FoundFile, is_executable, status, walk};
 
@@ -62,7 +65,10 @@ pub type Looked = Result<PathFacts, Vec<LookError>>;
 
 /// What is known of local files, for one spec. Clones of a [`Context`] share it.
 #[derive(Debug, Default)]
-pub struct Sources(Mutex<State>);
+pub struct Sources {
+    state: Mutex<State>,
+    frames: SpecFrames,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -79,6 +85,29 @@ struct State {
     looked: Vec<(Place, Digest)>,
     /// The other files that were used in this run, with what tells whether they are still the same, where that can be told.
     used: BTreeMap<PathBuf, Option<Fingerprint>>,
+    /// Which program was found first, by the names that were looked for.
+    programs: BTreeMap<Vec<String>, PathBuf>,
+}
+
+/// Files with the fingerprints that they had when they were hashed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct KnownFiles(Arc<Index>);
+
+impl KnownFiles {
+    /// The fingerprint with which the file at `path` has that content.
+    pub fn fingerprint(&self, path: &Path, digest: &Digest) -> Option<Fingerprint> {
+        let absolute = std::path::absolute(path).ok()?;
+        let known = self.0.folder(absolute.parent()?)?.file(absolute.file_name()?.to_str()?)?;
+        (known.digest == *digest).then_some(known.fingerprint)
+    }
+
+    #[cfg(test)]
+    pub fn of(path: &Path, fingerprint: Fingerprint, digest: Digest) -> Self {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let known = BTreeMap::from([(name, Known { fingerprint, digest })]);
+        let files = Files::from([(path.parent().unwrap().to_owned(), known)]);
+        Self(Arc::new(Index::parse(Index::write(&files, now()), now())))
+    }
 }
 
 /// So many files more than were seen in the last run may be in an index: those of other settings of the spec.
@@ -92,12 +121,43 @@ impl Sources {
         hasher.text("kic sources").bytes(spec.as_os_str().as_encoded_bytes());
         let key = hasher.finish();
         let index = store.recall(&key).map(|bytes| Index::parse(bytes, now())).unwrap_or_default();
-        Self(Mutex::new(State { key: Some(key), index: Arc::new(index), ..State::default() }))
+        let state = State { key: Some(key), index: Arc::new(index), ..State::default() };
+        Self { state: Mutex::new(state), frames: SpecFrames::of(&key) }
     }
 
     /// Looks at places, each once in a run, and reads the files of which it is not known what they hold. What comes out
     /// is in the order of the places.
     pub fn look(&self, places: &[Place], context: &Context) -> Vec<Looked> {
+        let looks = self.look_at(places, context);
+        let digests: Vec<Option<Digest>> = looks.iter().map(Look::digest).collect();
+        let looked: Vec<Looked> = looks.into_iter().map(Look::finish).collect();
+        let mut state = self.lock();
+        for (place, digest) in places.iter().zip(digests) {
+            state.looked.extend(digest.map(|digest| (place.clone(), digest)));
+        }
+        drop(state);
+        looked
+    }
+
+    /// Whether places hold what they held. Where one does not, what was found is kept for the next time in this run that
+    /// somebody looks.
+    pub fn hold(&self, expected: &[(Place, Digest)], context: &Context) -> bool {
+        let places: Vec<Place> = expected.iter().map(|(place, _)| place.clone()).collect();
+        let looks = self.look_at(&places, context);
+        let same =
+            looks.iter().zip(expected).all(|(look, (_, expected))| look.digest().as_ref() == Some(expected));
+        let mut state = self.lock();
+        if same {
+            state.looked.extend_from_slice(expected);
+        } else {
+            let good =
+                places.into_iter().zip(looks).filter_map(|(place, look)| Some((place, look.finish().ok()?)));
+            state.held.extend(good);
+        }
+        same
+    }
+
+    fn look_at(&self, places: &[Place], context: &Context) -> Vec<Look> {
         let (index, is_held) = {
             let state = self.lock();
             (Arc::clone(&state.index), !state.held.is_empty())
@@ -111,35 +171,7 @@ impl Sources {
             .collect();
         self.note_seen(&looks);
         self.read_unknown(places, &mut looks, context);
-        let looked: Vec<Looked> = looks.into_iter().map(Look::finish).collect();
-        let mut state = self.lock();
-        for (place, facts) in places.iter().zip(&looked) {
-            if let Ok(facts) = facts {
-                state.looked.push((place.clone(), facts_digest(facts)));
-            }
-        }
-        drop(state);
-        looked
-    }
-
-    /// Whether places hold what they held. Where one does not, what was found is kept for the next time in this run that
-    /// somebody looks.
-    pub fn hold(&self, expected: &[(Place, Digest)], context: &Context) -> bool {
-        let places: Vec<Place> = expected.iter().map(|(place, _)| place.clone()).collect();
-        let before = self.lock().looked.len();
-        let looked = self.look(&places, context);
-        let mut state = self.lock();
-        let found = state.looked.split_off(before);
-        let same = found.len() == expected.len()
-            && found.iter().zip(expected).all(|((_, found), (_, expected))| found == expected);
-        if same {
-            state.looked.extend(found);
-        } else {
-            let good =
-                places.into_iter().zip(looked).filter_map(|(place, looked)| Some((place, looked.ok()?)));
-            state.held.extend(good);
-        }
-        same
+        looks
     }
 
     /// Notes that a file is used without being looked at: before anything of it is read.
@@ -148,10 +180,15 @@ impl Sources {
         self.lock().used.entry(path.to_owned()).or_insert(fingerprint);
     }
 
-    /// Notes that this run depends on something that cannot be noted otherwise: the next one is to find out everything
-    /// itself.
-    pub fn note_unknown(&self) {
-        self.lock().used.insert(PathBuf::new(), None);
+    /// Notes which program was found when one of these names was looked for, and that it is used: before it is read or run.
+    pub fn note_program(&self, names: Vec<String>, path: PathBuf) {
+        self.note_use(&path);
+        self.lock().programs.insert(names, path);
+    }
+
+    /// The programs that were found in this run, by the names that were looked for.
+    pub fn programs(&self) -> BTreeMap<Vec<String>, PathBuf> {
+        self.lock().programs.clone()
     }
 
     /// Everything that was looked at in this run, with the digest over what it holds.
@@ -165,6 +202,26 @@ impl Sources {
     /// changed again.
     pub fn used(&self) -> Option<Vec<(PathBuf, Fingerprint)>> {
         self.lock().used.iter().map(|(path, fingerprint)| Some((path.clone(), (*fingerprint)?))).collect()
+    }
+
+    /// What is known of files that were read, once it is written down: to tell whether they are still what they were.
+    pub(crate) fn known_files(&self) -> KnownFiles {
+        KnownFiles(Arc::clone(&self.lock().index))
+    }
+
+    /// The frames of the layers that were packed for the spec; nothing where none are kept.
+    pub(crate) fn known_frames(&self, store: &Store) -> Option<Arc<dyn KnownFrames>> {
+        self.frames.known(store)
+    }
+
+    /// Notes the frames of a layer that is in the store.
+    pub(crate) fn note_frames(&self, layer: &Digest, frames: &[PackedFrame], store: &Store) {
+        self.frames.note(layer, frames, store);
+    }
+
+    /// Writes down which frames the layers have that were packed in this run.
+    pub fn save_frames(&self, store: &Store) {
+        self.frames.save(store);
     }
 
     /// Writes down what was found out. Where that does not work, the next run reads again.
@@ -184,7 +241,7 @@ impl Sources {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_seen(&self, looks: &[Look]) {
@@ -293,6 +350,38 @@ enum Look {
 }
 
 impl Look {
+    /// [`facts_digest`] of what comes out, without it: an unchanged tree is only held against what it was.
+    fn digest(&self) -> Option<Digest> {
+        let mut hasher = StableHasher::new();
+        hasher.text("kic facts");
+        match self {
+            Self::Done(looked) => return looked.as_ref().ok().map(facts_digest),
+            Self::File(file, ..) => hash_file(hasher.variant("File"), &file.facts()?),
+            Self::Folder(_, found) => {
+                let mut is_known = true;
+                hasher.variant("Folder").list(found, |hasher, (path, found)| {
+                    hasher.text(path);
+                    match found {
+                        Found::File(file) => match file.facts() {
+                            Some(facts) => hash_file(hasher.variant("File"), &facts),
+                            None => is_known = false,
+                        },
+                        Found::Symlink(target) => {
+                            hasher.variant("Symlink").text(target);
+                        }
+                        Found::EmptyFolder => {
+                            hasher.variant("EmptyFolder");
+                        }
+                    }
+                });
+                if !is_known {
+                    return None;
+                }
+            }
+        }
+        Some(hasher.finish())
+    }
+
     fn finish(self) -> Looked {
         match self {
             Self::Done(looked) => looked,
@@ -313,11 +402,8 @@ impl Look {
 }
 
 fn facts(file: FoundFile) -> Result<FileFacts, Vec<LookError>> {
-    let FoundFile { executable, size, digest } = file;
-    match digest {
-        Some(digest) => Ok(FileFacts { content: ContentFacts { digest, size }, executable }),
-        None => Err(vec![LookError::Unreadable(PathBuf::new(), io::Error::other("it was not read"))]),
-    }
+    file.facts()
+        .ok_or_else(|| vec![LookError::Unreadable(PathBuf::new(), io::Error::other("it was not read"))])
 }
 
 /// What the file system says of a place, without reading any file.
@@ -398,16 +484,13 @@ fn read_file(path: &Path, buffer: &mut [u8], context: &Context) -> io::Result<Re
 pub fn facts_digest(facts: &PathFacts) -> Digest {
     let mut hasher = StableHasher::new();
     hasher.text("kic facts");
-    let file = |hasher: &mut StableHasher, file: &FileFacts| {
-        hasher.digest(&file.content.digest).number(file.content.size).boolean(file.executable);
-    };
     match facts {
-        PathFacts::File(facts) => file(hasher.variant("File"), facts),
+        PathFacts::File(facts) => hash_file(hasher.variant("File"), facts),
         PathFacts::Folder(below) => {
             hasher.variant("Folder").list(below, |hasher, (path, entry)| {
                 hasher.text(path);
                 match entry {
-                    EntryFacts::File(facts) => file(hasher.variant("File"), facts),
+                    EntryFacts::File(facts) => hash_file(hasher.variant("File"), facts),
                     EntryFacts::Symlink(target) => {
                         hasher.variant("Symlink").text(target);
                     }
@@ -419,4 +502,8 @@ pub fn facts_digest(facts: &PathFacts) -> Digest {
         }
     }
     hasher.finish()
+}
+
+fn hash_file(hasher: &mut StableHasher, file: &FileFacts) {
+    hasher.digest(&file.content.digest).number(file.content.size).boolean(file.executable);
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use kic_base::Digest;
+use kic_graph::{ContentFacts, FileFacts};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,14 @@ impl FoundFile {
         let known = known.and_then(|folder| folder.file(name));
         let digest = known.filter(|known| known.fingerprint == fingerprint).map(|known| known.digest);
         Self { executable: is_executable(stat), size: fingerprint.size, digest }
+    }
+}
+
+impl FoundFile {
+    /// What is known of it; nothing where it was not read.
+    pub fn facts(&self) -> Option<FileFacts> {
+        let Self { executable, size, digest } = *self;
+        digest.map(|digest| FileFacts { content: ContentFacts { digest, size }, executable })
     }
 }
 
@@ -203,8 +212,10 @@ impl Walk<'_> {
         let known = self.index.folder(&below(self.absolute, &task.relative));
         let mut any = false;
         for (name, kind) in names {
-            let relative =
-                if task.relative.is_empty() { name.clone() } else { format!("{}/{name}", task.relative) };
+            let relative = match task.relative.as_str() {
+                "" => name.clone(),
+                above => [above, &name].join("/"),
+            };
             if self.is_excluded(&relative, &name) {
                 continue;
             }

@@ -19,14 +19,16 @@ impl Lowering {
         spec: &Spec,
         platform: &Platform,
         settings: LayerSettings,
-        own: &BTreeMap<(LayerKind, usize), ImageLayer>,
+        own: &BTreeMap<(LayerKind, usize), Vec<ImageLayer>>,
         images: &[crate::derivation::PlanImage],
         base: BasePlan,
         source: Option<Arc<[u8]>>,
     ) -> NodeIndex {
         let steps = steps(spec, platform);
         let find = |kind: LayerKind, name: &str| {
-            own.iter().find(|((own_kind, _), layer)| *own_kind == kind && layer.name == name)
+            // What is applied is never cut.
+            let layers = own.iter().filter_map(|(key, parts)| Some((key, parts.first()?)));
+            layers.into_iter().find(|((own_kind, _), layer)| *own_kind == kind && layer.name == name)
         };
         let mut lowered = Vec::new();
         for step in steps {

@@ -109,9 +109,15 @@ impl Lowering {
         };
         let mut available = Available::default();
         let base = self.base(spec, inputs, &mut available);
-        let own = self.own_layers(spec, inputs, settings);
         let base_layers = base.values().map(|base| base.layers.len()).max().unwrap_or(0);
-        let cache = self.registry_layers(spec, inputs, settings, base_layers + own.len(), &mut available);
+        let own = self.own_layers(spec, inputs, settings, base_layers);
+        let cache = self.registry_layers(
+            spec,
+            inputs,
+            settings,
+            base_layers + own.values().map(Vec::len).sum::<usize>(),
+            &mut available,
+        );
         available.assumed.clone_from(&self.assumed);
         let verdicts = verdicts(spec, inputs, &available);
         prove(&inputs.needs, &verdicts, &available, &inputs.allow_missing, &mut self.diagnostics);
@@ -133,7 +139,7 @@ impl Lowering {
             let present: BTreeSet<Digest> =
                 base.layers.iter().filter_map(|layer| self.derivation_of(layer)).collect();
             let mut layers = base.layers;
-            layers.extend(own.values().cloned());
+            layers.extend(own.values().flatten().cloned());
             let missing = |layer: &&ImageLayer| !present.contains(&self.nodes[layer.node].digest);
             layers.extend(cache.layers.iter().filter(missing).cloned());
             layers.push(self.layer(launch, Kind::Launch, "launch"));

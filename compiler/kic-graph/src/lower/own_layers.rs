@@ -1,14 +1,20 @@
 //! The layers of files, manifests, policies and readiness checks.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use kic_spec::{Layer, LayerKind, Spec};
+use petgraph::graph::NodeIndex;
 
-use super::{Hints, Lowering};
+use super::{Hints, LAYER_LIMIT, Lowering};
 use crate::derivation::{Bytes, Derivation, LayerSettings, TreeEntry, TreeEntryKind};
 use crate::graph::{ImageLayer, Kind};
 use crate::inputs::{Inputs, Origin};
 use crate::layer_entries::layer_entries;
+use crate::tree_parts::tree_parts;
+
+/// With more layers than that, those of the base counted, none is cut: the registry cache needs some, too.
+const MOST_CUT: usize = LAYER_LIMIT / 2;
 
 impl Lowering {
     /// The layers of the spec's own nodes: kinds in their fixed order, the layers of a kind in that of the spec.
@@ -17,9 +23,11 @@ impl Lowering {
         spec: &Spec,
         inputs: &Inputs,
         settings: LayerSettings,
-    ) -> BTreeMap<(LayerKind, usize), ImageLayer> {
+        base_layers: usize,
+    ) -> BTreeMap<(LayerKind, usize), Vec<ImageLayer>> {
         let mut own = BTreeMap::new();
-        for (index, layer) in spec.layers.iter().enumerate() {
+        let mut pending_layers = Vec::with_capacity(spec.layers.len());
+        for layer in &spec.layers {
             let pending = layer_entries(spec, layer, inputs, &mut self.diagnostics);
             let mut entries = Vec::with_capacity(pending.len());
             for (path, entry) in pending {
@@ -40,6 +48,13 @@ impl Lowering {
                 };
                 entries.push(TreeEntry { path, kind });
             }
+            let cut = if layer.is_split { tree_parts(&entries) } else { whole(&entries) };
+            pending_layers.push((entries, cut));
+        }
+        let parts: usize = pending_layers.iter().map(|(_, cut)| cut.len()).sum();
+        let is_too_much = base_layers + parts > MOST_CUT;
+        for (index, (layer, (entries, cut))) in spec.layers.iter().zip(pending_layers).enumerate() {
+            let cut = if is_too_much { whole(&entries) } else { cut };
             let kind = match layer.kind() {
                 LayerKind::Files => Kind::Files,
                 LayerKind::Manifests => Kind::Manifests,
@@ -47,9 +62,19 @@ impl Lowering {
                 LayerKind::Readiness => Kind::Readiness,
             };
             let name = layer.name.value.as_str();
-            let hints = Hints { kind, name, span: Some(&layer.span), origins: &[], is_document: false };
-            let node = self.node(Derivation::Tree { settings, entries }, &hints);
-            own.insert((layer.kind(), index), self.layer(node, kind, name));
+            let mut entries = entries.into_iter();
+            let mut parts = Vec::with_capacity(cut.len());
+            for part in cut {
+                let entries: Vec<TreeEntry> = entries.by_ref().take(part.len()).collect();
+                // Named after where it begins, so that it keeps its name when there are more parts before it.
+                let from = entries.first().filter(|_| part.start > 0).map(|entry| entry.path.as_str());
+                let name = from.map_or_else(|| name.to_owned(), |path| format!("{name} from /{path}"));
+                let hints =
+                    Hints { kind, name: &name, span: Some(&layer.span), origins: &[], is_document: false };
+                let node = self.node(Derivation::Tree { settings, entries }, &hints);
+                parts.push(self.layer(node, kind, &name));
+            }
+            own.insert((layer.kind(), index), parts);
         }
         self.after_edges(spec, &own);
         own
@@ -57,22 +82,30 @@ impl Lowering {
 
     /// The edges that the author adds by hand. One that would close a circle through nodes that share an
     /// output is left out: it orders nothing that is built.
-    pub(super) fn after_edges(&mut self, spec: &Spec, own: &BTreeMap<(LayerKind, usize), ImageLayer>) {
-        let node_of = |wanted: &Layer| {
+    pub(super) fn after_edges(&mut self, spec: &Spec, own: &BTreeMap<(LayerKind, usize), Vec<ImageLayer>>) {
+        let nodes_of = |wanted: &Layer| -> Vec<NodeIndex> {
             own.iter()
-                .find(|((_, index), _)| spec.layers[*index].span == wanted.span)
-                .map(|(_, layer)| layer.node)
+                .filter(|((_, index), _)| spec.layers[*index].span == wanted.span)
+                .flat_map(|(_, parts)| parts.iter().map(|part| part.node))
+                .collect()
         };
         for layer in &spec.layers {
             let Some(after) = &layer.after else { continue };
             let before =
                 spec.layers.iter().find(|other| other.span != layer.span && other.name.value == after.value);
-            if let (Some(before), Some(node)) = (before.and_then(node_of), node_of(layer))
-                && before != node
-                && !petgraph::algo::has_path_connecting(&self.nodes, node, before, None)
-            {
-                self.nodes.update_edge(before, node, ());
+            for before in before.map(nodes_of).unwrap_or_default() {
+                for node in nodes_of(layer) {
+                    if before != node && !petgraph::algo::has_path_connecting(&self.nodes, node, before, None)
+                    {
+                        self.nodes.update_edge(before, node, ());
+                    }
+                }
             }
         }
     }
+}
+
+#[expect(clippy::single_range_in_vec_init, reason = "one part, from the first entry to the last")]
+fn whole(entries: &[TreeEntry]) -> Vec<Range<usize>> {
+    vec![0..entries.len()]
 }

@@ -1,10 +1,12 @@
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use flate2::GzBuilder;
 use flate2::write::GzEncoder;
 use kic_base::{Digest, Epoch, Sha256};
 
 use super::LayerError;
+use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame};
 use super::frames::{FrameSettings, Frames};
 use crate::model::media_types;
 
@@ -59,6 +61,8 @@ pub(super) struct Encoder<W: Write> {
     /// The digest of the tar; nothing where the output is the tar.
     diff: Option<Sha256>,
     diff_size: u64,
+    /// Where frames may be used again.
+    keys: Option<FrameKeys>,
 }
 
 enum Stage<W: Write> {
@@ -100,7 +104,29 @@ impl<W: Write> Encoder<W> {
             }
         };
         let diff = (compression != Compression::None).then(Sha256::new);
-        Ok(Self { stage, buffer: vec![0; piece], filled: 0, diff, diff_size: 0 })
+        Ok(Self { stage, buffer: vec![0; piece], filled: 0, diff, diff_size: 0, keys: None })
+    }
+
+    /// Takes frames from there, and says at the end which there are. Before anything is written; with zstd alone.
+    pub fn reuse(&mut self, known: Arc<dyn KnownFrames>) {
+        if let Stage::Zstd(_, frames) = &mut self.stage {
+            self.keys = Some(FrameKeys::new(frames.settings()));
+            frames.reuse(known);
+        }
+    }
+
+    /// What comes next by [`Self::room`] is the body of a file, with that digest where it is known.
+    pub fn begin_body(&mut self, digest: Option<Digest>) {
+        if let Some(keys) = &mut self.keys {
+            keys.begin_body(digest);
+        }
+    }
+
+    /// The body is over.
+    pub fn end_body(&mut self) {
+        if let Some(keys) = &mut self.keys {
+            keys.end_body();
+        }
     }
 
     /// Where the next bytes go; never empty. [`Self::advance`] says how many came.
@@ -114,6 +140,9 @@ impl<W: Write> Encoder<W> {
     /// Takes the first `count` bytes of [`Self::room`].
     pub fn advance(&mut self, count: usize) {
         self.filled += count;
+        if let Some(keys) = &mut self.keys {
+            keys.of_body(count);
+        }
     }
 
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), LayerError> {
@@ -121,28 +150,33 @@ impl<W: Write> Encoder<W> {
             let room = self.room()?;
             let count = room.len().min(bytes.len());
             room[..count].copy_from_slice(&bytes[..count]);
-            self.advance(count);
+            self.filled += count;
+            if let Some(keys) = &mut self.keys {
+                keys.bytes(&bytes[..count]);
+            }
             bytes = &bytes[count..];
         }
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<(W, LayerDigests), LayerError> {
+    pub fn finish(mut self) -> Result<(W, LayerDigests, Vec<PackedFrame>), LayerError> {
         if self.filled > 0 {
             self.pass_on()?;
         }
+        let mut packed = Vec::new();
         let mut out = match self.stage {
             Stage::Plain(out) => out,
             Stage::Gzip(encoder) => encoder.finish().map_err(LayerError::Output)?,
             Stage::Zstd(mut out, mut frames) => {
-                frames.finish(&mut out)?;
+                packed = frames.finish(&mut out)?;
                 out
             }
         };
         out.inner.flush().map_err(LayerError::Output)?;
         let digest = out.hasher.finish();
         let diff_id = self.diff.map_or(digest, Sha256::finish);
-        Ok((out.inner, LayerDigests { digest, size: out.size, diff_id, diff_size: self.diff_size }))
+        let digests = LayerDigests { digest, size: out.size, diff_id, diff_size: self.diff_size };
+        Ok((out.inner, digests, packed))
     }
 
     fn pass_on(&mut self) -> Result<(), LayerError> {
@@ -155,7 +189,8 @@ impl<W: Write> Encoder<W> {
             Stage::Plain(out) => out.write_all(bytes).map_err(LayerError::Output)?,
             Stage::Gzip(encoder) => encoder.write_all(bytes).map_err(LayerError::Output)?,
             Stage::Zstd(out, frames) => {
-                self.buffer = frames.push(std::mem::take(&mut self.buffer), self.filled, out)?;
+                let key = self.keys.as_mut().and_then(FrameKeys::end_frame);
+                self.buffer = frames.push(std::mem::take(&mut self.buffer), self.filled, key, out)?;
             }
         }
         self.filled = 0;

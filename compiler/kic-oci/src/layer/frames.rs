@@ -4,12 +4,14 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use kic_base::Digest;
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name, version_number};
 
 use super::LayerError;
+use super::frame_keys::{KnownFrames, PackedFrame};
 
 /// zstd 1.5.7, the version of epoch 1.
-const VERSION: u32 = 10_507;
+pub(super) const VERSION: u32 = 10_507;
 
 /// What decides the bytes of a frame, beside its content.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +33,11 @@ pub(super) struct Frames {
     pending: VecDeque<Receiver<Packed>>,
     /// Buffers to use again.
     spare: Vec<Vec<u8>>,
+    known: Option<Arc<dyn KnownFrames>>,
+    /// The frames that are written and have a key.
+    written: Vec<PackedFrame>,
+    /// How many bytes are written.
+    size: u64,
 }
 
 /// Threads that compress; they end when the sender of their jobs is dropped.
@@ -43,12 +50,19 @@ struct Pool {
 struct Job {
     content: Vec<u8>,
     length: usize,
+    key: Option<Digest>,
     done: SyncSender<Packed>,
 }
 
 struct Packed {
     content: Vec<u8>,
-    frame: Result<Vec<u8>, LayerError>,
+    frame: Result<Frame, LayerError>,
+}
+
+/// A compressed frame; its key and the digest of its bytes, where it may be used again.
+struct Frame {
+    bytes: Vec<u8>,
+    names: Option<(Digest, Digest)>,
 }
 
 impl Frames {
@@ -57,7 +71,25 @@ impl Frames {
         if version_number() != VERSION {
             return Err(LayerError::Compression("this build has another zstd than 1.5.7"));
         }
-        Ok(Self { settings, threads, pool: None, pending: VecDeque::new(), spare: Vec::new() })
+        Ok(Self {
+            settings,
+            threads,
+            pool: None,
+            pending: VecDeque::new(),
+            spare: Vec::new(),
+            known: None,
+            written: Vec::new(),
+            size: 0,
+        })
+    }
+
+    pub fn settings(&self) -> FrameSettings {
+        self.settings
+    }
+
+    /// Takes frames that have a key from there, where it has them.
+    pub fn reuse(&mut self, known: Arc<dyn KnownFrames>) {
+        self.known = Some(known);
     }
 
     /// Takes the first `length` bytes of `content` as the next frame, and gives a buffer of the same size for
@@ -66,11 +98,12 @@ impl Frames {
         &mut self,
         content: Vec<u8>,
         length: usize,
+        key: Option<Digest>,
         out: &mut impl Write,
     ) -> Result<Vec<u8>, LayerError> {
         if self.threads <= 1 {
-            let frame = compress(self.settings, &content[..length])?;
-            out.write_all(&frame).map_err(LayerError::Output)?;
+            let frame = pack(self.settings, &content[..length], key, self.known.as_deref())?;
+            self.write(&frame, out)?;
             return Ok(content);
         }
         if self.pending.len() > self.threads {
@@ -80,25 +113,35 @@ impl Frames {
         let (done, receiver) = sync_channel(1);
         self.pool()?
             .jobs
-            .send(Job { content, length, done })
+            .send(Job { content, length, key, done })
             .map_err(|_| LayerError::Compression("its threads have ended"))?;
         self.pending.push_back(receiver);
         Ok(self.spare.pop().unwrap_or_else(|| vec![0; size]))
     }
 
-    /// Writes all frames that are under way.
-    pub fn finish(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
+    /// Writes all frames that are under way, and gives those that have a key.
+    pub fn finish(&mut self, out: &mut impl Write) -> Result<Vec<PackedFrame>, LayerError> {
         while !self.pending.is_empty() {
             self.write_oldest(out)?;
         }
-        Ok(())
+        Ok(std::mem::take(&mut self.written))
     }
 
     fn write_oldest(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
         let Some(receiver) = self.pending.pop_front() else { return Ok(()) };
         let packed = receiver.recv().map_err(|_| LayerError::Compression("a thread of it has ended"))?;
-        out.write_all(&packed.frame?).map_err(LayerError::Output)?;
+        self.write(&packed.frame?, out)?;
         self.spare.push(packed.content);
+        Ok(())
+    }
+
+    fn write(&mut self, frame: &Frame, out: &mut impl Write) -> Result<(), LayerError> {
+        out.write_all(&frame.bytes).map_err(LayerError::Output)?;
+        let size = frame.bytes.len() as u64;
+        if let Some((key, digest)) = frame.names {
+            self.written.push(PackedFrame { key, digest, offset: self.size, size });
+        }
+        self.size += size;
         Ok(())
     }
 
@@ -109,12 +152,12 @@ impl Frames {
             Pool { jobs, queue: Arc::new(Mutex::new(queue)), threads: 0 }
         });
         if pool.threads < self.threads && pool.threads <= self.pending.len() {
-            let (settings, queue) = (self.settings, Arc::clone(&pool.queue));
+            let (settings, queue, known) = (self.settings, Arc::clone(&pool.queue), self.known.clone());
             let started = thread::Builder::new().name("compress".to_owned()).spawn(move || {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Job { content, length, done }) = job else { return };
-                    let frame = compress(settings, &content[..length]);
+                    let Ok(Job { content, length, key, done }) = job else { return };
+                    let frame = pack(settings, &content[..length], key, known.as_deref());
                     // The writer may have given up: then nobody waits for this frame.
                     let _ = done.send(Packed { content, frame });
                 }
@@ -128,6 +171,24 @@ impl Frames {
         }
         Ok(pool)
     }
+}
+
+/// One frame, compressed, or as it was compressed before.
+fn pack(
+    settings: FrameSettings,
+    content: &[u8],
+    key: Option<Digest>,
+    known: Option<&dyn KnownFrames>,
+) -> Result<Frame, LayerError> {
+    let (Some(key), Some(known)) = (key, known) else {
+        return Ok(Frame { bytes: compress(settings, content)?, names: None });
+    };
+    let bytes = match known.frame(&key) {
+        Some(bytes) => bytes,
+        None => compress(settings, content)?,
+    };
+    let digest = Digest::of(&bytes);
+    Ok(Frame { bytes, names: Some((key, digest)) })
 }
 
 /// One frame. A context of its own, so that nothing of other frames can reach its bytes.

@@ -7,6 +7,7 @@
 mod encoder;
 mod entry;
 mod error;
+mod frame_keys;
 mod frames;
 mod read_file;
 pub(crate) mod tar_header;
@@ -18,6 +19,7 @@ mod golden;
 pub use encoder::{Compression, LayerDigests};
 pub use entry::{Entry, EntryKind};
 pub use error::LayerError;
+pub use frame_keys::{KnownFrames, PackedFrame};
 pub use read_file::{read_file, read_files};
 pub use tar_header::{embedded_file_header, embedded_file_trailer};
 pub use writer::LayerWriter;

@@ -1,11 +1,12 @@
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 
-use kic_base::Epoch;
+use kic_base::{Digest, Epoch};
 
 use super::encoder::Encoder;
 use super::entry::{check_path, check_target};
 use super::tar_header::{BLOCK, END, Header, Kind, padding};
-use super::{Compression, Entry, EntryKind, LayerDigests, LayerError};
+use super::{Compression, Entry, EntryKind, KnownFrames, LayerDigests, LayerError, PackedFrame};
 
 /// Writes one layer: entries in the order of their paths' bytes, each path once; then [`Self::finish`].
 ///
@@ -41,6 +42,12 @@ impl<W: Write> LayerWriter<W> {
         Ok(Self { encoder, mtime, previous: String::new(), leaves: Vec::new(), broken: false })
     }
 
+    /// Takes frames of layers that were packed before from `known`, where this layer has the same ones. The bytes are the same as
+    /// without. Before the first entry; with zstd alone.
+    pub fn reuse(&mut self, known: Arc<dyn KnownFrames>) {
+        self.encoder.reuse(known);
+    }
+
     /// Adds an entry of any kind; `body` gives the bytes of a file, and is not read for other kinds.
     pub fn entry(&mut self, entry: &Entry, body: &mut dyn Read) -> Result<(), LayerError> {
         match &entry.kind {
@@ -53,9 +60,34 @@ impl<W: Write> LayerWriter<W> {
 
     /// Adds a file with those permissions (at most 0o7777), whose body has exactly `size` bytes.
     pub fn file(&mut self, path: &str, mode: u32, size: u64, body: &mut dyn Read) -> Result<(), LayerError> {
+        self.file_of(path, mode, size, None, body)
+    }
+
+    /// Adds a file whose body has that digest, which whoever reads it makes sure of.
+    pub fn known_file(
+        &mut self,
+        path: &str,
+        mode: u32,
+        size: u64,
+        digest: &Digest,
+        body: &mut dyn Read,
+    ) -> Result<(), LayerError> {
+        self.file_of(path, mode, size, Some(*digest), body)
+    }
+
+    fn file_of(
+        &mut self,
+        path: &str,
+        mode: u32,
+        size: u64,
+        digest: Option<Digest>,
+        body: &mut dyn Read,
+    ) -> Result<(), LayerError> {
         self.header(Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime })?;
         self.broken = true;
+        self.encoder.begin_body(digest);
         self.body(path, size, body)?;
+        self.encoder.end_body();
         self.encoder.write(&[0; BLOCK][..padding(size)])?;
         self.broken = false;
         self.leaves.push((path.to_owned(), Some(mode)));
@@ -89,7 +121,12 @@ impl<W: Write> LayerWriter<W> {
     }
 
     /// Ends the layer: gives back the output, flushed, and what the layer is known by.
-    pub fn finish(mut self) -> Result<(W, LayerDigests), LayerError> {
+    pub fn finish(self) -> Result<(W, LayerDigests), LayerError> {
+        self.finish_with_frames().map(|(out, digests, _)| (out, digests))
+    }
+
+    /// The same, with the frames that may be used again, where [`Self::reuse`] was asked for.
+    pub fn finish_with_frames(mut self) -> Result<(W, LayerDigests, Vec<PackedFrame>), LayerError> {
         if self.broken {
             return Err(LayerError::Unfinished);
         }
@@ -179,7 +216,7 @@ mod tests {
                 made.resize(made.len() + usize::try_from(embedded_file_trailer(size)).unwrap(), 0);
                 assert!(made == written, "{path} {size}");
                 assert_eq!((digests.digest, digests.size), (digests.diff_id, made.len() as u64));
-                assert_eq!(digests.digest, kic_base::Digest::of(&made));
+                assert_eq!(digests.digest, Digest::of(&made));
             }
         }
     }
@@ -235,5 +272,77 @@ mod tests {
                 layer.file("a", 0o644, size, &mut std::io::repeat(1).take(size)).map(|()| layer.finish());
             assert!(matches!(error, Err(LayerError::Output(_)) | Ok(Err(LayerError::Output(_)))));
         }
+    }
+
+    /// Frames by key, and how many were asked for and found.
+    #[derive(Default)]
+    struct Kept(std::sync::Mutex<(std::collections::BTreeMap<Digest, Vec<u8>>, usize)>);
+
+    impl KnownFrames for Kept {
+        fn frame(&self, key: &Digest) -> Option<Vec<u8>> {
+            let mut kept = self.0.lock().unwrap();
+            let found = kept.0.get(key).cloned();
+            kept.1 += usize::from(found.is_some());
+            found
+        }
+    }
+
+    #[test]
+    fn frames_that_were_packed_before_are_taken_and_the_bytes_are_those_of_a_layer_packed_anew() {
+        /// Gives a few bytes at a time: how a body is read must not matter to keys.
+        struct Slow<'a>(&'a [u8], usize);
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                let most = buffer.len().min(self.1);
+                self.0.read(&mut buffer[..most])
+            }
+        }
+        let body = |number: usize, version: u8| -> Vec<u8> {
+            let pattern: Vec<u8> = (0..1_000).map(|place| (place * number % 251) as u8 ^ version).collect();
+            pattern.repeat(300 + number % 3)
+        };
+        let pack = |changed: Option<usize>, kept: Option<&Arc<Kept>>, threads: usize, step: usize| {
+            let mut layer =
+                LayerWriter::with_threads(Vec::new(), Epoch::CURRENT, Compression::Zstd, 0, threads).unwrap();
+            if let Some(kept) = kept {
+                layer.reuse(kept.clone());
+            }
+            for number in 0..60 {
+                let bytes = body(number, u8::from(changed == Some(number)));
+                let (path, size) = (format!("{number:02}"), bytes.len() as u64);
+                layer.known_file(&path, 0o644, size, &Digest::of(&bytes), &mut Slow(&bytes, step)).unwrap();
+            }
+            layer.finish_with_frames().unwrap()
+        };
+        let keep = |(bytes, _, frames): &(Vec<u8>, LayerDigests, Vec<PackedFrame>)| {
+            let mut kept = std::collections::BTreeMap::new();
+            for frame in frames {
+                let from = usize::try_from(frame.offset).unwrap();
+                let part = &bytes[from..from + usize::try_from(frame.size).unwrap()];
+                assert_eq!(Digest::of(part), frame.digest);
+                kept.insert(frame.key, part.to_vec());
+            }
+            Arc::new(Kept(std::sync::Mutex::new((kept, 0))))
+        };
+        let nothing = Arc::new(Kept::default());
+        let first = pack(None, Some(&nothing), 1, usize::MAX);
+        assert_eq!(first.2.len(), 5);
+        assert_eq!(first.1, pack(None, None, 1, 77_777).1);
+        for (changed, found) in [(None, 5), (Some(0), 4), (Some(30), 4), (Some(59), 4)] {
+            let anew = pack(changed, None, 1, usize::MAX);
+            for (threads, step) in [(1, usize::MAX), (1, 1_000), (3, 70_000)] {
+                let kept = keep(&first);
+                let again = pack(changed, Some(&kept), threads, step);
+                assert_eq!((&again.0, again.1), (&anew.0, anew.1), "{changed:?}");
+                assert_eq!(kept.0.lock().unwrap().1, found, "{changed:?}");
+                assert_eq!(again.2.len(), 5);
+            }
+        }
+        // Without the digest of a body, its frames have no key.
+        let mut layer = LayerWriter::new(Vec::new(), Epoch::CURRENT, Compression::Zstd, 0).unwrap();
+        layer.reuse(nothing);
+        let size = 9 << 20;
+        layer.file("a", 0o644, size, &mut std::io::repeat(1).take(size)).unwrap();
+        assert!(layer.finish_with_frames().unwrap().2.is_empty());
     }
 }

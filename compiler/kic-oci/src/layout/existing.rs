@@ -104,13 +104,17 @@ impl Existing {
         self.path.join(format!("{TEMPORARY}{name}"))
     }
 
+    /// Whether `index.json` is there, and says just that.
+    pub fn has_index(&self, index: &Index) -> bool {
+        self.index_bytes.as_ref() == Some(&canonical_json(index))
+    }
+
     /// Writes `index.json` in one step, and gives whether that changed it. Its new name is not yet synced.
     pub fn write_index(&self, index: &Index) -> Result<bool, LayoutError> {
-        let bytes = canonical_json(index);
-        if self.index_bytes.as_ref() == Some(&bytes) {
+        if self.has_index(index) {
             return Ok(false);
         }
-        self.replace("index.json", &bytes)?;
+        self.replace("index.json", &canonical_json(index))?;
         Ok(true)
     }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 use kic_base::{Digest, Sha256};
 
 use super::{LayoutError, LayoutOptions};
+use kic_store::Placed;
+
 use crate::blob_source::BlobSource;
 use crate::model::Descriptor;
 
@@ -48,7 +50,7 @@ pub(super) fn put_blob(
     let placed = source
         .place(&blob.digest, path, options.sharing)
         .map_err(|error| LayoutError::blob(blob.digest, path, error))?;
-    if !placed {
+    if placed.is_none() {
         let mut file = File::create_new(path).map_err(at)?;
         file.set_permissions(Permissions::from_mode(0o644)).map_err(at)?;
         copy_blob(blob, source, &mut file, path)?;
@@ -58,7 +60,10 @@ pub(super) fn put_blob(
     if found != blob.size {
         return Err(LayoutError::Size { digest: blob.digest, expected: blob.size, found });
     }
-    // The bytes. What the store shares with us is synced already; its name is, with the folder's.
+    // A link to a file of the store has the bytes that were synced there; its name is synced with the folder's.
+    if placed == Some(Placed::HardLink) {
+        return Ok(());
+    }
     file.sync_data().map_err(at)
 }
 

@@ -19,7 +19,7 @@ use kic_store::PlaceMode;
 
 pub use archive::write_archive;
 pub use error::LayoutError;
-pub use write::write_layout;
+pub use write::{is_in_layout, write_layout};
 
 /// The annotation that names an image in an `index.json`.
 pub const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kic_base::{Digest, Platform};
-use kic_store::{PlaceMode, Store};
+use kic_store::{PlaceMode, Placed, Store};
 
 use super::*;
 use crate::blob_source::BlobSource;
@@ -284,7 +284,7 @@ fn a_full_disk_and_a_forbidden_directory_are_typed_errors_with_the_path() {
         fn open(&self, _: &Digest) -> io::Result<Box<dyn Read + Send>> {
             Err(io::ErrorKind::Unsupported.into())
         }
-        fn place(&self, _: &Digest, _: &Path, _: PlaceMode) -> io::Result<bool> {
+        fn place(&self, _: &Digest, _: &Path, _: PlaceMode) -> io::Result<Option<Placed>> {
             Err(io::ErrorKind::StorageFull.into())
         }
     }

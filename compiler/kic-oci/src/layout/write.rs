@@ -54,6 +54,18 @@ pub fn write_layout(
     }
 }
 
+/// Whether the layout at `directory` holds the image under that name, with all its blobs, and [`write_layout`] would have nothing
+/// to do. Of blobs the size alone is looked at. `false` where that cannot be told.
+pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs: &[Descriptor]) -> bool {
+    let (Ok(root), Ok(blobs), Ok(Some(layout))) =
+        (named(root, reference), distinct(root, blobs), Existing::open(directory))
+    else {
+        return false;
+    };
+    layout.has_index(&with_root(layout.index.clone(), &root).0)
+        && blobs.values().all(|blob| has_blob(&layout.blobs().join(blob.digest.hex()), blob, false))
+}
+
 /// The descriptor of an image in an `index.json`.
 pub(super) fn named(root: &Descriptor, reference: &str) -> Result<Descriptor, LayoutError> {
     if reference.is_empty() || reference.chars().any(char::is_control) {

@@ -1,13 +1,21 @@
 //! `files` and what stands in it.
 
-use super::{AFTER, MODE, argument, property, required, some};
-use crate::schema::{Children, NodeSchema, Occurs, Type};
+use super::{AFTER, MODE, argument, defaulting, property, required, some};
+use crate::schema::{Children, Literal, NodeSchema, Occurs, Type};
 
 pub(super) static FILES: NodeSchema = NodeSchema {
     name: "files",
     doc: "A layer of files for the root file system of the cluster's machines.",
     arguments: &[argument("NAME", Type::Name, "The layer's name.")],
-    properties: &[AFTER],
+    properties: &[
+        AFTER,
+        defaulting(
+            "split",
+            Type::Bool,
+            Literal::Bool(true),
+            "Whether one of more than 64 MiB becomes several layers of the image, so that a change makes one of them anew.",
+        ),
+    ],
     children: Children::Nodes(&[&COPY, &TEXT, &FILES_FETCH]),
     occurs: Occurs::Many,
     example: "files \"settings\" {\n    copy \"etc\" to=\"/etc\"\n}",

@@ -40,6 +40,7 @@ impl Context<'_> {
             after: node.text_property("after"),
             span: node.span().clone(),
             platform: None,
+            is_split: matches!(content, Content::Files(_)) && node.bool_property("split")?,
             content,
         })
     }

@@ -1,0 +1,112 @@
+//! Frames of layers that were packed for a spec, so that a layer that is packed again takes those that are the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kic_base::{Digest, StableHasher};
+use kic_oci::layer::{KnownFrames, PackedFrame};
+use kic_store::Store;
+use serde::{Deserialize, Serialize};
+
+/// Of so many layers at most; those noted longest ago go first.
+const MOST_LAYERS: usize = 200;
+
+/// The frames of a layer: key, digest, offset and size of each.
+type Frames = Vec<(Digest, Digest, u64, u64)>;
+
+/// What is known of frames, read when it is first asked for.
+#[derive(Debug, Default)]
+pub(super) struct SpecFrames {
+    key: Option<Digest>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    /// By the digest of the layer, the one noted last at the end.
+    layers: Vec<(Digest, Frames)>,
+    #[serde(skip)]
+    is_read: bool,
+    #[serde(skip)]
+    is_changed: bool,
+}
+
+impl SpecFrames {
+    /// Those of the spec whose sources have that key.
+    pub fn of(sources: &Digest) -> Self {
+        let mut hasher = StableHasher::new();
+        hasher.text("kic frames").digest(sources);
+        Self { key: Some(hasher.finish()), state: Mutex::default() }
+    }
+
+    /// Where the frames are; nothing where none are kept.
+    pub fn known(&self, store: &Store) -> Option<Arc<dyn KnownFrames>> {
+        let state = self.read(store)?;
+        let mut places = BTreeMap::new();
+        for (layer, frames) in &state.layers {
+            places.extend(frames.iter().map(|(key, digest, offset, size)| {
+                (*key, Place { layer: *layer, digest: *digest, offset: *offset, size: *size })
+            }));
+        }
+        Some(Arc::new(StoredFrames { places, store: store.clone() }))
+    }
+
+    /// Notes the frames of a layer that is in the store.
+    pub fn note(&self, layer: &Digest, frames: &[PackedFrame], store: &Store) {
+        let Some(mut state) = self.read(store) else { return };
+        let frames = frames.iter().map(|frame| (frame.key, frame.digest, frame.offset, frame.size)).collect();
+        state.layers.retain(|(known, _)| known != layer);
+        state.layers.push((*layer, frames));
+        let too_many = state.layers.len().saturating_sub(MOST_LAYERS);
+        state.layers.drain(..too_many);
+        state.is_changed = true;
+    }
+
+    /// Writes down what is new. Where that does not work, the next run compresses everything.
+    pub fn save(&self, store: &Store) {
+        let mut state = self.lock();
+        if let (Some(key), true) = (self.key, state.is_changed)
+            && let Ok(bytes) = serde_json::to_vec(&*state)
+            && store.remember(&key, &bytes).is_ok()
+        {
+            state.is_changed = false;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, store: &Store) -> Option<MutexGuard<'_, State>> {
+        let key = self.key?;
+        let mut state = self.lock();
+        if !state.is_read {
+            let bytes = store.recall(&key);
+            *state = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+            state.is_read = true;
+        }
+        Some(state)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    layer: Digest,
+    digest: Digest,
+    offset: u64,
+    size: u64,
+}
+
+struct StoredFrames {
+    places: BTreeMap<Digest, Place>,
+    store: Store,
+}
+
+impl KnownFrames for StoredFrames {
+    fn frame(&self, key: &Digest) -> Option<Vec<u8>> {
+        let Place { layer, digest, offset, size } = *self.places.get(key)?;
+        let bytes = self.store.read_part(&layer, offset, size)?;
+        // What the disk damaged is compressed anew.
+        (Digest::of(&bytes) == digest).then_some(bytes)
+    }
+}

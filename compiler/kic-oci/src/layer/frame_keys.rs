@@ -1,0 +1,99 @@
+//! By what a frame is known before it is compressed: what goes into it, by the digests of the files.
+
+use kic_base::{Digest, StableHasher};
+
+use super::frames::{FrameSettings, VERSION};
+
+/// Where frames come from that were compressed before. It may be wrong about what it has no more, never about bytes: they are
+/// exactly those that were compressed under that key.
+pub trait KnownFrames: Send + Sync {
+    /// The compressed bytes of the frame with that key.
+    fn frame(&self, key: &Digest) -> Option<Vec<u8>>;
+}
+
+/// A frame of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PackedFrame {
+    /// By what it is known before it is compressed: all that decides its bytes.
+    pub key: Digest,
+    /// The digest of its compressed bytes.
+    pub digest: Digest,
+    /// Where it begins in the layer.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub size: u64,
+}
+
+/// Puts the keys of frames together, one after the other: from the bytes of headers and paddings, and of the bodies of files
+/// which part of which content they are.
+pub(super) struct FrameKeys {
+    settings: FrameSettings,
+    hasher: StableHasher,
+    /// Whether the contents of all bodies in the frame are known by digest.
+    is_known: bool,
+    body: Option<Body>,
+}
+
+struct Body {
+    digest: Option<Digest>,
+    /// What of it is in this frame.
+    from: u64,
+    to: u64,
+}
+
+impl FrameKeys {
+    pub fn new(settings: FrameSettings) -> Self {
+        Self { settings, hasher: begin(settings), is_known: true, body: None }
+    }
+
+    /// Bytes that are no file's.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.hasher.variant("Bytes").bytes(bytes);
+    }
+
+    /// A body begins.
+    pub fn begin_body(&mut self, digest: Option<Digest>) {
+        self.body = Some(Body { digest, from: 0, to: 0 });
+    }
+
+    /// So many more bytes of the body are in this frame.
+    pub fn of_body(&mut self, count: usize) {
+        if let Some(body) = &mut self.body {
+            body.to += count as u64;
+        }
+    }
+
+    /// The body is over.
+    pub fn end_body(&mut self) {
+        self.add_body();
+        self.body = None;
+    }
+
+    /// The frame is over: its key, where all that is in it is known.
+    pub fn end_frame(&mut self) -> Option<Digest> {
+        self.add_body();
+        let hasher = std::mem::replace(&mut self.hasher, begin(self.settings));
+        std::mem::replace(&mut self.is_known, true).then(|| hasher.finish())
+    }
+
+    /// However the body was read: one part of it for each frame.
+    fn add_body(&mut self) {
+        let Some(Body { digest, from, to }) = &mut self.body else { return };
+        if from < to {
+            match digest {
+                Some(digest) => {
+                    self.hasher.variant("Body").digest(digest).number(*from).number(*to);
+                }
+                None => self.is_known = false,
+            }
+            *from = *to;
+        }
+    }
+}
+
+fn begin(settings: FrameSettings) -> StableHasher {
+    let mut hasher = StableHasher::new();
+    hasher.text("kic frame 1").number(VERSION.into());
+    hasher.number(settings.content as u64).text(&settings.level.to_string());
+    hasher
+}
