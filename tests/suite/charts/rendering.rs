@@ -4,7 +4,6 @@ use std::fs;
 
 use kic_base::Digest;
 use kic_registry::scripted_server::{Reply, ScriptedServer};
-
 use serde_json::Value;
 
 use super::Place;
