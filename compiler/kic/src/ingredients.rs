@@ -18,6 +18,9 @@ pub(crate) type Inputs = BTreeMap<String, String>;
 /// A layer: its platform, kind and name.
 pub(crate) type LayerName = (String, String, String);
 
+/// What is kept: the derivation of each layer, and the inputs of each derivation.
+pub(crate) type Kept = (Vec<(LayerName, Digest)>, BTreeMap<Digest, PackedInputs>);
+
 const MAGIC: &[u8; 8] = b"kicingr1";
 
 /// The inputs of one derivation, as bytes.
@@ -78,7 +81,7 @@ pub(crate) fn write(layers: &[(LayerName, Digest)], inputs: &BTreeMap<Digest, Pa
 }
 
 /// What was kept; nothing where these are other bytes.
-pub(crate) fn read(bytes: &[u8]) -> Option<(Vec<(LayerName, Digest)>, BTreeMap<Digest, PackedInputs>)> {
+pub(crate) fn read(bytes: &[u8]) -> Option<Kept> {
     let mut reader = Reader(bytes.strip_prefix(MAGIC)?);
     let (mut layers, mut inputs) = (Vec::new(), BTreeMap::new());
     for _ in 0..reader.length()? {
