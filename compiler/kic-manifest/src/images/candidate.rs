@@ -155,6 +155,11 @@ impl Candidate {
         !self.slash && !self.version
     }
 
+    /// Whether it names its registry.
+    pub(crate) const fn names_registry(&self) -> bool {
+        self.host
+    }
+
     /// Whether it names its registry, and has a tag or digest.
     pub(crate) const fn is_full(&self) -> bool {
         self.host && self.version
@@ -168,6 +173,11 @@ impl Candidate {
     /// Whether it has more parts than one, none of which is a host.
     pub(crate) const fn is_short_path(&self) -> bool {
         self.slash && !self.host
+    }
+
+    /// Whether it has more parts than one, and a tag that reads like a version.
+    pub(crate) const fn is_versioned_path(&self) -> bool {
+        self.slash && self.dotted
     }
 
     /// Whether it has a tag or digest.
@@ -197,6 +207,15 @@ impl Candidate {
                 Some("registry" | "docker" | "images" | "containers" | "cr" | "harbor" | "ghcr" | "quay")
             )
     }
+}
+
+/// The candidate of a text whose transport, such as `docker://`, says that it is an image, wherever it stands. The
+/// identifiers of containers that runtimes write (`docker://HEX`) have one part only.
+pub(crate) fn with_transport(text: &str) -> Option<Candidate> {
+    (without_transport(text).len() < text.len())
+        .then(|| Candidate::read(text))
+        .flatten()
+        .filter(Candidate::is_path)
 }
 
 /// Without a transport such as `docker://`, which some fields want in front.

@@ -40,18 +40,22 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         .iter()
         .filter_map(|(name, value)| name.as_str().map(|name| (words(name), name, value)))
         .collect();
+    // Some write several words as one: `baseimagetag`.
+    let joined: Vec<String> = fields.iter().map(|(words, ..)| words.concat()).collect();
     let parent = words(key);
     let under_image = key_hint(whole_of_image(&parent)) == Hint::Image
         || parent.last().is_some_and(|word| word == "images");
     if let Some(taken) = triple(walk, node, under_image).or_else(|| remote(walk, node)) {
         return taken;
     }
+    // In a list of images, `name` beside a `repository` is what the image is called.
+    let labelled = node.get("repository").and_then(Yaml::as_str).is_some_and(|text| !text.is_empty());
     for (name_words, name, value) in &fields {
         let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { continue };
         let Some(last) = name_words.last() else { continue };
         let prefix = &name_words[..name_words.len() - 1];
         let repository = matches!(last.as_str(), "repository" | "repo");
-        let short = under_image && matches!(*name, "name" | "image");
+        let short = under_image && (*name == "image" || (*name == "name" && !labelled));
         let image = key_hint(name_words) == Hint::Image;
         if !(repository || short || image) {
             continue;
@@ -72,20 +76,15 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             stems.push(before);
         }
         let named = !prefix.is_empty() || last == "baseimage" || under_image;
+        let stems: Vec<String> = stems.iter().map(|stem| stem.concat()).collect();
         let part = |ends: &[&str]| {
-            fields.iter().find_map(|(words, name, value)| {
-                let fits = stems.iter().any(|stem| {
-                    ends.iter().any(|end| {
-                        let end: Vec<&str> = end.split(' ').collect();
-                        words.len() == stem.len() + end.len()
-                            && words.starts_with(stem)
-                            && words[stem.len()..].iter().eq(end.iter())
-                    })
-                });
+            fields.iter().zip(&joined).find_map(|((_, name, value), joined)| {
+                let rest = |stem: &String| joined.strip_prefix(stem.as_str());
+                let fits = stems.iter().filter_map(rest).any(|rest| ends.contains(&rest));
                 (fits && scalar_text(value).is_some()).then_some((*name, *value))
             })
         };
-        let mut tag = part(&["tag", "image tag", "image version", "default image version"]);
+        let mut tag = part(&["tag", "imagetag", "imageversion", "defaultimageversion"]);
         // Beside a `repository` alone, a `version` may be that of anything.
         let mut loose = false;
         let mut wide = false;
@@ -100,8 +99,12 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             wide = repository && !under_image && tag.is_some_and(|(name, _)| name == "version");
             loose |= wide && !whole && Candidate::read(text).is_some_and(|found| !found.is_short_path());
         }
-        let digest = part(&["digest", "image digest", "sha", "sha256", "image sha"]);
-        let registry = part(&["registry", "image registry"]);
+        let digest = part(&["digest", "imagedigest", "sha", "sha256", "imagesha"]);
+        // `crypt-` is a prefix of names, `registry.example.com/crypt` the folder of images.
+        let folder =
+            |(_, node): &(&str, &Yaml)| node.as_str().is_some_and(|text| !text.ends_with(['-', '_']));
+        let registry = part(&["registry", "imageregistry"])
+            .or_else(|| part(&["prefix", "imageprefix"]).filter(|found| image && folder(found)));
         if tag.is_none()
             && digest.is_none()
             && !(registry.is_some() && (repository || short))
@@ -192,14 +195,16 @@ fn triple<'a>(walk: &mut Walk, node: &'a Yaml, under_image: bool) -> Option<Vec<
     let tag = ["version", "tag"].iter().find_map(|key| node.get(key).and_then(scalar_text));
     // A repository of several parts may be the whole, and the name one for people.
     let plain = folder.split('/').filter(|part| !part.contains(['.', ':'])).count() <= 1;
+    // An item of a list is called by its `name`.
+    let item = walk.path.ends_with(']');
     let key = match (field("image"), field("name")) {
         (Some(_), _) if tag.is_some() => "image",
-        (None, Some(_)) if under_image && plain => "name",
+        (None, Some(_)) if (under_image || walk.is_about_images()) && plain && !item => "name",
         _ => return None,
     };
     let base = node.get(key)?;
     let text = base.as_str()?;
-    if text.contains(['/', ':', '@']) {
+    if text.contains(['/', ':', '@']) || (key == "name" && text == folder) {
         return None;
     }
     let mut written = format!("{}/{text}", folder.trim_end_matches('/'));
@@ -356,6 +361,17 @@ pub(crate) fn components(walk: &mut Walk, node: &Yaml) {
     if let (Some(base), Some(tag)) = (&walk.base, node.get("tag").and_then(scalar_text)) {
         walk.hub = Some((base.clone(), tag));
     }
+}
+
+/// Whether a mapping is a table of images: two entries or more, and the value of each a path with a version.
+pub(crate) fn is_table(node: &Yaml) -> bool {
+    let entries = node.entries();
+    let versioned = |text: &str| {
+        text.contains('/')
+            && text.contains([':', '@'])
+            && Candidate::read(text).is_some_and(|candidate| candidate.is_versioned_path())
+    };
+    entries.len() > 1 && entries.iter().all(|(_, value)| value.as_str().is_some_and(versioned))
 }
 
 /// A base image, whose version is that of the whole that it is the base of.

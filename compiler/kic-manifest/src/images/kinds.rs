@@ -127,3 +127,6 @@ pub(crate) const OUTPUTS: &[&str] = &["output", "outputs", "destination", "push"
 /// Fields that hold the values of a chart.
 pub(crate) const VALUES: &[&str] =
     &["values", "valuesObject", "helmValues", "valuesTemplate", "valuesInline"];
+
+/// What ends the names of fields that say where images come from.
+pub(crate) const ADDRESSES: &[&str] = &["registry", "registries", "mirror", "mirrors", "prefix", "hub"];

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::candidate::{Candidate, Position};
+use super::candidate::{Candidate, Position, with_transport};
 use super::walk::{Find, Walk, transport};
 use super::words::{Hint, key_hint, variable_hint, words};
 use super::{Confidence, embedded, group, variables};
@@ -183,7 +183,9 @@ fn one(
     let value = quoted.trim_matches(['"', '\'']);
     let start = range.start + (quoted.len() - quoted.trim_start_matches(['"', '\'']).len());
     let Some(candidate) = Candidate::read(value) else { return false };
-    let Some(confidence) = candidate.judge(position) else { return false };
+    let transported =
+        (position == Position::Setting && with_transport(value).is_some()).then_some(Confidence::Likely);
+    let Some(confidence) = transported.or_else(|| candidate.judge(position)) else { return false };
     let form = match (candidate.is_full(), candidate.is_bare_word()) {
         (true, _) => "a full reference",
         (_, true) => "a single word, which may mean something else,",

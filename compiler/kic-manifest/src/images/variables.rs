@@ -84,7 +84,7 @@ pub(crate) fn versioned(walk: &mut Walk, node: &Yaml, text: &str, range: Range<u
     });
     let loose = loose.flatten().filter(|value| !value.is_empty()).cloned();
     let registry = beside(&["registry", "image registry"])
-        .or_else(|| beside(&["repo url", "repository url"]).filter(|_| plain.is_bare_word()));
+        .or_else(|| beside(&["repo url", "repository url"]).filter(|_| !plain.names_registry()));
     let (written, confidence) = match (registry, tag) {
         (None, None) if plain.is_path() && loose.is_some() => {
             (format!("{value}:{}", loose.unwrap_or_default()), Confidence::Possible)

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::candidate::{Candidate, Position, without_transport};
+use super::candidate::{Candidate, Position, with_transport, without_transport};
 use super::kinds::{
-    CONTAINER_LISTS, FIELDS_OF_CONTAINERS, FIELDS_OF_VARIABLES, FOREIGN_WITHOUT_IMAGES,
+    ADDRESSES, CONTAINER_LISTS, FIELDS_OF_CONTAINERS, FIELDS_OF_VARIABLES, FOREIGN_WITHOUT_IMAGES,
     GROUPS_WITHOUT_IMAGES, OUTPUTS, PATTERNS, SETTINGS, SKIPPED, VALUES, WITHOUT_IMAGES,
 };
 use super::locate::locate;
@@ -69,6 +69,8 @@ pub(crate) struct Walk {
     pub(crate) versioned_elsewhere: bool,
     /// Whether the mapping at hand is one of settings, such as the data of a ConfigMap.
     settings: bool,
+    /// Whether each value of the mapping at hand is a path with a version.
+    table: bool,
 }
 
 /// Whether the mapping at hand stands under a key that is named for images.
@@ -125,6 +127,7 @@ impl Walk {
             under_image: Under::Nothing,
             versioned_elsewhere: false,
             settings: false,
+            table: false,
         }
     }
 
@@ -178,6 +181,11 @@ impl Walk {
         }
     }
 
+    /// Whether the mapping at hand stands anywhere below a key that is named for images.
+    pub(crate) fn is_about_images(&self) -> bool {
+        self.under_image != Under::Nothing
+    }
+
     pub(crate) fn at_most(&mut self, cap: Confidence, because: &'static str) {
         if cap < self.cap {
             self.cap = cap;
@@ -186,7 +194,7 @@ impl Walk {
     }
 
     /// Goes down one step of the path, and comes back as it was.
-    pub(crate) fn entry(&mut self, key: &str, down: impl FnOnce(&mut Self)) {
+    pub(crate) fn entry<T>(&mut self, key: &str, down: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         let (cap, because) = (self.cap, self.because);
         if key.contains(['.', '/', ' ', '"']) {
@@ -197,9 +205,10 @@ impl Walk {
             }
             self.path.push_str(key);
         }
-        down(self);
+        let result = down(self);
         self.path.truncate(length);
         (self.cap, self.because) = (cap, because);
+        result
     }
 
     /// Goes down to one item of a list.
@@ -284,8 +293,9 @@ impl Walk {
         }
         let entries = node.entries();
         let around = (self.hub.clone(), self.base.clone(), self.version.clone());
-        let outer = (self.settings, self.under_image, self.versioned_elsewhere);
+        let outer = (self.settings, self.under_image, self.versioned_elsewhere, self.table);
         self.settings = SETTINGS.contains(&key);
+        self.table = group::is_table(node);
         self.under_image = self.under(key);
         if let Some(version) = node.get("version").and_then(group::version_text) {
             self.version = Some(version);
@@ -320,7 +330,7 @@ impl Walk {
             self.field(&name, value);
         }
         (self.hub, self.base, self.version) = around;
-        (self.settings, self.under_image, self.versioned_elsewhere) = outer;
+        (self.settings, self.under_image, self.versioned_elsewhere, self.table) = outer;
     }
 
     /// What a mapping under `key` is under.
@@ -400,6 +410,7 @@ impl Walk {
         let position = match hint {
             Hint::Image => Position::Field,
             _ if listed || self.under_image == Under::Images => Position::Named,
+            _ if self.table => Position::Setting,
             _ => Position::Neutral,
         };
         let Some(candidate) = Candidate::read(text) else {
@@ -420,7 +431,18 @@ impl Walk {
         if candidate.is_bare_word() && (self.machines || (hint != Hint::Image && !listed)) {
             return;
         }
-        let Some(confidence) = candidate.judge(position) else { return };
+        // Where a registry is asked for, an image without a version is its address.
+        if hint != Hint::Image
+            && !candidate.has_version()
+            && words.last().is_some_and(|word| ADDRESSES.contains(&word.as_str()))
+            && transport(text) == 0
+        {
+            return;
+        }
+        let transported = (matches!(position, Position::Neutral | Position::Setting)
+            && with_transport(text).is_some())
+        .then_some(Confidence::Likely);
+        let Some(confidence) = transported.or_else(|| candidate.judge(position)) else { return };
         let (confidence, incomplete) = self.complete(&candidate, confidence);
         let reason = match (position, candidate.is_full()) {
             _ if incomplete => format!("a reference in the field `{key}` that another field may complete"),
@@ -431,7 +453,11 @@ impl Walk {
             (Position::Field, false) => format!("a reference in the field `{key}`"),
             (Position::Named, _) if listed => format!("in the list `{key}`"),
             (Position::Named, _) => format!("a reference in `{key}`, under a field that is named for images"),
-            _ => format!("a full reference, though the field `{key}` is not named for an image"),
+            _ if transported.is_some() => {
+                format!("a reference with its transport in the field `{key}`")
+            }
+            (_, true) => format!("a full reference, though the field `{key}` is not named for an image"),
+            _ => format!("a path with a version in the field `{key}`, like all that stand beside it"),
         };
         self.record(Find { part: transport(text)..text.len(), candidate, node, confidence, reason });
     }
