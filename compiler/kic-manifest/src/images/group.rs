@@ -75,6 +75,13 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         {
             stems.push(before);
         }
+        // A host alone is a registry.
+        let host = !text.contains('/') && text.contains('.') && !text.starts_with('.');
+        if repository && host && prefix.last().is_some_and(|word| word == "base") {
+            walk.base_registry = Some((*text).to_owned());
+            taken.push(name);
+            continue;
+        }
         let named = !prefix.is_empty() || last == "baseimage" || under_image;
         let stems: Vec<String> = stems.iter().map(|stem| stem.concat()).collect();
         let part = |ends: &[&str]| {
@@ -84,7 +91,7 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
                 (fits && scalar_text(value).is_some()).then_some((*name, *value))
             })
         };
-        let mut tag = part(&["tag", "imagetag", "imageversion", "defaultimageversion"]);
+        let mut tag = part(&["tag", "imagetag", "imageversion", "defaultimagetag", "defaultimageversion"]);
         // Beside a `repository` alone, a `version` may be that of anything.
         let mut loose = false;
         let mut wide = false;
@@ -288,7 +295,8 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         .filter(|_| !text.contains('@'))
         .map(|digest| if digest.contains(':') { digest } else { format!("sha256:{digest}") });
     let mut written = String::new();
-    if let Some(registry) = &registry {
+    let base_registry = walk.base_registry.clone().filter(|_| registry.is_none() && text.starts_with('/'));
+    if let Some(registry) = registry.as_ref().or(base_registry.as_ref()) {
         written.push_str(registry.trim_end_matches('/'));
         written.push('/');
     }
@@ -333,7 +341,15 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         locate(node, text, 0..text.len())
     };
     let base = group.base.as_str().unwrap_or_default();
-    let parts = if versioned && registry.is_none() {
+    let confidence = if text.starts_with('/') && registry.is_none() {
+        // Its registry stands elsewhere.
+        confidence.min(if base_registry.is_some() { Confidence::Likely } else { Confidence::Possible })
+    } else {
+        confidence
+    };
+    let parts = if base_registry.is_some() {
+        Parts::Derived
+    } else if versioned && registry.is_none() {
         Parts::Whole { plain: group.base.style == Style::Plain, alone: true }
     } else {
         Parts::Group {

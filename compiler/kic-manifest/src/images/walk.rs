@@ -62,6 +62,8 @@ pub(crate) struct Walk {
     pub(crate) base: Option<String>,
     /// The folder of a registry that the object gives for all its images.
     pub(crate) folder: Option<String>,
+    /// The registry before the repositories that begin with `/`, from the field that gave one last.
+    pub(crate) base_registry: Option<String>,
     /// The `version` of the nearest mapping around that has one.
     pub(crate) version: Option<String>,
     under_image: Under,
@@ -123,6 +125,7 @@ impl Walk {
             variables: BTreeMap::new(),
             base: None,
             folder: None,
+            base_registry: None,
             version: None,
             under_image: Under::Nothing,
             versioned_elsewhere: false,
