@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "a benchmark")]
 
 use divan::counter::BytesCount;
-use kic_base::{Digest, Sha256, StableHasher, TwinSha256};
+use kic_base::{Digest, NestedSha256, Sha256, StableHasher};
 
 /// As much as comes from the network at a time.
 const PIECE: usize = 256 << 10;
@@ -38,9 +38,11 @@ fn two_digests_one_after_the_other(bencher: divan::Bencher<'_, '_>) {
 fn two_digests_in_one_pass(bencher: divan::Bencher<'_, '_>) {
     let bytes = piece();
     bencher.counter(BytesCount::of_slice(&bytes)).bench(|| {
-        let mut twin = TwinSha256::new(&[0; 512]);
-        twin.update(&bytes);
-        twin.finish(0)
+        let mut nested = NestedSha256::new();
+        nested.update(&[0; 512]);
+        nested.begin_part();
+        nested.update(&bytes);
+        (nested.end_part(), nested.finish())
     });
 }
 

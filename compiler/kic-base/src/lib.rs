@@ -5,17 +5,17 @@
 mod digest;
 mod epoch;
 mod image_reference;
+mod nested_sha256;
 mod platform;
 mod span;
 mod stable_hasher;
 mod suggest;
-mod twin_sha256;
 
 pub use digest::{Digest, DigestError, Sha256};
 pub use epoch::Epoch;
 pub use image_reference::{ImageReference, ImageReferenceError};
+pub use nested_sha256::NestedSha256;
 pub use platform::{Platform, PlatformError};
 pub use span::{Source, Span, Spanned};
 pub use stable_hasher::StableHasher;
 pub use suggest::closest;
-pub use twin_sha256::TwinSha256;

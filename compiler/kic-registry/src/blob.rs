@@ -1,19 +1,23 @@
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
-use futures::Stream;
-use futures::stream;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{self, FuturesUnordered};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use kic_base::{Digest, ImageReference};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::RegistryError;
 use crate::reading::Reading;
 use crate::registries::Registries;
 
-/// A part that was fetched ahead is handed on in pieces of this size.
-const PIECE: usize = 256 << 10;
+/// Some bytes of a blob.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Where in the blob they begin.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
 
 impl Registries {
     /// A blob of `size` bytes, in order from its first byte, from the mirrors or the registry of `image`.
@@ -30,7 +34,7 @@ impl Registries {
     }
 
     /// As [`blob`](Self::blob), after `attempt` times of content with a wrong digest: begins with another source, where
-    /// there is one, asks caches on the way to look again, and fetches no ranges at once.
+    /// there is one, and asks caches on the way to look again.
     pub fn blob_again(
         &self,
         image: &ImageReference,
@@ -38,130 +42,134 @@ impl Registries {
         size: u64,
         attempt: u32,
     ) -> impl Stream<Item = Result<Bytes, RegistryError>> + Send + Unpin + use<> {
+        let reading = Reading::blob(self.clone(), image, digest, 0..size, size, attempt);
+        Box::pin(stream::try_unfold(reading, |mut reading| async move {
+            Ok(reading.next().await?.map(|bytes| (bytes, reading)))
+        }))
+    }
+
+    /// As [`blob_again`](Self::blob_again), for a reader who takes the bytes in any order: several parts of a large blob come at
+    /// once, over connections that nobody else waits for. Every byte comes; some come twice where a registry stops to know
+    /// ranges. After a wrong digest, no parts are asked for.
+    pub fn blob_pieces(
+        &self,
+        image: &ImageReference,
+        digest: &Digest,
+        size: u64,
+        attempt: u32,
+    ) -> impl Stream<Item = Result<Piece, RegistryError>> + Send + Unpin + use<> {
         let ranges = &self.inner.settings.ranges;
-        // A part is reserved in whole KiB.
-        let part = ranges.part.clamp(1, u64::from(u32::MAX));
-        let front = ranges.front.max(part);
+        let (part, front) = (ranges.part.max(1), ranges.front.max(ranges.part).max(1));
         let in_parts = attempt == 0 && size > ranges.above && size > front && ranges.at_once > 1;
         let first = if in_parts { front } else { size };
-        let download = Download {
-            head: Reading::blob(self.clone(), image, digest, 0..first, size, attempt),
-            ahead: VecDeque::new(),
-            arrived: None,
+        let reading = Reading::blob(self.clone(), image, digest, 0..first, size, attempt);
+        let mut download = Download {
+            steps: FuturesUnordered::new(),
+            begun: BTreeMap::new(),
+            fresh: reading.part(0..0, false),
             next: first,
             size,
-            front,
             part,
+            front,
             at_once: ranges.at_once,
         };
+        download.go_on(0, reading);
         Box::pin(stream::try_unfold(download, |mut download| async move {
-            let bytes = download.next().await?;
-            Ok(bytes.map(|bytes| (bytes, download)))
+            let piece = download.next().await?;
+            Ok(piece.map(|piece| (piece, download)))
         }))
     }
 }
 
-/// A blob on its way. The part at the front is streamed; while there is memory, and a connection that nobody waits for, the
-/// next ones are fetched meanwhile. The front needs no memory, so there is always one who can go on.
+/// Where a part began, and its reading, after the next bytes came.
+type Step = (u64, Reading, Result<Option<Bytes>, RegistryError>);
+
+/// A blob on its way: some parts of it at once, each of which is a reading. Where one ends, the next part that nobody fetches
+/// begins; while a connection is free, one more does.
 struct Download {
-    head: Reading,
-    ahead: VecDeque<Ahead>,
-    /// A part that was fetched ahead, being handed on.
-    arrived: Option<(Bytes, OwnedSemaphorePermit)>,
+    steps: FuturesUnordered<BoxFuture<'static, Step>>,
+    /// By where each of these parts began: how far it is.
+    begun: BTreeMap<u64, u64>,
+    /// A reading that has met nobody yet.
+    fresh: Reading,
     /// Where the first part begins that nobody fetches yet.
     next: u64,
     size: u64,
-    front: u64,
+    /// The least and the most that is asked for at a time.
     part: u64,
+    front: u64,
     at_once: usize,
 }
 
-struct Ahead {
-    begins: u64,
-    task: AbortOnDropHandle<Result<Bytes, PartError>>,
-    memory: OwnedSemaphorePermit,
-}
-
-struct PartError {
-    error: RegistryError,
-    ranges_ignored: bool,
-}
-
 impl Download {
-    async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
-        loop {
-            if let Some((bytes, _)) = &mut self.arrived {
-                if !bytes.is_empty() {
-                    return Ok(Some(bytes.split_to(bytes.len().min(PIECE))));
+    async fn next(&mut self) -> Result<Option<Piece>, RegistryError> {
+        while let Some((begin, reading, result)) = self.steps.next().await {
+            match result {
+                Ok(Some(bytes)) => {
+                    let offset = reading.offset() - bytes.len() as u64;
+                    self.came(begin, reading);
+                    return Ok(Some(Piece { offset, bytes }));
                 }
-                self.arrived = None;
-            }
-            if let Some(bytes) = self.head.next().await? {
-                if self.head.ignores_ranges() {
-                    // The one answer brings everything.
-                    self.ahead.clear();
-                    self.next = self.size;
-                } else if self.head.is_open() {
-                    // Else its own connection, just given back, would look like one to spare.
-                    self.fetch_ahead();
+                Ok(None) => {
+                    self.begun.remove(&begin);
+                    // Its own connection is free just now, too.
+                    let is_alone = self.steps.is_empty() && reading.idle_connections() <= 1;
+                    self.begin(&reading, is_alone, !self.steps.is_empty());
                 }
-                return Ok(Some(bytes));
-            }
-            if let Some(Ahead { begins, task, memory }) = self.ahead.pop_front() {
-                self.fetch_ahead();
-                match task.await {
-                    Ok(Ok(bytes)) => self.arrived = Some((bytes, memory)),
-                    Ok(Err(PartError { error, ranges_ignored: false })) => return Err(error),
-                    // Changed its mind, or another machine behind the same name: one stream for the rest. A task that
-                    // is lost ends here too.
-                    Ok(Err(_)) | Err(_) => {
-                        self.ahead.clear();
-                        self.next = self.size;
-                        self.head = self.head.part(begins..self.size, false);
-                    }
-                }
-            } else if self.next < self.size {
-                // Parts behind a short front begin sooner. The front's own connection is free just now.
-                let length = if self.head.idle_connections() > 1 { self.part } else { self.front };
-                let end = (self.next + length).min(self.size);
-                self.head = self.head.part(self.next..end, false);
-                self.next = end;
-            } else {
-                return Ok(None);
+                Err(_) if reading.is_strict() && reading.ignores_ranges() => self.start_over(),
+                Err(error) => return Err(error),
             }
         }
+        Ok(None)
     }
 
-    fn fetch_ahead(&mut self) {
-        // The front is one of those at once.
-        if self.next >= self.size || self.ahead.len() + 1 >= self.at_once {
+    fn go_on(&mut self, begin: u64, mut reading: Reading) {
+        self.begun.insert(begin, reading.offset());
+        let step = async move {
+            let result = reading.next().await;
+            (begin, reading, result)
+        };
+        self.steps.push(step.boxed());
+    }
+
+    /// Bytes came: the others may be too many now, or too few.
+    fn came(&mut self, begin: u64, reading: Reading) {
+        if reading.ignores_ranges() {
+            // The one answer brings everything from here on.
+            self.steps.clear();
+            self.begun.clear();
+            self.next = self.size;
+        } else if reading.is_open() {
+            // Else its own connection, just given back, would look like one to spare.
+            for _ in 0..reading.idle_connections() {
+                if self.steps.len() + 1 < self.at_once {
+                    self.begin(&reading, false, true);
+                }
+            }
+        }
+        self.go_on(begin, reading);
+    }
+
+    /// Begins the next part, where there is one. The less is left the shorter it is, so that all end at the same time.
+    /// A `strict` one has others before it, and must not bring everything.
+    fn begin(&mut self, reading: &Reading, is_alone: bool, strict: bool) {
+        let left = self.size - self.next;
+        if left == 0 {
             return;
         }
-        for _ in 0..self.head.idle_connections() {
-            if self.next >= self.size || self.ahead.len() + 1 >= self.at_once {
-                return;
-            }
-            let end = (self.next + self.part).min(self.size);
-            let length = end - self.next;
-            let memory = Arc::clone(self.head.memory());
-            let kibibytes = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
-            let Ok(memory) = memory.try_acquire_many_owned(kibibytes) else { return };
-            let reading = self.head.part(self.next..end, true);
-            let task = AbortOnDropHandle::new(tokio::spawn(collect(reading, length)));
-            self.ahead.push_back(Ahead { begins: self.next, task, memory });
-            self.next = end;
-        }
+        let fair = left / (2 * self.at_once.max(1) as u64);
+        let length = if is_alone { self.front } else { fair.clamp(self.part, self.front) };
+        let (begin, end) = (self.next, self.next + length.min(left));
+        self.next = end;
+        self.go_on(begin, reading.part(begin..end, strict));
     }
-}
 
-async fn collect(mut reading: Reading, length: u64) -> Result<Bytes, PartError> {
-    // Copied, so that the part takes its own length and not that of the buffers it came in.
-    let mut bytes = BytesMut::with_capacity(length as usize);
-    loop {
-        match reading.next().await {
-            Ok(Some(more)) => bytes.extend_from_slice(&more),
-            Ok(None) => return Ok(bytes.freeze()),
-            Err(error) => return Err(PartError { error, ranges_ignored: reading.ignores_ranges() }),
-        }
+    /// The sources changed their mind, or there is another machine behind the same name: one stream for all that is missing.
+    fn start_over(&mut self) {
+        let begin = self.begun.values().copied().min().unwrap_or(0);
+        self.steps.clear();
+        self.begun.clear();
+        self.next = self.size;
+        self.go_on(begin, self.fresh.part(begin..self.size, false));
     }
 }

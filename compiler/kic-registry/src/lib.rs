@@ -39,6 +39,7 @@ pub mod scripted_server;
 #[cfg(test)]
 mod tests;
 
+pub use blob::Piece;
 pub use error::{CredentialsUsed, Place, RegistryError, Waiting};
 pub use manifest::ManifestBytes;
 pub use push::Pushed;

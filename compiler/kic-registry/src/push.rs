@@ -63,7 +63,7 @@ impl Registries {
         let mut body = Body::new(body, size, &upload.wanted);
         // Never more than there is, or nobody could ever push; nothing else is waited for while it is held.
         let memory = Arc::clone(&self.inner.memory);
-        let kibibytes = (CHUNK.min(size).div_ceil(1024)).min(self.inner.settings.ranges.memory / 1024);
+        let kibibytes = (CHUNK.min(size).div_ceil(1024)).min(self.inner.settings.upload_memory / 1024);
         let _memory = memory.acquire_many_owned(u32::try_from(kibibytes).unwrap_or(u32::MAX)).await.ok();
         let first = body.chunk().await?;
         if size <= CHUNK {

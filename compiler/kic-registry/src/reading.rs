@@ -7,7 +7,6 @@ use bytes::{Buf as _, Bytes};
 use kic_base::{Digest, ImageReference};
 use reqwest::header::{CACHE_CONTROL, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{StatusCode, Url};
-use tokio::sync::Semaphore;
 
 use crate::answer::Answer;
 use crate::auth::Access;
@@ -130,9 +129,14 @@ impl Reading {
         self.ignored
     }
 
-    /// The memory that parts of all blobs share.
-    pub(crate) fn memory(&self) -> &Arc<Semaphore> {
-        &self.registries.inner.memory
+    /// Where the next bytes begin.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether it fails when the sources ignore ranges.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
     }
 
     /// Whether more is on its way.

@@ -26,7 +26,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Arc<Settings>,
     pub(crate) transport: Transport,
     auth: Auth,
-    /// Bytes that ranges of all blobs may hold, one permit a KiB.
+    /// Bytes that chunks of all uploads may hold, one permit a KiB.
     pub(crate) memory: Arc<Semaphore>,
     /// The schemes of loopback registries that had to be asked for theirs.
     schemes: Mutex<BTreeMap<String, &'static str>>,
@@ -39,7 +39,7 @@ impl Registries {
             mirror_address(mirror)?;
         }
         let settings = Arc::new(settings);
-        let kibibytes = usize::try_from(settings.ranges.memory / 1024).unwrap_or(usize::MAX);
+        let kibibytes = usize::try_from(settings.upload_memory / 1024).unwrap_or(usize::MAX);
         let inner = Inner {
             transport: Transport::new(Arc::clone(&settings))?,
             auth: Auth::new(Arc::clone(&settings)),

@@ -37,6 +37,8 @@ pub struct Settings {
     pub ranges: Ranges,
     /// The most bytes taken of a file whose size neither the caller nor the server tells: it may have no end.
     pub unannounced: u64,
+    /// The memory for chunks of uploads, of all blobs together.
+    pub upload_memory: u64,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             ranges: Ranges::default(),
             unannounced: 1 << 30,
+            upload_memory: 16 << 20,
         }
     }
 }
@@ -78,6 +81,7 @@ impl fmt::Debug for Settings {
             .field("timeouts", &self.timeouts)
             .field("ranges", &self.ranges)
             .field("unannounced", &self.unannounced)
+            .field("upload_memory", &self.upload_memory)
             .finish()
     }
 }
@@ -159,25 +163,23 @@ impl Default for Timeouts {
 
 /// When and how a blob is fetched in several ranges at once. Sizes are in bytes.
 ///
-/// The front is written while it comes. Parts behind it are fetched by connections that nothing else waits for, and wait in memory
-/// for their turn: while there are more blobs than connections, each blob has one.
+/// More than one range of a blob is fetched only by connections that nothing else waits for: while there are more blobs than
+/// connections, each blob has one.
 #[derive(Debug, Clone)]
 pub struct Ranges {
     /// Blobs larger than this are fetched in ranges.
     pub above: u64,
-    /// How much the front asks for at a time.
+    /// The most that is asked for at a time.
     pub front: u64,
-    /// The size of one part behind the front.
+    /// The least that is asked for at a time, where several ranges are fetched at once.
     pub part: u64,
     /// The most ranges of one blob at the same time.
     pub at_once: usize,
-    /// The memory for parts that wait for their turn, of all blobs together.
-    pub memory: u64,
 }
 
 impl Default for Ranges {
     fn default() -> Self {
-        Self { above: 16 << 20, front: 8 << 20, part: 2 << 20, at_once: 8, memory: 16 << 20 }
+        Self { above: 16 << 20, front: 8 << 20, part: 1 << 20, at_once: 16 }
     }
 }
 

@@ -21,25 +21,27 @@ impl BlobFile {
         Ok(Self { store, file })
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Gives the bytes their name, once they are safe from a power failure. The name itself is not synced: bytes
-    /// without one are only fetched or built again, as those are whose record is lost.
+    /// Gives the bytes their name: see [`keep`].
     pub(crate) fn commit(self, digest: &Digest) -> Result<(), StoreError> {
         let Self { store, file } = self;
-        let path = store.layout().blob(digest);
-        let wrap = |error| StoreError::at(&path, error);
+        let wrap = |error| StoreError::at(&store.layout().blob(digest), error);
         let file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
-        file.sync()?;
-        store.lease(digest)?;
-        make_parent(&path)?;
-        // What is there already has the same bytes, or is damaged: either way it may go.
-        let file = file.persist(&path)?;
-        store.mark_verified(digest, Identity::of(&file.metadata().map_err(wrap)?));
-        Ok(())
+        keep(&store, file, digest)
     }
+}
+
+/// Gives the bytes their name, once they are safe from a power failure. The name itself is not synced: bytes
+/// without one are only fetched or built again, as those are whose record is lost.
+pub(crate) fn keep(store: &Store, file: TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
+    let path = store.layout().blob(digest);
+    file.sync()?;
+    store.lease(digest)?;
+    make_parent(&path)?;
+    // What is there already has the same bytes, or is damaged: either way it may go.
+    let file = file.persist(&path)?;
+    let metadata = file.metadata().map_err(|error| StoreError::at(&path, error))?;
+    store.mark_verified(digest, Identity::of(&metadata));
+    Ok(())
 }
 
 impl Write for BlobFile {

@@ -1,40 +1,53 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use kic_base::{Digest, TwinSha256};
+use kic_base::{Digest, NestedSha256};
 
-use crate::blob_file::BlobFile;
+use crate::piece_file::PieceFile;
 use crate::store::Embedded;
 use crate::{Store, StoreError, record};
 
+/// The end of a tar.
+const ZEROS: [u8; 1536] = [0; 1536];
+
 /// Writes a blob, the body, into a container that is a blob too: header, body, zero padding.
-/// Takes the body through [`Write`], and computes both digests in one pass.
+/// Takes the body through [`Write`], or by [`write_at`](Self::write_at) in any order, and computes both digests in one pass.
 pub struct EmbeddingWriter {
-    container: BlobFile,
+    container: PieceFile,
     header: u64,
     padding: u64,
-    hashes: TwinSha256,
-    written: u64,
+    hashes: NestedSha256,
 }
 
 impl EmbeddingWriter {
     pub(crate) fn new(store: &Store, header: &[u8], padding: u64) -> Result<Self, StoreError> {
-        let mut container = BlobFile::new(store.clone())?;
-        container.write_all(header).map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
-        let hashes = TwinSha256::new(header);
-        Ok(Self { container, header: header.len() as u64, padding, hashes, written: 0 })
+        let (container, hashes) = (PieceFile::new(store.clone())?, NestedSha256::new());
+        let mut writer = Self { container, header: header.len() as u64, padding, hashes };
+        let written = writer.container.write_at(0, header, &mut |bytes| writer.hashes.update(bytes));
+        written.map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
+        writer.hashes.begin_part();
+        Ok(writer)
     }
 
-    /// How many bytes of the body were written so far.
+    /// How many bytes of the body are there, without a gap.
     pub fn written(&self) -> u64 {
-        self.written
+        self.container.done() - self.header
+    }
+
+    /// Writes bytes of the body to their place in it. Those that are there already may come again.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let Self { container, header, hashes, .. } = self;
+        let offset = offset.checked_add(*header).ok_or(io::ErrorKind::FileTooLarge)?;
+        container.write_at(offset, bytes, &mut |bytes| hashes.update(bytes))
     }
 
     /// Checks the body against its digest and its size in bytes, and makes the container and the body inside it blobs of the store.
     /// Returns the container's digest and size. A body that is not the announced one leaves nothing.
     pub fn commit(self, body: &Digest, size: u64) -> Result<(Digest, u64), StoreError> {
-        let Self { mut container, header, padding, hashes, written } = self;
-        let (actual, digest) = hashes.finish(padding);
+        let Self { mut container, header, padding, mut hashes } = self;
+        container.finish(&mut |bytes| hashes.update(bytes))?;
+        let written = container.done() - header;
+        let actual = hashes.end_part();
         if actual != *body {
             return Err(StoreError::Mismatch { expected: *body, actual, size: written });
         }
@@ -42,36 +55,36 @@ impl EmbeddingWriter {
             return Err(StoreError::WrongSize { digest: *body, expected: size, actual: written });
         }
         let store = container.store().clone();
-        write_zeros(&mut container, padding)
-            .map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
+        let end = header + size + padding;
+        while container.done() < end {
+            let left = usize::try_from(end - container.done()).unwrap_or(usize::MAX);
+            let zeros = &ZEROS[..left.min(ZEROS.len())];
+            container
+                .write_at(container.done(), zeros, &mut |bytes| hashes.update(bytes))
+                .map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
+        }
+        let digest = hashes.finish();
         store.lease(body)?;
         container.commit(&digest)?;
         let embedded = Embedded { container: digest, offset: header, size };
         record::write(store.layout(), &store.layout().embedded(body), body, &embedded)?;
-        Ok((digest, header + size + padding))
+        Ok((digest, end))
     }
 }
 
 impl Write for EmbeddingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.container.write(bytes)?;
-        self.hashes.update(&bytes[..taken]);
-        self.written += taken as u64;
-        Ok(taken)
+        self.write_at(self.written(), bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.container.flush()
+        Ok(())
     }
 }
 
 impl fmt::Debug for EmbeddingWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmbeddingWriter").field("written", &self.written).finish_non_exhaustive()
+        f.debug_struct("EmbeddingWriter").field("written", &self.written()).finish_non_exhaustive()
     }
-}
-
-fn write_zeros(writer: &mut impl Write, count: u64) -> io::Result<()> {
-    io::copy(&mut io::Read::take(io::repeat(0), count), writer)?;
-    Ok(())
 }

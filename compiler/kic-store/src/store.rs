@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 use crate::leases::Leases;
-use crate::{BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, PlaceMode, Placed, StoreError};
+use crate::{
+    BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, PieceWriter, PlaceMode, Placed, StoreError,
+};
 use crate::{memo, place, record, temporary_file};
 
 /// A folder of content-addressed blobs, and of records which derivation gave which output.
@@ -123,6 +125,11 @@ impl Store {
     /// A writer of a new blob, of which the caller computes the digest.
     pub fn hashed_writer(&self) -> Result<HashedWriter, StoreError> {
         HashedWriter::new(self.clone())
+    }
+
+    /// A writer of a new blob whose bytes come in any order.
+    pub fn piece_writer(&self) -> Result<PieceWriter, StoreError> {
+        PieceWriter::new(self.clone())
     }
 
     /// Stores bytes that are in memory, and returns their digest.

@@ -1,6 +1,6 @@
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -42,6 +42,18 @@ impl TemporaryFile {
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let written = self.file.as_file_mut().write_all(bytes);
         written.map_err(|error| StoreError::at(self.file.path(), error))
+    }
+
+    /// Writes bytes to a place in the file.
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let written = self.file.as_file().write_all_at(bytes, offset);
+        written.map_err(|error| StoreError::at(self.file.path(), error).into())
+    }
+
+    /// Reads what was written to a place in the file.
+    pub(crate) fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let read = self.file.as_file().read_exact_at(bytes, offset);
+        read.map_err(|error| StoreError::at(self.file.path(), error).into())
     }
 
     pub(crate) fn metadata(&self) -> Result<Metadata, StoreError> {

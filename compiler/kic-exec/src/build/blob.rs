@@ -3,30 +3,24 @@
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_graph::{BlobFacts, ContentFacts, Derivation, Kind, Node, NodeIndex, Origin};
-use kic_store::{BlobWriter, StoreError};
+use kic_store::{PieceWriter, StoreError};
 
 use super::pump::{Sink, pump};
 use crate::context::Context;
 use crate::{disk, fault};
 
 struct BlobSink {
-    writer: BlobWriter,
+    writer: PieceWriter,
     expected: Digest,
 }
 
-impl std::io::Write for BlobSink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.writer.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.writer.flush()
-    }
-}
-
 impl Sink for BlobSink {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.writer.write_at(offset, bytes)
+    }
+
     fn commit(self) -> Result<(), StoreError> {
-        self.writer.commit(Some(&self.expected)).map(drop)
+        self.writer.commit(&self.expected)
     }
 }
 
@@ -38,7 +32,7 @@ pub(crate) async fn fetch(
     context: &Context,
 ) -> Result<u64, Diagnostics> {
     let (store, expected) = (context.store.clone(), content.digest);
-    let open = move || Ok(BlobSink { writer: store.writer()?, expected });
+    let open = move || Ok(BlobSink { writer: store.piece_writer()?, expected });
     pump(node, index, &content.digest, content.size, context, open).await?;
     Ok(content.size)
 }

@@ -21,17 +21,11 @@ struct EmbeddingSink {
     layer: Arc<Mutex<Option<(Digest, u64)>>>,
 }
 
-impl std::io::Write for EmbeddingSink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.writer.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.writer.flush()
-    }
-}
-
 impl Sink for EmbeddingSink {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.writer.write_at(offset, bytes)
+    }
+
     fn commit(self) -> Result<(), StoreError> {
         let kept = self.writer.commit(&self.content.digest, self.content.size)?;
         if let Ok(mut layer) = self.layer.lock() {

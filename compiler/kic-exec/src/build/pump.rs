@@ -1,14 +1,12 @@
 //! Bytes from the network or a disk into the store, without ever holding more than a few pieces of them.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
-use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics};
 use kic_graph::{Node, NodeIndex, Origin};
-use kic_registry::RegistryError;
-use tokio::sync::mpsc;
+use kic_registry::{Piece, RegistryError};
 
 use crate::context::{Context, interrupted};
 use crate::event::Event;
@@ -17,8 +15,11 @@ use crate::{disk, fault};
 /// How often bytes with another digest than the one asked for are asked for again.
 const ATTEMPTS: u32 = 3;
 
-/// What takes bytes and at the end says whether they are the right ones.
-pub(crate) trait Sink: Write + Send + 'static {
+/// What takes bytes in any order and at the end says whether they are the right ones.
+pub(crate) trait Sink: Send + 'static {
+    /// Takes some bytes. The same ones may come again.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()>;
+
     /// Keeps the bytes, if they are what was expected.
     fn commit(self) -> Result<(), kic_store::StoreError>;
 }
@@ -110,73 +111,45 @@ async fn from_origin<S: Sink>(
             context.clone().blocking(move || copy(bytes.as_slice(), open, index, &context)).await
         }
         Origin::Registry(reference) => {
-            let stream = network.blob_again(reference, digest, size, attempt);
+            let stream = network.blob_pieces(reference, digest, size, attempt);
             from_stream(stream, node, index, &wanted, context, open).await
         }
         _ => {
-            let stream = network.fetch(&wanted, Some(size));
+            let mut end = 0;
+            let stream = network.fetch(&wanted, Some(size)).map(move |bytes| {
+                let bytes = bytes?;
+                let offset = end;
+                end += bytes.len() as u64;
+                Ok(Piece { offset, bytes })
+            });
             from_stream(stream, node, index, &wanted, context, open).await
         }
     }
 }
 
 async fn from_stream<S: Sink>(
-    stream: impl Stream<Item = Result<Bytes, RegistryError>> + Send,
+    stream: impl Stream<Item = Result<Piece, RegistryError>> + Send,
     node: &Node,
     index: NodeIndex,
     wanted: &str,
     context: &Context,
     open: impl Fn() -> Result<S, kic_store::StoreError> + Send + 'static,
 ) -> Result<(), Diagnostics> {
-    // A piece may have hundreds of KiB: one is written, one waits, one is on its way.
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
-    let writer = tokio::task::spawn_blocking(move || -> Result<Option<S>, Diagnostic> {
-        let mut sink = open().map_err(|error| fault::store(&error))?;
-        while let Some(bytes) = receiver.blocking_recv() {
-            // An empty piece is the end; a sender that is gone without one gave up.
-            if bytes.is_empty() {
-                return Ok(Some(sink));
-            }
-            sink.write_all(&bytes).map_err(|error| fault::input_output(error, "writing to the store"))?;
-        }
-        Ok(None)
-    });
-    let mut failure = None;
+    let mut sink = context.blocking(move || open().map_err(|error| fault::store(&error).into())).await?;
     let mut stream = std::pin::pin!(stream);
     loop {
         let next = tokio::select! {
             next = stream.next() => next,
-            () = context.cancel.cancelled() => { failure = Some(interrupted()); break }
+            () = context.cancel.cancelled() => return Err(interrupted().into()),
         };
-        match next {
-            Some(Ok(bytes)) if bytes.is_empty() => {}
-            Some(Ok(bytes)) => {
-                let count = bytes.len() as u64;
-                if sender.send(bytes).await.is_err() {
-                    break;
-                }
-                context.watch.event(Event::Progress { node: index, bytes: count });
-            }
-            Some(Err(error)) => {
-                failure = Some(fault::registry(&error, node.span.as_ref()));
-                break;
-            }
-            None => {
-                // Whether the writer still listens shows in its result.
-                drop(sender.send(Bytes::new()).await);
-                break;
-            }
-        }
+        let Some(piece) = next else { break };
+        let Piece { offset, bytes } = piece.map_err(|error| fault::registry(&error, node.span.as_ref()))?;
+        // Here, and not on the blocking pool: a piece takes a fraction of a millisecond, and to hand it to another thread
+        // and back would cost as much again. A disk that is slower than the network stops the task, which is to be: what the
+        // disk does not take yet waits in the sockets.
+        sink.write_at(offset, &bytes).map_err(|error| fault::input_output(error, "writing to the store"))?;
+        context.watch.event(Event::Progress { node: index, bytes: bytes.len() as u64 });
     }
-    drop(sender);
-    let written = match writer.await {
-        Ok(written) => written,
-        Err(error) => return Err(fault::internal(format!("a task failed: {error}")).into()),
-    };
-    if let Some(failure) = failure {
-        return Err(failure.into());
-    }
-    let Some(sink) = written? else { return Err(fault::internal("a download ended without an end").into()) };
     let (span, wanted) = (node.span.clone(), wanted.to_owned());
     context
         .blocking(move || sink.commit().map_err(|error| mismatch(&error, &wanted, span.as_ref()).into()))
@@ -191,6 +164,7 @@ fn copy<S: Sink>(
 ) -> Result<(), Diagnostics> {
     let mut sink = open().map_err(|error| fault::store(&error))?;
     let mut buffer = vec![0; 256 * 1024];
+    let mut offset = 0;
     loop {
         context.go_on()?;
         let count =
@@ -198,8 +172,9 @@ fn copy<S: Sink>(
         if count == 0 {
             break;
         }
-        sink.write_all(&buffer[..count])
+        sink.write_at(offset, &buffer[..count])
             .map_err(|error| fault::input_output(error, "writing to the store"))?;
+        offset += count as u64;
         context.watch.event(Event::Progress { node: index, bytes: count as u64 });
     }
     sink.commit().map_err(|error| mismatch(&error, "an image on disk", None).into())

@@ -20,7 +20,7 @@ use kic_base::Digest;
 
 pub use files::{ImageFiles, LayoutFolder, LooseBlobs};
 pub use finding::{Finding, Problem, Severity};
-pub use scan::{ExaminedImage, LayerEntry, LayerVisitor, Unvisited, visit_layer};
+pub use scan::{ExaminedImage, LayerContent, LayerEntry, LayerVisitor, Unvisited, visit_layer};
 
 use crate::model::Descriptor;
 use crate::model::media_types::{self, LayerFormat};

@@ -1,11 +1,13 @@
 //! Layers read once, whole: both digests, and what is in them, for whoever wants to know.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use kic_base::{Digest, Sha256};
+use kic_base::{Digest, NestedSha256, Sha256};
 
 use super::ValidateOptions;
 use super::files::{ImageFiles, blob_name};
@@ -26,7 +28,16 @@ pub trait LayerVisitor: Default + Send {
     ///
     /// # Errors
     /// Those of reading the content, passed on.
-    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn Read) -> io::Result<()>;
+    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn LayerContent) -> io::Result<()>;
+}
+
+/// The content of an entry.
+pub trait LayerContent: Read {
+    /// Begins a digest of what is read from here on. It costs little, as the layer is hashed anyway.
+    fn begin_digest(&mut self);
+
+    /// The digest of what was read since it was begun.
+    fn end_digest(&mut self) -> Digest;
 }
 
 /// Looks at nothing.
@@ -34,7 +45,7 @@ pub trait LayerVisitor: Default + Send {
 pub struct Unvisited;
 
 impl LayerVisitor for Unvisited {
-    fn entry(&mut self, _: &LayerEntry<'_>, _: &mut dyn Read) -> io::Result<()> {
+    fn entry(&mut self, _: &LayerEntry<'_>, _: &mut dyn LayerContent) -> io::Result<()> {
         Ok(())
     }
 }
@@ -181,15 +192,17 @@ pub(super) fn hash<V: LayerVisitor>(
     limits: &UnpackLimits,
     visitor: &mut V,
 ) -> io::Result<Hashed> {
-    let mut reader = Hashing { inner: reader, hash: Some(Sha256::new()), size: 0, failed: None };
+    let whole = Rc::new(RefCell::new(NestedSha256::new()));
+    let mut reader = Hashing { inner: reader, hash: Some(Rc::clone(&whole)), size: 0, failed: None };
     let mut not_a_tar = None;
     let decoded = format.map(|format| {
         let meter = Meter::new(limits, 0);
         let decoder = BoundedReader::new(&mut reader, format, &meter)?;
         // A tar that is not compressed has one digest, not two.
-        let own = (format != LayerFormat::Tar).then(Sha256::new);
-        let mut decoder = Hashing { inner: decoder, hash: own, size: 0, failed: None };
-        if let Err(error) = entries(&mut decoder, visitor) {
+        let own = (format != LayerFormat::Tar).then(|| Rc::new(RefCell::new(NestedSha256::new())));
+        let hash = own.as_ref().unwrap_or(&whole);
+        let mut decoder = Hashing { inner: decoder, hash: own.clone(), size: 0, failed: None };
+        if let Err(error) = entries(&mut decoder, hash, visitor) {
             not_a_tar = Some(error.to_string());
         }
         // What follows the end of the tar is part of the layer, and so is all of what is none.
@@ -198,11 +211,11 @@ pub(super) fn hash<V: LayerVisitor>(
         if let Some(failed) = decoder.failed {
             return Err(io::Error::other(failed));
         }
-        Ok::<_, io::Error>(decoder.hash.map(Sha256::finish))
+        Ok::<_, io::Error>(own.map(|own| own.take().finish()))
     });
     // What the decompression left over, or all when there was none.
     drain(&mut reader)?;
-    let digest = reader.hash.unwrap_or_default().finish();
+    let digest = whole.take().finish();
     let decoded = decoded.map(|result| match result {
         Ok(own) => Ok(own.unwrap_or(digest)),
         Err(error) => Err(error.to_string()),
@@ -212,7 +225,12 @@ pub(super) fn hash<V: LayerVisitor>(
     Ok(Hashed { size: reader.size, digest, decoded, not_a_tar })
 }
 
-fn entries<V: LayerVisitor>(reader: &mut impl Read, visitor: &mut V) -> io::Result<()> {
+/// Shows the entries of a tar, whose bytes `hash` takes as they are read.
+fn entries<V: LayerVisitor>(
+    reader: &mut impl Read,
+    hash: &RefCell<NestedSha256>,
+    visitor: &mut V,
+) -> io::Result<()> {
     let (budget, reader) = HeaderBudget::around(reader);
     let mut archive = tar::Archive::new(reader);
     for entry in archive.entries()? {
@@ -226,7 +244,9 @@ fn entries<V: LayerVisitor>(reader: &mut impl Read, visitor: &mut V) -> io::Resu
             size: entry.size(),
             link: entry.link_name_bytes().map(|link| link.into_owned()),
         };
-        visitor.entry(&facts, &mut entry)?;
+        // What is read of a sparse file is not what stands in the tar.
+        let apart = facts.kind.is_gnu_sparse().then(Sha256::new);
+        visitor.entry(&facts, &mut Content { entry: &mut entry, hash, apart })?;
         // Here, with a larger buffer than the tar reader has for it.
         drain(&mut entry)?;
         budget.headers();
@@ -246,9 +266,42 @@ fn drain(reader: &mut impl Read) -> io::Result<()> {
     }
 }
 
+/// The content of an entry, read through the reader that hashes the layer.
+struct Content<'a, R> {
+    entry: R,
+    hash: &'a RefCell<NestedSha256>,
+    apart: Option<Sha256>,
+}
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.entry.read(buffer)?;
+        if let Some(apart) = &mut self.apart {
+            apart.update(&buffer[..count]);
+        }
+        Ok(count)
+    }
+}
+
+impl<R: Read> LayerContent for Content<'_, R> {
+    fn begin_digest(&mut self) {
+        match &mut self.apart {
+            Some(apart) => *apart = Sha256::new(),
+            None => self.hash.borrow_mut().begin_part(),
+        }
+    }
+
+    fn end_digest(&mut self) -> Digest {
+        match &mut self.apart {
+            Some(apart) => std::mem::take(apart).finish(),
+            None => self.hash.borrow_mut().end_part(),
+        }
+    }
+}
+
 struct Hashing<R> {
     inner: R,
-    hash: Option<Sha256>,
+    hash: Option<Rc<RefCell<NestedSha256>>>,
     size: u64,
     /// Why a read failed.
     failed: Option<String>,
@@ -261,8 +314,8 @@ impl<R: Read> Read for Hashing<R> {
                 self.failed = Some(error.to_string());
             }
         })?;
-        if let Some(hash) = &mut self.hash {
-            hash.update(&buffer[..count]);
+        if let Some(hash) = &self.hash {
+            hash.borrow_mut().update(&buffer[..count]);
         }
         self.size += count as u64;
         Ok(count)

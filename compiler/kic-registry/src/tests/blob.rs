@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::Ranges;
 use crate::scripted_server::Request;
+use crate::{Piece, Ranges};
 
 fn small_ranges() -> Settings {
-    let ranges = Ranges { above: 64 << 10, front: 16 << 10, part: 16 << 10, at_once: 4, memory: 64 << 10 };
+    let ranges = Ranges { above: 64 << 10, front: 16 << 10, part: 16 << 10, at_once: 4 };
     Settings { ranges, ..quick() }
 }
 
@@ -24,6 +23,29 @@ async fn download(
     bytes: &[u8],
 ) -> Result<Vec<u8>, RegistryError> {
     collect(registries.blob(&image(server, "a/b"), &digest_of(bytes), bytes.len() as u64)).await
+}
+
+/// The same in pieces, each put to its place.
+async fn download_pieces(
+    registries: &Registries,
+    server: &ScriptedServer,
+    bytes: &[u8],
+) -> Result<Vec<u8>, RegistryError> {
+    put_together(registries.blob_pieces(&image(server, "a/b"), &digest_of(bytes), bytes.len() as u64, 0))
+        .await
+}
+
+async fn put_together(
+    stream: impl Stream<Item = Result<Piece, RegistryError>> + Send,
+) -> Result<Vec<u8>, RegistryError> {
+    stream
+        .try_fold(Vec::new(), |mut all, Piece { offset, bytes }| async move {
+            let (begin, end) = (offset as usize, offset as usize + bytes.len());
+            all.resize(all.len().max(end), 0);
+            all[begin..end].copy_from_slice(&bytes);
+            Ok(all)
+        })
+        .await
 }
 
 fn range_of(request: &Request) -> Option<&str> {
@@ -235,7 +257,7 @@ async fn a_wrong_blob_is_asked_for_at_another_source() {
 }
 
 #[tokio::test]
-async fn a_large_blob_comes_in_ranges_at_once_and_in_order() {
+async fn a_large_blob_comes_in_ranges_at_once() {
     let bytes = content(300_001);
     let server = blob_server(&bytes, |request, bytes| {
         // Later parts are faster.
@@ -244,7 +266,7 @@ async fn a_large_blob_comes_in_ranges_at_once_and_in_order() {
     })
     .await;
     let registries = Registries::new(small_ranges()).unwrap();
-    assert!(download(&registries, &server, &bytes).await.unwrap() == bytes);
+    assert!(download_pieces(&registries, &server, &bytes).await.unwrap() == bytes);
     let mut ranges: Vec<String> =
         server.requests().iter().map(|request| range_of(request).unwrap().to_owned()).collect();
     assert_eq!(ranges[0], "bytes=0-16383");
@@ -252,7 +274,6 @@ async fn a_large_blob_comes_in_ranges_at_once_and_in_order() {
     ranges.dedup();
     assert_eq!(ranges.len(), 300_001usize.div_ceil(16 << 10));
     assert!((2..=4).contains(&server.most_at_once()), "{}", server.most_at_once());
-    assert_eq!(registries.inner.memory.available_permits(), 64);
 }
 
 #[tokio::test]
@@ -266,54 +287,49 @@ async fn ranges_survive_cuts_refusals_and_changes_of_mind() {
     })
     .await;
     let registries = Registries::new(small_ranges()).unwrap();
-    assert!(download(&registries, &server, &bytes).await.unwrap() == bytes);
+    assert!(download_pieces(&registries, &server, &bytes).await.unwrap() == bytes);
     // Ranges are ignored at once, or from some request on.
     for from in [0, 1, 4] {
         let server = blob_server(&bytes, move |request, bytes| {
             if request.number < from { Reply::file(request, bytes) } else { Reply::new(200).body(bytes) }
         })
         .await;
-        assert!(download(&registries, &server, &bytes).await.unwrap() == bytes);
+        assert!(download_pieces(&registries, &server, &bytes).await.unwrap() == bytes);
         assert!(server.requests().len() <= 12, "{}", server.requests().len());
-        assert_eq!(registries.inner.memory.available_permits(), 64);
     }
     let server = blob_server(&bytes, |request, bytes| match request.number {
         0 => Reply::file(request, bytes),
         _ => Reply::new(404),
     })
     .await;
-    let error = download(&registries, &server, &bytes).await.unwrap_err();
+    let error = download_pieces(&registries, &server, &bytes).await.unwrap_err();
     assert!(matches!(error, RegistryError::NotFound { .. }), "{error}");
-    assert_eq!(registries.inner.memory.available_permits(), 64);
 }
 
 #[tokio::test]
-async fn many_large_blobs_share_the_memory_and_all_arrive() {
+async fn many_large_blobs_share_the_connections_and_all_arrive() {
     let bytes = content(200_000);
     let server = blob_server(&bytes, Reply::file).await;
     let mut settings = small_ranges();
-    settings.ranges.memory = 40 << 10;
     settings.connections_per_host = 2;
     let registries = Registries::new(settings).unwrap();
     let reference = image(&server, "a");
     let digest = digest_of(&bytes);
-    // Eight readers, begun together, but read one after the other: nobody may wait for what another one holds.
-    let mut streams: Vec<_> = (0..8).map(|_| registries.blob(&reference, &digest, 200_000)).collect();
+    // Eight readers, of which two begin before the others: nobody may wait for what another one holds.
+    let mut streams: Vec<_> =
+        (0..8).map(|_| registries.blob_pieces(&reference, &digest, 200_000, 0)).collect();
     let mut begun = Vec::new();
     for stream in streams.iter_mut().take(2) {
         begun.push(stream.try_next().await.unwrap().unwrap());
     }
-    assert!(registries.inner.memory.available_permits() < 40);
-    let least = Arc::new(Mutex::new(usize::MAX));
-    let all = streams.into_iter().map(collect);
+    let all = streams.into_iter().map(put_together);
     let all = tokio::time::timeout(Duration::from_secs(60), futures::future::try_join_all(all)).await;
     let all = all.expect("no deadlock").unwrap();
     for (number, got) in all.iter().enumerate() {
-        let from = begun.get(number).map_or(0, Bytes::len);
-        assert!(*got == bytes[from..]);
+        let from = begun.get(number).map_or(0, |piece| piece.bytes.len());
+        assert!(got[from..] == bytes[from..]);
     }
-    drop(least);
-    assert_eq!(registries.inner.memory.available_permits(), 40);
+    assert!(server.most_at_once() <= 2, "{}", server.most_at_once());
 }
 
 #[tokio::test]
@@ -324,16 +340,9 @@ async fn a_download_that_is_dropped_stops() {
     })
     .await;
     let registries = Registries::new(small_ranges()).unwrap();
-    let mut stream = registries.blob(&image(&server, "a"), &digest_of(&bytes), 300_000);
+    let mut stream = registries.blob_pieces(&image(&server, "a"), &digest_of(&bytes), 300_000, 0);
     stream.try_next().await.unwrap().unwrap();
     drop(stream);
-    tokio::time::timeout(Duration::from_secs(20), async {
-        while registries.inner.memory.available_permits() < 64 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await
-    .expect("the parts ahead end too");
     tokio::time::sleep(Duration::from_millis(30)).await;
     let asked = server.requests().len();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -355,7 +364,7 @@ async fn storage_that_a_range_was_sent_to_is_asked_directly_until_it_refuses() {
     let to = storage.url("/x?signature=1");
     let server = ScriptedServer::start(move |_| Reply::new(307).header("Location", &to)).await;
     let registries = Registries::new(small_ranges()).unwrap();
-    assert!(download(&registries, &server, &bytes).await.unwrap() == bytes);
+    assert!(download_pieces(&registries, &server, &bytes).await.unwrap() == bytes);
     let (registry, storage) = (server.requests().len(), storage.requests().len());
     assert!(registry <= 6, "{registry} of {storage}");
     assert_eq!(storage, 300_000usize.div_ceil(16 << 10) + 1);
@@ -369,7 +378,7 @@ async fn while_no_connection_is_free_nothing_is_split() {
     settings.ranges.front = 100_000;
     settings.connections_per_host = 1;
     let registries = Registries::new(settings).unwrap();
-    assert!(download(&registries, &server, &bytes).await.unwrap() == bytes);
+    assert!(download_pieces(&registries, &server, &bytes).await.unwrap() == bytes);
     let requests = server.requests();
     let ranges: Vec<_> = requests.iter().filter_map(range_of).collect();
     assert_eq!(ranges, ["bytes=0-99999", "bytes=100000-199999", "bytes=200000-"]);
@@ -387,12 +396,11 @@ async fn a_part_from_another_place_or_of_another_size_ends_the_download() {
         })
         .await;
         let registries = Registries::new(small_ranges()).unwrap();
-        let error = download(&registries, &server, &bytes).await.unwrap_err();
+        let error = download_pieces(&registries, &server, &bytes).await.unwrap_err();
         match error {
             RegistryError::Garbage { .. } => assert!(is_garbage, "{range}: {error}"),
             RegistryError::TooLarge { limit: 300_000, .. } => assert!(!is_garbage, "{range}: {error}"),
             error => panic!("{range}: {error}"),
         }
-        assert_eq!(registries.inner.memory.available_permits(), 64);
     }
 }

@@ -1,11 +1,11 @@
 //! What is kept of a layer to compare it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 
-use kic_base::{Digest, Sha256};
-use kic_oci::validate::{LayerEntry, LayerVisitor};
+use kic_base::Digest;
+use kic_oci::validate::{LayerContent, LayerEntry, LayerVisitor};
 
 /// A text is shown line by line up to this size; of what kic reads itself, more is kept.
 const TEXT: u64 = 64 << 10;
@@ -45,7 +45,7 @@ pub(super) fn merged(layers: &[Arc<LayerFiles>]) -> BTreeMap<&str, &File> {
 }
 
 impl LayerVisitor for LayerFiles {
-    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn Read) -> io::Result<()> {
+    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn LayerContent) -> io::Result<()> {
         let path = String::from_utf8_lossy(entry.path);
         let path = path.strip_prefix("./").unwrap_or(&path).trim_matches('/').to_owned();
         if self.files.len() >= ENTRIES {
@@ -77,15 +77,14 @@ impl LayerVisitor for LayerFiles {
     }
 }
 
-fn hash(content: &mut dyn Read, keep: bool) -> io::Result<(Digest, Option<Vec<u8>>)> {
-    let mut hash = Sha256::new();
+fn hash(content: &mut dyn LayerContent, keep: bool) -> io::Result<(Digest, Option<Vec<u8>>)> {
+    content.begin_digest();
     let mut kept = keep.then(Vec::new);
     let mut buffer = vec![0; BUFFER];
     loop {
         match content.read(&mut buffer) {
-            Ok(0) => return Ok((hash.finish(), kept)),
+            Ok(0) => return Ok((content.end_digest(), kept)),
             Ok(count) => {
-                hash.update(&buffer[..count]);
                 if let Some(kept) = &mut kept {
                     kept.extend_from_slice(&buffer[..count]);
                 }

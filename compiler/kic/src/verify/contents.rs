@@ -1,12 +1,12 @@
 //! What verification keeps of a layer while it is read: the registry tree, and the files of kic.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 
-use kic_base::{Digest, Sha256};
+use kic_base::Digest;
 use kic_graph::REGISTRY_ROOT;
 use kic_oci::model::{DOCUMENT_LIMIT, Document};
-use kic_oci::validate::{LayerEntry, LayerVisitor};
+use kic_oci::validate::{LayerContent, LayerEntry, LayerVisitor};
 
 /// The plan of an image, and the folders below which every file is kept by name.
 pub(crate) const PLAN: &str = "kic/plan.json";
@@ -53,7 +53,7 @@ pub(crate) struct Contents {
 }
 
 impl LayerVisitor for Contents {
-    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn Read) -> io::Result<()> {
+    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn LayerContent) -> io::Result<()> {
         self.entries += 1;
         // Nothing of kic's has another name.
         let Ok(path) = std::str::from_utf8(entry.path) else { return Ok(()) };
@@ -94,8 +94,9 @@ impl LayerVisitor for Contents {
     }
 }
 
-fn blob(size: u64, content: &mut dyn Read) -> io::Result<Blob> {
-    let (mut hash, mut read) = (Sha256::new(), 0_u64);
+fn blob(size: u64, content: &mut dyn LayerContent) -> io::Result<Blob> {
+    content.begin_digest();
+    let mut read = 0_u64;
     let mut buffer = vec![0; usize::try_from(size).unwrap_or(BUFFER).clamp(1, BUFFER)];
     let mut text = Vec::new();
     // Layers do not begin so; nor do they end as JSON. Only small blobs can be documents.
@@ -113,10 +114,9 @@ fn blob(size: u64, content: &mut dyn Read) -> io::Result<Blob> {
         if may_be_document {
             text.extend_from_slice(&buffer[..count]);
         }
-        hash.update(&buffer[..count]);
         read += count as u64;
     }
     // A configuration is none, though it has a member of that name too.
     let document = if may_be_document { Document::parse("", &text).ok() } else { None };
-    Ok(Blob { digest: hash.finish(), size: read, document })
+    Ok(Blob { digest: content.end_digest(), size: read, document })
 }

@@ -1,0 +1,125 @@
+//! By the SHA extensions of x86. A round instruction has a state in two registers, of which one is `ABEF`, the other `CDGH`, and
+//! does two rounds at a time.
+
+#[cfg(target_arch = "x86")]
+use std::arch::x86::*;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+use crate::round_constants::ROUNDS;
+use crate::{BLOCK, State};
+
+/// Returns whether the processor has the instructions. If not, nothing happened.
+#[expect(unsafe_code, reason = "the only way to call what needs instructions that not every processor has")]
+pub(crate) fn compress_both(states: &mut [State; 2], blocks: &[[u8; BLOCK]]) -> bool {
+    let has_all = is_x86_feature_detected!("sha")
+        && is_x86_feature_detected!("sse2")
+        && is_x86_feature_detected!("ssse3")
+        && is_x86_feature_detected!("sse4.1");
+    if has_all {
+        // SAFETY: all that the function needs is that the processor has these features, which was just found out.
+        unsafe {
+            compress(states, blocks);
+        }
+    }
+    has_all
+}
+
+/// A state as the instructions take it.
+#[derive(Clone, Copy)]
+struct Halves {
+    abef: __m128i,
+    cdgh: __m128i,
+}
+
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn compress(states: &mut [State; 2], blocks: &[[u8; BLOCK]]) {
+    let [mut first, mut second] = [load(&states[0]), load(&states[1])];
+    for block in blocks {
+        let (before_first, before_second) = (first, second);
+        let [mut one, mut two, mut three, mut four] = [0, 1, 2, 3].map(|which| words(block, which));
+        // Written out, so that all of it stays in registers: a loop over an array would go through memory.
+        let (with_next, last) = ROUNDS.split_at(12);
+        for constants in with_next.as_chunks::<4>().0 {
+            four_rounds(&mut first, &mut second, one, &constants[0]);
+            one = next_words(one, two, three, four);
+            four_rounds(&mut first, &mut second, two, &constants[1]);
+            two = next_words(two, three, four, one);
+            four_rounds(&mut first, &mut second, three, &constants[2]);
+            three = next_words(three, four, one, two);
+            four_rounds(&mut first, &mut second, four, &constants[3]);
+            four = next_words(four, one, two, three);
+        }
+        for (words, constants) in [one, two, three, four].into_iter().zip(last) {
+            four_rounds(&mut first, &mut second, words, constants);
+        }
+        first = add(first, before_first);
+        second = add(second, before_second);
+    }
+    *states = [store(first), store(second)];
+}
+
+/// Four rounds of both states in turns: a round of one fills the time that the other waits for its own.
+#[inline]
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn four_rounds(first: &mut Halves, second: &mut Halves, words: __m128i, constants: &[u32; 4]) {
+    let lower = _mm_add_epi32(words, vector(constants));
+    let upper = _mm_shuffle_epi32::<0b00_00_11_10>(lower);
+    first.cdgh = _mm_sha256rnds2_epu32(first.cdgh, first.abef, lower);
+    second.cdgh = _mm_sha256rnds2_epu32(second.cdgh, second.abef, lower);
+    first.abef = _mm_sha256rnds2_epu32(first.abef, first.cdgh, upper);
+    second.abef = _mm_sha256rnds2_epu32(second.abef, second.cdgh, upper);
+}
+
+/// The four words that come sixteen after the first ones.
+#[inline]
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn next_words(one: __m128i, two: __m128i, three: __m128i, four: __m128i) -> __m128i {
+    let sum = _mm_add_epi32(_mm_sha256msg1_epu32(one, two), _mm_alignr_epi8::<4>(four, three));
+    _mm_sha256msg2_epu32(sum, four)
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn add(one: Halves, other: Halves) -> Halves {
+    Halves { abef: _mm_add_epi32(one.abef, other.abef), cdgh: _mm_add_epi32(one.cdgh, other.cdgh) }
+}
+
+/// Four words, the first one lowest.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn vector(words: &[u32; 4]) -> __m128i {
+    let [one, two, three, four] = words.map(u32::cast_signed);
+    _mm_set_epi32(four, three, two, one)
+}
+
+/// The words of a block, four at a time, from their big-endian bytes.
+#[inline]
+#[target_feature(enable = "sse2,ssse3")]
+fn words(block: &[u8; BLOCK], which: usize) -> __m128i {
+    let (eights, _) = block.as_chunks::<8>();
+    let [low, high] = [0, 1].map(|half| i64::from_le_bytes(eights[2 * which + half]));
+    let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+    _mm_shuffle_epi8(_mm_set_epi64x(high, low), swap)
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn load(&[a, b, c, d, e, f, g, h]: &State) -> Halves {
+    Halves { abef: vector(&[f, e, b, a]), cdgh: vector(&[h, g, d, c]) }
+}
+
+#[inline]
+#[target_feature(enable = "sse2,sse4.1")]
+fn store(Halves { abef, cdgh }: Halves) -> State {
+    let [[f, e, b, a], [h, g, d, c]] = [abef, cdgh].map(|half| {
+        [
+            _mm_extract_epi32::<0>(half),
+            _mm_extract_epi32::<1>(half),
+            _mm_extract_epi32::<2>(half),
+            _mm_extract_epi32::<3>(half),
+        ]
+        .map(i32::cast_unsigned)
+    });
+    [a, b, c, d, e, f, g, h]
+}
