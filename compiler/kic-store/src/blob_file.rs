@@ -33,8 +33,13 @@ impl BlobFile {
 /// Gives the bytes their name, once they are safe from a power failure. The name itself is not synced: bytes
 /// without one are only fetched or built again, as those are whose record is lost.
 pub(crate) fn keep(store: &Store, file: TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
-    let path = store.layout().blob(digest);
     file.sync()?;
+    name(store, file, digest)
+}
+
+/// Gives bytes their name that may not be safe from a power failure yet.
+pub(crate) fn name(store: &Store, file: TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
+    let path = store.layout().blob(digest);
     store.lease(digest)?;
     make_parent(&path)?;
     // What is there already has the same bytes, or is damaged: either way it may go.

@@ -10,8 +10,10 @@ use kic_base::{Digest, Sha256};
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::{Deserialize, Serialize};
 
+use crate::blob_file::name;
 use crate::layout::Layout;
 use crate::leases::Leases;
+use crate::temporary_file::TemporaryFile;
 use crate::{
     BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, PieceWriter, PlaceMode, Placed, StoreError,
 };
@@ -132,21 +134,24 @@ impl Store {
         PieceWriter::new(self.clone())
     }
 
-    /// Stores bytes that are in memory, and returns their digest.
+    /// Stores bytes that are in memory, such as a manifest, and returns their digest.
+    ///
+    /// They are not synced, as several are had one after the other before the first large blob is asked for. What a power failure
+    /// takes of them is noticed when they are read, and fetched or built again; an image that is written out is synced there.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         if self.is_verified(&digest) {
             return Ok(digest);
         }
-        // Reading what is there is cheaper than making new bytes safe. A damaged file is written anew.
+        // A damaged file is written anew.
         match self.read(&digest, bytes.len() as u64) {
             Ok(_) => return Ok(digest),
             Err(StoreError::Missing { .. } | StoreError::Corrupt { .. } | StoreError::TooLarge { .. }) => {}
             Err(error) => return Err(error),
         }
-        let mut writer = self.hashed_writer()?;
-        writer.write_all(bytes).map_err(|error| StoreError::at(&self.layout().temporary(), error))?;
-        writer.commit(&digest)?;
+        let mut file = TemporaryFile::new(self.layout())?;
+        file.write_all(bytes)?;
+        name(self, file, &digest)?;
         Ok(digest)
     }
 

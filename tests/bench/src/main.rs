@@ -118,6 +118,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
             host: &registry.host,
             rounds: arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 7 }),
             floor: Kind::Floor { connections: 4, part: 0 },
+            verify: true,
             variants: &["-j 1", "-j 2", "-j 4", "-j 8"],
         },
         Link {
@@ -125,6 +126,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
             host: &slow.host,
             rounds: arguments.slow_rounds.unwrap_or(if arguments.quick { 1 } else { 3 }),
             floor: Kind::Floor { connections: 16, part: 4 << 20 },
+            verify: false,
             variants: &[
                 "-j 1",
                 "-j 8",
@@ -168,6 +170,8 @@ struct Link<'a> {
     host: &'a str,
     rounds: usize,
     floor: Kind,
+    /// Whether what kic compiled is verified.
+    verify: bool,
     /// Arguments with which kic runs once more.
     variants: &'static [&'static str],
 }
@@ -183,7 +187,14 @@ fn measure(
     let floor = Program { name: "floor".to_owned(), kind: link.floor.clone() };
     let mut programs = vec![floor];
     programs.extend(kics.iter().chain(peers).cloned());
-    let plan = Plan { host: link.host, images: &corpus.images, folder, rounds: link.rounds, only_cold };
+    let plan = Plan {
+        host: link.host,
+        images: &corpus.images,
+        folder,
+        rounds: link.rounds,
+        only_cold,
+        verify: link.verify,
+    };
     let measured = rounds::run(&plan, &programs)?;
     let floor = measured.first().and_then(|measured| measured.cold);
     let mut head = vec![
@@ -205,6 +216,9 @@ fn measure(
         table.rows.push(row(&program.name, measured, floor, only_cold));
     }
     let mut tables = vec![table];
+    if link.verify {
+        tables.push(verified(&programs, &measured));
+    }
     if let (false, Some(Program { kind: Kind::Kic { path, .. }, .. })) = (only_cold, kics.last()) {
         let variants: Vec<Program> = link
             .variants
@@ -215,7 +229,7 @@ fn measure(
                 Program { name: (*variant).to_owned(), kind }
             })
             .collect();
-        let measured = rounds::run(&Plan { only_cold: true, ..plan }, &variants)?;
+        let measured = rounds::run(&Plan { only_cold: true, verify: false, ..plan }, &variants)?;
         let head = ["kic", "cold", "to the floor", "processor", "memory", "disk"];
         let mut table = Table::new(format!("{}, other numbers of jobs and connections", link.name), &head);
         for (program, measured) in variants.iter().zip(&measured) {
@@ -224,6 +238,19 @@ fn measure(
         tables.push(table);
     }
     Ok(tables)
+}
+
+/// How fast `kic verify` reads an image that lies in memory, against what the processors hash at the most.
+fn verified(programs: &[Program], measured: &[Measured]) -> Table {
+    let head = ["", "kic verify", "all processors hash", "share"];
+    let mut table = Table::new("Verification of the image just compiled", &head);
+    for (program, measured) in programs.iter().zip(measured) {
+        let (Some(verified), Some(hashed)) = (measured.verified, measured.hashed) else { continue };
+        let speed = |bytes: f64| format!("{:.0} MB/s", bytes / 1e6);
+        let share = format!("{:.0} %", 100.0 * verified / hashed);
+        table.rows.push(vec![program.name.clone(), speed(verified), speed(hashed), share]);
+    }
+    table
 }
 
 fn row(name: &str, measured: &Measured, floor: Option<std::time::Duration>, only_cold: bool) -> Vec<String> {

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kic_base::Sha256;
+
 use crate::Result;
 
 /// What one run took.
@@ -59,6 +61,25 @@ pub fn peak(command: &mut Command, folder: &Path) -> Result<Peak> {
     if status.success() { Ok(peak) } else { Err(format!("{command:?} failed ({status})").into()) }
 }
 
+/// Bytes a second that all processors together hash by SHA-256, from memory that is near.
+pub fn hashing_speed() -> f64 {
+    const PIECE: usize = 256 << 10;
+    const ROUNDS: usize = 1000;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                let piece = vec![1; PIECE];
+                let mut hash = Sha256::new();
+                (0..ROUNDS).for_each(|_| hash.update(&piece));
+                hash.finish()
+            });
+        }
+    });
+    (cores * ROUNDS * PIECE) as f64 / began.elapsed().as_secs_f64()
+}
+
 /// The value in the middle.
 pub fn median(mut values: Vec<Duration>) -> Option<Duration> {
     values.sort();
@@ -93,7 +114,7 @@ fn resident(process: u32) -> Option<u64> {
 }
 
 /// The bytes of disk below a folder; a file with two names counts once.
-fn disk(folder: &Path) -> u64 {
+pub fn disk(folder: &Path) -> u64 {
     let mut seen = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];
     let mut bytes = 0;

@@ -108,6 +108,14 @@ impl Program {
     }
 }
 
+/// The command that has kic verify what it compiled.
+pub fn verify(program: &Program, job: &Job) -> Option<Command> {
+    let Kind::Kic { path, .. } = &program.kind else { return None };
+    let mut command = Command::new(path);
+    command.current_dir(job.folder).args(["verify", "out", "--store", "store"]);
+    Some(command)
+}
+
 /// The images with one of them in its second version.
 pub fn with_one_changed(images: &[String]) -> Vec<String> {
     let from = format!("bench/{CHANGED}:v1");

@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Result;
-use crate::measure::{Peak, Taken, median, peak, timed};
-use crate::programs::{Job, Program, change_file, change_images, with_one_changed};
+use crate::measure::{Peak, Taken, disk, hashing_speed, median, peak, timed};
+use crate::programs::{Job, Program, change_file, change_images, verify, with_one_changed};
 
 /// What to run.
 #[derive(Clone, Copy)]
@@ -17,6 +17,7 @@ pub struct Plan<'a> {
     pub folder: &'a Path,
     pub rounds: usize,
     pub only_cold: bool,
+    pub verify: bool,
 }
 
 /// The medians of one program.
@@ -28,6 +29,10 @@ pub struct Measured {
     pub warm: Option<Duration>,
     pub file_changed: Option<Duration>,
     pub image_changed: Option<Duration>,
+    /// Bytes a second that `kic verify` reads of the image.
+    pub verified: Option<f64>,
+    /// Bytes a second that the processors hash, looked at beside it.
+    pub hashed: Option<f64>,
     /// Of the cold run.
     pub peak: Peak,
 }
@@ -38,6 +43,8 @@ struct Runs {
     warm: Vec<Taken>,
     file_changed: Vec<Taken>,
     image_changed: Vec<Taken>,
+    verified: Vec<f64>,
+    hashed: Vec<f64>,
     peak: Peak,
 }
 
@@ -55,6 +62,11 @@ pub fn run(plan: &Plan, programs: &[Program]) -> Result<Vec<Measured>> {
             } else {
                 runs.cold.push(timed(&mut program.command(&job)?)?);
                 eprintln!("{} {}: {:.2?}", round + 1, program.name, runs.cold[round].elapsed);
+                if let Some(mut command) = verify(program, &job).filter(|_| plan.verify) {
+                    let bytes = disk(&folder.join("out")) as f64;
+                    runs.hashed.push(hashing_speed());
+                    runs.verified.push(bytes / timed(&mut command)?.elapsed.as_secs_f64());
+                }
                 if !plan.only_cold && !program.is_floor() {
                     changes(program, &job, round, runs)?;
                 }
@@ -71,9 +83,17 @@ pub fn run(plan: &Plan, programs: &[Program]) -> Result<Vec<Measured>> {
             warm: middle(&runs.warm),
             file_changed: middle(&runs.file_changed),
             image_changed: middle(&runs.image_changed),
+            verified: median_of(&runs.verified),
+            hashed: median_of(&runs.hashed),
             peak: runs.peak,
         })
         .collect())
+}
+
+fn median_of(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
 }
 
 /// Over what the cold run left: nothing new, one file, one image.
