@@ -32,8 +32,9 @@ fn compress(states: &mut [State; 2], blocks: &[[u8; BLOCK]]) {
     let [mut first, mut second] = [load(&states[0]), load(&states[1])];
     for block in blocks {
         let (before_first, before_second) = (first, second);
-        let [mut one, mut two, mut three, mut four] = [0, 1, 2, 3].map(|which| words(block, which));
-        // Written out, so that all of it stays in registers: a loop over an array would go through memory.
+        // Written out, without arrays and closures: what is not inlined for lack of the instructions goes through memory.
+        let (mut one, mut two) = (words(block, 0), words(block, 1));
+        let (mut three, mut four) = (words(block, 2), words(block, 3));
         let (with_next, last) = ROUNDS.split_at(12);
         for constants in with_next.as_chunks::<4>().0 {
             four_rounds(&mut first, &mut second, one, &constants[0]);
@@ -45,9 +46,10 @@ fn compress(states: &mut [State; 2], blocks: &[[u8; BLOCK]]) {
             four_rounds(&mut first, &mut second, four, &constants[3]);
             four = next_words(four, one, two, three);
         }
-        for (words, constants) in [one, two, three, four].into_iter().zip(last) {
-            four_rounds(&mut first, &mut second, words, constants);
-        }
+        four_rounds(&mut first, &mut second, one, &last[0]);
+        four_rounds(&mut first, &mut second, two, &last[1]);
+        four_rounds(&mut first, &mut second, three, &last[2]);
+        four_rounds(&mut first, &mut second, four, &last[3]);
         first = add(first, before_first);
         second = add(second, before_second);
     }
@@ -93,7 +95,12 @@ fn vector(&[one, two, three, four]: &[u32; 4]) -> uint32x4_t {
 #[target_feature(enable = "neon")]
 fn words(block: &[u8; BLOCK], which: usize) -> uint32x4_t {
     let (all, _) = block.as_chunks::<4>();
-    vector(&[0, 1, 2, 3].map(|word| u32::from_be_bytes(all[4 * which + word])))
+    vector(&[
+        u32::from_be_bytes(all[4 * which]),
+        u32::from_be_bytes(all[4 * which + 1]),
+        u32::from_be_bytes(all[4 * which + 2]),
+        u32::from_be_bytes(all[4 * which + 3]),
+    ])
 }
 
 #[inline]
@@ -105,14 +112,9 @@ fn load(&[a, b, c, d, e, f, g, h]: &State) -> Halves {
 #[inline]
 #[target_feature(enable = "neon")]
 fn store(Halves { abcd, efgh }: Halves) -> State {
-    let words = |half| {
-        [
-            vgetq_lane_u32::<0>(half),
-            vgetq_lane_u32::<1>(half),
-            vgetq_lane_u32::<2>(half),
-            vgetq_lane_u32::<3>(half),
-        ]
-    };
-    let ([a, b, c, d], [e, f, g, h]) = (words(abcd), words(efgh));
+    let (a, b) = (vgetq_lane_u32::<0>(abcd), vgetq_lane_u32::<1>(abcd));
+    let (c, d) = (vgetq_lane_u32::<2>(abcd), vgetq_lane_u32::<3>(abcd));
+    let (e, f) = (vgetq_lane_u32::<0>(efgh), vgetq_lane_u32::<1>(efgh));
+    let (g, h) = (vgetq_lane_u32::<2>(efgh), vgetq_lane_u32::<3>(efgh));
     [a, b, c, d, e, f, g, h]
 }

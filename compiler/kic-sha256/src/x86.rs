@@ -37,8 +37,9 @@ fn compress(states: &mut [State; 2], blocks: &[[u8; BLOCK]]) {
     let [mut first, mut second] = [load(&states[0]), load(&states[1])];
     for block in blocks {
         let (before_first, before_second) = (first, second);
-        let [mut one, mut two, mut three, mut four] = [0, 1, 2, 3].map(|which| words(block, which));
-        // Written out, so that all of it stays in registers: a loop over an array would go through memory.
+        // Written out, without arrays and closures: what is not inlined for lack of the instructions goes through memory.
+        let (mut one, mut two) = (words(block, 0), words(block, 1));
+        let (mut three, mut four) = (words(block, 2), words(block, 3));
         let (with_next, last) = ROUNDS.split_at(12);
         for constants in with_next.as_chunks::<4>().0 {
             four_rounds(&mut first, &mut second, one, &constants[0]);
@@ -50,9 +51,10 @@ fn compress(states: &mut [State; 2], blocks: &[[u8; BLOCK]]) {
             four_rounds(&mut first, &mut second, four, &constants[3]);
             four = next_words(four, one, two, three);
         }
-        for (words, constants) in [one, two, three, four].into_iter().zip(last) {
-            four_rounds(&mut first, &mut second, words, constants);
-        }
+        four_rounds(&mut first, &mut second, one, &last[0]);
+        four_rounds(&mut first, &mut second, two, &last[1]);
+        four_rounds(&mut first, &mut second, three, &last[2]);
+        four_rounds(&mut first, &mut second, four, &last[3]);
         first = add(first, before_first);
         second = add(second, before_second);
     }
@@ -89,8 +91,8 @@ fn add(one: Halves, other: Halves) -> Halves {
 #[inline]
 #[target_feature(enable = "sse2")]
 fn vector(words: &[u32; 4]) -> __m128i {
-    let [one, two, three, four] = words.map(u32::cast_signed);
-    _mm_set_epi32(four, three, two, one)
+    let &[one, two, three, four] = words;
+    _mm_set_epi32(four.cast_signed(), three.cast_signed(), two.cast_signed(), one.cast_signed())
 }
 
 /// The words of a block, four at a time, from their big-endian bytes.
@@ -98,7 +100,7 @@ fn vector(words: &[u32; 4]) -> __m128i {
 #[target_feature(enable = "sse2,ssse3")]
 fn words(block: &[u8; BLOCK], which: usize) -> __m128i {
     let (eights, _) = block.as_chunks::<8>();
-    let [low, high] = [0, 1].map(|half| i64::from_le_bytes(eights[2 * which + half]));
+    let (low, high) = (i64::from_le_bytes(eights[2 * which]), i64::from_le_bytes(eights[2 * which + 1]));
     let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     _mm_shuffle_epi8(_mm_set_epi64x(high, low), swap)
 }
@@ -112,14 +114,9 @@ fn load(&[a, b, c, d, e, f, g, h]: &State) -> Halves {
 #[inline]
 #[target_feature(enable = "sse2,sse4.1")]
 fn store(Halves { abef, cdgh }: Halves) -> State {
-    let [[f, e, b, a], [h, g, d, c]] = [abef, cdgh].map(|half| {
-        [
-            _mm_extract_epi32::<0>(half),
-            _mm_extract_epi32::<1>(half),
-            _mm_extract_epi32::<2>(half),
-            _mm_extract_epi32::<3>(half),
-        ]
-        .map(i32::cast_unsigned)
-    });
-    [a, b, c, d, e, f, g, h]
+    let (a, b) = (_mm_extract_epi32::<3>(abef), _mm_extract_epi32::<2>(abef));
+    let (e, f) = (_mm_extract_epi32::<1>(abef), _mm_extract_epi32::<0>(abef));
+    let (c, d) = (_mm_extract_epi32::<3>(cdgh), _mm_extract_epi32::<2>(cdgh));
+    let (g, h) = (_mm_extract_epi32::<1>(cdgh), _mm_extract_epi32::<0>(cdgh));
+    [a, b, c, d, e, f, g, h].map(i32::cast_unsigned)
 }
