@@ -92,17 +92,22 @@ impl Documents<'_> {
                 .help("a configuration of that size is not one")
                 .into());
         }
+        let mut damage = None;
         for store in [Some(&self.context.store), self.context.substituter.as_ref()].into_iter().flatten() {
-            if store.contains(digest)
-                && let Ok(bytes) = store.read(digest, limit)
-            {
-                return match self.context.store.contains(digest) {
-                    true => Ok(bytes),
-                    false => self.context.put(bytes).await,
-                };
+            if !store.contains(digest) {
+                continue;
+            }
+            match store.read(digest, limit) {
+                Ok(bytes) if self.context.store.contains(digest) => return Ok(bytes),
+                Ok(bytes) => return self.context.put(bytes).await,
+                Err(error) => damage = Some(error),
             }
         }
-        let bytes = self.fetch(digest, size).await?;
+        let bytes = self.fetch(digest, size).await.map_err(|mut errors| {
+            // Why it has to be fetched at all.
+            errors.extend(damage.as_ref().map(fault::store));
+            errors
+        })?;
         let found = Digest::of(&bytes);
         if found != *digest {
             return Err(self
