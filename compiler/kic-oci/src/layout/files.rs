@@ -6,12 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
-
-use super::{LayoutError, LayoutOptions};
 use kic_store::Placed;
 
+use super::{LayoutError, LayoutOptions};
 use crate::blob_source::BlobSource;
-use crate::model::Descriptor;
+use crate::model::{Descriptor, media_types};
 
 const BUFFER: usize = 256 << 10;
 
@@ -60,8 +59,9 @@ pub(super) fn put_blob(
     if found != blob.size {
         return Err(LayoutError::Size { digest: blob.digest, expected: blob.size, found });
     }
-    // A link to a file of the store has the bytes that were synced there; its name is synced with the folder's.
-    if placed == Some(Placed::HardLink) {
+    // A link to a layer of the store has the bytes that were synced there; its name is synced with the folder's. The store
+    // does not sync documents.
+    if placed == Some(Placed::HardLink) && media_types::is_layer(&blob.media_type) {
         return Ok(());
     }
     file.sync_data().map_err(at)
