@@ -1,6 +1,7 @@
 //! Every program in turn, round after round: what disturbs the machine for a while disturbs all alike.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -51,6 +52,12 @@ struct Runs {
 /// Runs the rounds, and one more that looks at memory and disk.
 pub fn run(plan: &Plan, programs: &[Program]) -> Result<Vec<Measured>> {
     let mut runs: Vec<Runs> = programs.iter().map(|_| Runs::default()).collect();
+    let aside = plan.folder.join("aside");
+    // What a run that was interrupted left goes now, and not in a round.
+    if aside.exists() {
+        fs::remove_dir_all(&aside)?;
+    }
+    fs::create_dir_all(&aside)?;
     for round in 0..=plan.rounds {
         for (number, (program, runs)) in programs.iter().zip(&mut runs).enumerate() {
             let folder = plan.folder.join(format!("run-{number}"));
@@ -71,9 +78,10 @@ pub fn run(plan: &Plan, programs: &[Program]) -> Result<Vec<Measured>> {
                     changes(program, &job, round, runs)?;
                 }
             }
-            fs::remove_dir_all(&folder)?;
+            put_aside(&folder, &aside.join(format!("{round}-{number}")))?;
         }
     }
+    fs::remove_dir_all(&aside)?;
     let middle = |runs: &[Taken]| median(runs.iter().map(|taken| taken.elapsed).collect());
     Ok(runs
         .iter()
@@ -110,6 +118,25 @@ fn changes(program: &Program, job: &Job, round: usize, runs: &mut Runs) -> Resul
     }
     runs.image_changed.push(timed(&mut program.command(&job)?)?);
     Ok(())
+}
+
+/// Gives the bytes of a run free, and leaves its files where nobody looks: ext4 without a journal does not use a file's place again for
+/// a minute, and looks through all that were given free for each new file, so that programs would pay for each other's.
+fn put_aside(folder: &Path, aside: &Path) -> Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let (kind, path) = (entry.file_type()?, entry.path());
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                File::create(&path)?;
+            }
+        }
+    }
+    Ok(fs::rename(folder, aside)?)
 }
 
 /// Lets the disk come to rest, so that nobody pays for the writes of another.
