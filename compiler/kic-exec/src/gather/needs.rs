@@ -233,16 +233,7 @@ fn texts(
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
                     let (name, digest) = (fetch.url.value.clone(), content.digest);
-                    let (place, said, layer) = (Place::Stored, span.clone(), applied.clone());
-                    texts.push(Text {
-                        name,
-                        place,
-                        digest,
-                        said,
-                        kind: Kind::Written,
-                        layer,
-                        rewriting: None,
-                    });
+                    texts.push(Text::written(name, Place::Stored, digest, span, &applied));
                 }
                 ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
                     let render = render_key(spec, &item.value).and_then(|key| renders.get(&key));
@@ -256,16 +247,7 @@ fn texts(
                     let path = spec.locate(from);
                     let mut push = |path: PathBuf, facts: &FileFacts| {
                         let (name, digest) = (path.display().to_string(), facts.content.digest);
-                        let (place, said, layer) = (Place::File(path), from.span.clone(), applied.clone());
-                        texts.push(Text {
-                            name,
-                            place,
-                            digest,
-                            said,
-                            kind: Kind::Written,
-                            layer,
-                            rewriting: None,
-                        });
+                        texts.push(Text::written(name, Place::File(path), digest, &from.span, &applied));
                     };
                     match files.get(&PathKey::manifests(path.clone())) {
                         None => {}
@@ -305,6 +287,19 @@ fn of_render<'a>(render: &'a Render, span: &'a Span, layer: &'a Applied) -> impl
 }
 
 impl Text {
+    /// A text that somebody wrote, as it stands.
+    fn written(name: String, place: Place, digest: Digest, said: &Span, layer: &Applied) -> Self {
+        Self {
+            name,
+            place,
+            digest,
+            said: said.clone(),
+            kind: Kind::Written,
+            layer: layer.clone(),
+            rewriting: None,
+        }
+    }
+
     fn here(name: &str, text: &str, said: &Span, kind: Kind, layer: &Applied) -> Self {
         let bytes = text.as_bytes().to_vec();
         let digest = Digest::of(&bytes);
