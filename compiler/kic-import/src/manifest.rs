@@ -81,7 +81,10 @@ pub fn manifest(source: &Source, wrapping: Wrapping<'_>) -> Result<String, Diagn
 }
 
 fn invalid_yaml(error: YamlError) -> Diagnostic {
-    let diagnostic = Diagnostic::new(&code::INVALID_YAML, error.message).at(&error.span, "here");
+    let mut diagnostic = Diagnostic::new(&code::INVALID_YAML, error.message).at(&error.span, "here");
+    if let Some(first) = &error.first {
+        diagnostic = diagnostic.at(first, "first here");
+    }
     match error.help {
         Some(help) => diagnostic.help(help),
         None => diagnostic.help("mend the manifest: it is read as Kubernetes reads it"),

@@ -4,6 +4,7 @@ use std::ops::Range;
 use kic_base::Source;
 use saphyr_parser::{ScalarStyle, Tag};
 
+use crate::images::decode;
 use crate::yaml_error::TEMPLATE_HELP;
 use crate::{Style, Yaml, YamlError, YamlValue, scalar};
 
@@ -112,9 +113,18 @@ impl<'s> Builder<'s> {
             Some(tag) => tagged(tag, text).map_err(|message| YamlError {
                 message,
                 span: span.clone(),
+                first: None,
                 help: Some("leave the tag away, or write a value of that type".to_owned()),
             })?,
         };
+        if matches!(value, YamlValue::Float(number) if !number.is_finite()) {
+            self.errors.push(YamlError {
+                message: format!("`{}` is a number that Kubernetes does not have", span.text()),
+                span: span.clone(),
+                first: None,
+                help: Some("write a finite number, or put it in quotes where a text is meant".to_owned()),
+            });
+        }
         let weight = match &value {
             YamlValue::String(text) => 1 + text.len() / 64,
             _ => 1,
@@ -157,6 +167,7 @@ impl<'s> Builder<'s> {
         let fail = |message: &str| YamlError {
             message: message.to_owned(),
             span: self.source.span(range.clone()),
+            first: None,
             help: Some("write the value out where it is used".to_owned()),
         };
         let Some(Anchored { node, size }) = self.anchors.get(&anchor) else {
@@ -187,6 +198,7 @@ impl<'s> Builder<'s> {
                 return Err(YamlError {
                     message: "the anchors of this document hold more than kic is willing to read".to_owned(),
                     span: node.span,
+                    first: None,
                     help: None,
                 });
             }
@@ -214,6 +226,7 @@ impl<'s> Builder<'s> {
                         self.errors.push(YamlError {
                             message: "a key of a mapping is one word or string, not a collection".to_owned(),
                             span: node.span.clone(),
+                            first: None,
                             help: template.then(|| TEMPLATE_HELP.to_owned()),
                         });
                     }
@@ -221,6 +234,7 @@ impl<'s> Builder<'s> {
                         self.errors.push(YamlError {
                             message: "a key of a mapping is missing, or `null`".to_owned(),
                             span: node.span.clone(),
+                            first: None,
                             help: Some("write a name before the colon".to_owned()),
                         });
                     }
@@ -233,13 +247,8 @@ impl<'s> Builder<'s> {
 
     /// Reports the second of equal keys, and carries out merges.
     fn unique(&mut self, entries: Vec<(Yaml, Yaml)>) -> Result<Vec<(Yaml, Yaml)>, YamlError> {
-        if let Some(second) = duplicate(&entries) {
-            let (key, _) = &entries[second];
-            self.errors.push(YamlError {
-                message: format!("the key `{}` stands twice in one mapping", key.key()),
-                span: key.span.clone(),
-                help: Some("keep one of the two".to_owned()),
-            });
+        if let Some((first, second)) = duplicate(&entries) {
+            self.errors.push(YamlError::key_twice(&second.key(), &second.span, &first.span));
         }
         if entries.iter().any(|(key, _)| is_merge(key)) { merge(entries) } else { Ok(entries) }
     }
@@ -250,25 +259,30 @@ pub(crate) fn too_deep(source: &Source, range: Range<usize>) -> YamlError {
     YamlError {
         message: format!("this document nests more than {MAXIMUM_DEPTH} levels deep"),
         span: source.span(range),
+        first: None,
         help: None,
     }
 }
 
-/// The index of the first entry whose key an earlier entry has. Collections as keys are errors already.
-fn duplicate(entries: &[(Yaml, Yaml)]) -> Option<usize> {
-    let names = |key: &Yaml| !is_merge(key) && key.style != Style::Collection;
+/// The first key that an earlier entry has as well, behind the earlier one. Collections as keys are errors already.
+fn duplicate(entries: &[(Yaml, Yaml)]) -> Option<(&Yaml, &Yaml)> {
+    let mut names = entries
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| !is_merge(key) && key.style != Style::Collection)
+        .enumerate();
     if entries.len() <= 12 {
-        return (1..entries.len()).find(|&second| {
-            let (key, _) = &entries[second];
-            names(key)
-                && entries[..second].iter().any(|(other, _)| match (&other.value, &key.value) {
-                    (YamlValue::String(other), YamlValue::String(key)) => other == key,
-                    _ => names(other) && other.key() == key.key(),
-                })
+        return names.clone().find_map(|(at, key)| {
+            let mut earlier = names.clone().take(at).map(|(_, other)| other);
+            let first = earlier.find(|other| match (&other.value, &key.value) {
+                (YamlValue::String(other), YamlValue::String(key)) => other == key,
+                _ => other.key() == key.key(),
+            });
+            first.map(|first| (first, key))
         });
     }
-    let mut seen = BTreeSet::new();
-    entries.iter().position(|(key, _)| names(key) && !seen.insert(key.key()))
+    let mut seen = BTreeMap::new();
+    names.find_map(|(_, key)| seen.insert(key.key(), key).map(|first| (first, key)))
 }
 
 fn is_merge(key: &Yaml) -> bool {
@@ -290,6 +304,7 @@ fn merge(entries: Vec<(Yaml, Yaml)>) -> Result<Vec<(Yaml, Yaml)>, YamlError> {
                 return Err(YamlError {
                     message: "a merge `<<` takes a mapping or a list of mappings".to_owned(),
                     span: key.span,
+                    first: None,
                     help: None,
                 });
             };
@@ -317,6 +332,8 @@ fn tagged(tag: &Tag, text: String) -> Result<YamlValue, String> {
             YamlValue::Integer(number) => YamlValue::Float(number as f64),
             other => other,
         }),
+        // As Kubernetes reads it: the bytes, which must be a text.
+        "binary" => decode(&text).map(YamlValue::String),
         _ => return Ok(YamlValue::String(text)),
     };
     value.ok_or_else(|| format!("`{text}` is no value of the type `!!{}`", tag.suffix))

@@ -29,6 +29,7 @@ mod variables;
 mod walk;
 mod words;
 
+pub(crate) use encoded::decode;
 use kic_base::{ImageReference, Source, Span};
 
 use crate::stream::documents;

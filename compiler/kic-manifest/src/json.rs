@@ -1,6 +1,6 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use kic_base::Source;
+use kic_base::{Source, Span};
 
 use crate::{Style, Yaml, YamlError, YamlValue, scalar};
 
@@ -66,7 +66,7 @@ impl Reader<'_> {
     fn object(&mut self, depth: usize) -> Option<YamlValue> {
         self.at += 1;
         let mut entries: Vec<(Yaml, Yaml)> = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut seen: BTreeMap<String, Span> = BTreeMap::new();
         if self.take(b'}') {
             return Some(YamlValue::Mapping(entries));
         }
@@ -75,12 +75,10 @@ impl Reader<'_> {
             let start = self.at;
             let name = self.string()?;
             let span = self.source.span(start..self.at);
-            if !seen.insert(name.clone()) {
-                self.errors.push(YamlError {
-                    message: format!("the key `{name}` stands twice in one mapping"),
-                    span: span.clone(),
-                    help: Some("keep one of the two".to_owned()),
-                });
+            if let Some(first) = seen.get(&name) {
+                self.errors.push(YamlError::key_twice(&name, &span, first));
+            } else {
+                seen.insert(name.clone(), span.clone());
             }
             let key = Yaml { value: YamlValue::String(name), span, style: Style::DoubleQuoted };
             if !self.take(b':') {

@@ -62,6 +62,7 @@ fn unroll(root: Yaml, item: Option<&Item>, objects: &mut Vec<Object>, errors: &m
         errors.push(YamlError {
             message: "this item of a list of objects is none".to_owned(),
             span: root.span,
+            first: None,
             help: Some("write its fields: `metadata`, `spec` and so on".to_owned()),
         });
         return;
@@ -111,6 +112,7 @@ fn no_object(root: &Yaml, no_version: bool, no_kind: bool, errors: &[YamlError])
     Some(YamlError {
         message: format!("this document is no Kubernetes object: it has no {missing}"),
         span,
+        first: None,
         help: Some("a manifest holds objects only; take other files in with `files`".to_owned()),
     })
 }

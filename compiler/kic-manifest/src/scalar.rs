@@ -9,7 +9,7 @@ use crate::YamlValue;
 /// | `true`, `yes`, `on`, `y` and `false`, `no`, `off`, `n`: lower case, `Capital` or `UPPER` | a boolean |
 /// | `12`, `1_000`, `0x1F`, `0o17`, `017`, `0b11`, each with a sign | an integer |
 /// | `1.5`, `1e3`, `.5`, `08`, `.inf`, `-.inf`, `.nan` | a float |
-/// | dates, `1:30` and all else | text |
+/// | dates, `1:30`, numbers that neither 64 bits nor a float hold, and all else | text |
 pub(crate) fn resolve(text: &str) -> YamlValue {
     let Some(first) = text.bytes().next() else { return YamlValue::Null };
     match first {
@@ -49,11 +49,10 @@ pub(crate) fn number(text: &str) -> Option<YamlValue> {
     } else {
         text
     };
-    let integer = integer(text);
-    // What 64 bits do not hold is read as a float where it can be one.
-    match integer.filter(|number| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(number)) {
+    // What 64 bits do not hold is read as a float where it can be one, and what no float holds either is text.
+    match integer(text).filter(|number| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(number)) {
         Some(number) => Some(YamlValue::Integer(number)),
-        None => float(text).map(YamlValue::Float).or_else(|| integer.map(YamlValue::Integer)),
+        None => float(text).filter(|number| number.is_finite()).map(YamlValue::Float),
     }
 }
 
@@ -163,6 +162,9 @@ mod tests {
             "true ",
             "--5",
             "0x-1",
+            "1e400",
+            "-1e400",
+            "0xFFFFFFFFFFFFFFFFFF",
         ] {
             assert_eq!(resolve(text), YamlValue::String(text.into()), "{text}");
         }

@@ -178,6 +178,7 @@ fn describe(source: &Source, document: usize, at: usize, error: &ScanError) -> Y
     YamlError {
         message: format!("this is no YAML: {}", plain(info)),
         span: source.span(at..at + width),
+        first: None,
         help: help.map(str::to_owned),
     }
 }

@@ -9,8 +9,21 @@ pub struct YamlError {
     pub message: String,
     /// Where, in bytes.
     pub span: Span,
+    /// The earlier place that the error is about as well.
+    pub first: Option<Span>,
     /// What to do, where that is known.
     pub help: Option<String>,
+}
+
+impl YamlError {
+    pub(crate) fn key_twice(name: &str, second: &Span, first: &Span) -> Self {
+        Self {
+            message: format!("the key `{name}` stands twice in one mapping"),
+            span: second.clone(),
+            first: Some(first.clone()),
+            help: Some("keep one of the two".to_owned()),
+        }
+    }
 }
 
 impl fmt::Display for YamlError {

@@ -66,7 +66,7 @@ fn spans_of_scalars_are_exact_in_bytes() {
 fn values_are_those_that_kubernetes_reads() {
     let object = one(&format!(
         "%YAML 1.1\n%TAG !e! tag:example.com,2000:\n---\n{OBJECT}a: yes\nb: 'yes'\nc: 0644\nd: !!str 5\ne: 2001-01-01\nf: !e!x word\ng: !local 1\n\
-         h: !!float 3\ni: {{on: 1}}\nj: 1e3\nk: ~\nl: |2\n   x\nm: \"\\u00e9\\x41\"\n"
+         h: !!float 3\ni: {{on: 1}}\no: !!binary |\n  YTog\n  MQ==\nj: 1e3\nk: ~\nl: |2\n   x\nm: \"\\u00e9\\x41\"\n"
     ));
     for (key, value) in [
         ("a", YamlValue::Bool(true)),
@@ -77,6 +77,7 @@ fn values_are_those_that_kubernetes_reads() {
         ("f", YamlValue::String("word".into())),
         ("g", YamlValue::String("1".into())),
         ("h", YamlValue::Float(3.0)),
+        ("o", YamlValue::String("a: 1".into())),
         ("j", YamlValue::Float(1000.0)),
         ("k", YamlValue::Null),
         ("l", YamlValue::String(" x\n".into())),
@@ -121,6 +122,9 @@ fn errors_point_at_their_place_and_say_what_to_do() {
         (format!("{OBJECT}x: *nope\n"), "3:4", "unknown anchor", "anchor"),
         (format!("{OBJECT}x: &a [*a]\n"), "3:8", "alias", "write the value out"),
         (format!("{OBJECT}x: !!int abc\n"), "3:10", "`!!int`", "tag"),
+        (format!("{OBJECT}x: !!binary /w==\n"), "3:13", "`!!binary`", "tag"),
+        (format!("{OBJECT}x: [1, -.inf]\n"), "3:8", "`-.inf`", "quotes"),
+        (format!("{OBJECT}x: !!float .NaN\n"), "3:12", "`.NaN`", "quotes"),
         (format!("{OBJECT}x: {{<<: 1}}\n"), "3:5", "merge", ""),
         (format!("{OBJECT}? [a]\n: b\n"), "3:3", "key", ""),
         (format!("{OBJECT}~: b\n"), "3:1", "key", "name"),

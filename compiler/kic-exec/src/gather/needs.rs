@@ -381,8 +381,12 @@ impl Text {
         let mut warnings = Diagnostics::new();
         if !errors.is_empty() {
             let diagnostic = |error: kic_manifest::YamlError| {
-                Diagnostic::new(&code::INVALID_YAML, error.message)
-                    .at(&error.span, "here")
+                let mut diagnostic =
+                    Diagnostic::new(&code::INVALID_YAML, error.message).at(&error.span, "here");
+                if let Some(first) = &error.first {
+                    diagnostic = diagnostic.at(first, "first here");
+                }
+                diagnostic
                     .at(said, "read because of this")
                     .help(error.help.unwrap_or_else(|| "mend the manifest there".to_owned()))
             };

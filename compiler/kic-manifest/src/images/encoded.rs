@@ -46,7 +46,7 @@ fn inside(walk: &mut Walk, place: &Yaml, text: &str, key: &str) {
 }
 
 /// The text that a value in base64 stands for, where it is one. White space in it is of no meaning.
-fn decode(value: &str) -> Option<String> {
+pub(crate) fn decode(value: &str) -> Option<String> {
     if value.len() > MAXIMUM_LENGTH {
         return None;
     }
