@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use kic_base::Source;
 use saphyr_parser::{Event, Parser, ScanError};
 
 use crate::builder::{Builder, too_deep};
 use crate::offsets::Offsets;
-use crate::relaxed::relaxed;
+use crate::relaxed::{Relaxed, relaxed};
 use crate::yaml_error::TEMPLATE_HELP;
 use crate::{Yaml, YamlError, json};
 
@@ -22,14 +24,19 @@ pub fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
     let text = source.text();
     let mut base = 0;
     let mut broken = 0;
-    while let Err(Break { error, document, begin }) =
-        section(source, &text[base..], base, ascii, &mut documents, &mut errors)
-    {
+    let none = BTreeMap::new();
+    while let Err(Break { error, document, begin }) = section(
+        source,
+        &Section { text: &text[base..], base, ascii, scalars: &none },
+        &mut documents,
+        &mut errors,
+    ) {
         // What a strict reader refuses may be what Go's reader takes.
         let end = next_document(text, begin + 1).unwrap_or(text.len());
-        if let Some(relaxed) = relaxed(&text[begin..end]) {
+        if let Some(Relaxed { text, scalars }) = relaxed(&text[begin..end]) {
             let (mut read, mut told) = (Vec::new(), Vec::new());
-            if section(source, &relaxed, begin, ascii, &mut read, &mut told).is_ok() {
+            let anew = Section { text: &text, base: begin, ascii, scalars: &scalars };
+            if section(source, &anew, &mut read, &mut told).is_ok() {
                 documents.append(&mut read);
                 errors.append(&mut told);
                 base = end;
@@ -58,15 +65,24 @@ struct Break {
     begin: usize,
 }
 
-/// Reads documents up to the end of `text`, which stands at `base`, or to the first that cannot be read.
-fn section(
-    source: &Source,
-    text: &str,
+/// A part of a text, as it is to be read.
+struct Section<'a> {
+    text: &'a str,
+    /// Where it stands.
     base: usize,
     ascii: bool,
+    /// What scalars say for which others stand in it, by where they begin in it.
+    scalars: &'a BTreeMap<usize, String>,
+}
+
+/// Reads documents up to the end of the section, or to the first that cannot be read.
+fn section(
+    source: &Source,
+    section: &Section<'_>,
     documents: &mut Vec<Yaml>,
     errors: &mut Vec<YamlError>,
 ) -> Result<(), Break> {
+    let Section { text, base, ascii, scalars } = *section;
     let line_of = |at: usize| source.text()[..at].rfind('\n').map_or(0, |newline| newline + 1).max(base);
     let mut offsets = Offsets::new(text, ascii);
     let mut builder = Builder::new(source);
@@ -101,7 +117,9 @@ fn section(
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                builder.scalar(text.into_owned(), style, anchor, tag.as_deref(), start..end)
+                let meant = scalars.range(start - base..end - base).next();
+                let text = meant.map_or_else(|| text.into_owned(), |(_, meant)| meant.clone());
+                builder.scalar(text, style, anchor, tag.as_deref(), start..end)
             }
             Event::Alias(anchor) => builder.alias(anchor, start..end),
             Event::SequenceStart(anchor, tag) => {
