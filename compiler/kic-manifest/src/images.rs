@@ -9,6 +9,7 @@
 //! | YAML, JSON, settings and commands inside strings | `embedded` | likely |
 //! | YAML and JSON in the data of Secrets | `encoded` | likely |
 //! | sources of Flux, Argo CD, kustomize and Cluster API | `sources` | likely |
+//! | tags in lists and mappings beneath a repository | `tags` | likely when it is one |
 //! | variables that complete each other: repository and version, name and checksum | `variables` | likely |
 //! | what policies in CEL write | `expressions` | likely |
 //! | defaults in schemas | `schema` | possible |
@@ -25,6 +26,7 @@ mod locate;
 mod schema;
 mod settings;
 mod sources;
+mod tags;
 mod variables;
 mod walk;
 mod words;

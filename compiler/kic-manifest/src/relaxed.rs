@@ -336,10 +336,7 @@ mod tests {
     fn lines_in_quotes_may_stand_anywhere() {
         for (text, expected) in [
             ("a:\n  b: 'c\nd'\ne: 1\n", Some(json!({"a": {"b": "c d"}, "e": 1}))),
-            (
-                "a:\n  b: \"c\n\nd \\\n e\\t\"  # f\ne: 1\n",
-                Some(json!({"a": {"b": "c\nd e\t"}, "e": 1})),
-            ),
+            ("a:\n  b: \"c\n\nd \\\n e\\t\"  # f\ne: 1\n", Some(json!({"a": {"b": "c\nd e\t"}, "e": 1}))),
             (
                 "a:\n  - b: ['sh', '-c', 'é;\n      f ''g''\n    '] # h\n    i: 1\n",
                 Some(json!({"a": [{"b": ["sh", "-c", "é; f 'g' "], "i": 1}]})),

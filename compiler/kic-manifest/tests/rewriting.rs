@@ -152,3 +152,44 @@ fn real_manifests_come_back() {
         assert_eq!(left, [], "{}", path.display());
     }
 }
+
+/// What is not as it should be after a text is rewritten: every find that is certain or likely has its new name.
+fn wrong(name: &str, text: &str) -> String {
+    let at = |found: &Found| (found.object.clone(), found.path.clone());
+    let source = Source::new(name, text);
+    let before = images(&read(&source).0);
+    let rewritten = rewrite(&source, &private);
+    let after = images(&read(&Source::new(name, rewritten.text.clone())).0);
+    let mut wrong = String::new();
+    for old in &before {
+        let Some(expected) = private(old) else { continue };
+        let there: Vec<String> =
+            after.iter().filter(|new| at(new) == at(old)).map(|new| new.reference.to_string()).collect();
+        let is_left = rewritten.left.iter().any(|left| left.span == old.span && at(left) == at(old));
+        if is_left || !there.contains(&expected) {
+            let left = if is_left { "LEFT" } else { "WRONG" };
+            wrong.push_str(&format!(
+                "{name}: {left}: {} {} {there:?} {}\n",
+                old.path, old.reference, old.reason
+            ));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_case_of_discovery_is_named_anew() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/discovery");
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut left = String::new();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if !text.starts_with("# no object") {
+            left.push_str(&wrong(&name, &text));
+        }
+    }
+    assert_eq!(left, "");
+}

@@ -2,7 +2,7 @@ use super::candidate::{Candidate, without_transport};
 use super::locate::locate;
 use super::walk::{Find, Walk};
 use super::words::{Hint, key_hint, words};
-use super::{Confidence, Parts};
+use super::{Confidence, Parts, tags};
 use crate::{Style, Yaml, YamlValue};
 
 /// Fields beside a `repository` that make it one of source code or of charts.
@@ -112,6 +112,27 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             |(_, node): &(&str, &Yaml)| node.as_str().is_some_and(|text| !text.ends_with(['-', '_']));
         let registry = part(&["registry", "imageregistry"])
             .or_else(|| part(&["prefix", "imageprefix"]).filter(|found| image && folder(found)));
+        let parts = [registry, tag, digest];
+        if parts
+            .into_iter()
+            .flatten()
+            .any(|(_, node)| scalar_text(node).is_some_and(|text| is_placeholder(&text)))
+        {
+            taken.push(name);
+            taken.extend(parts.into_iter().flatten().map(|(name, _)| name));
+            continue;
+        }
+        let group = Group {
+            registry: registry.map(|(_, node)| node),
+            base: value,
+            tag: tag.map(|(_, node)| node),
+            digest: digest.map(|(_, node)| node),
+        };
+        if tag.is_none() && digest.is_none() && several(walk, &group, node, name) {
+            taken.push(name);
+            taken.extend(registry.map(|(name, _)| name));
+            continue;
+        }
         if tag.is_none()
             && digest.is_none()
             && !(registry.is_some() && (repository || short))
@@ -138,12 +159,6 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         {
             continue;
         }
-        let group = Group {
-            registry: registry.map(|(_, node)| node),
-            base: value,
-            tag: tag.map(|(_, node)| node),
-            digest: digest.map(|(_, node)| node),
-        };
         if tag.is_none()
             && digest.is_none()
             && registry.is_none()
@@ -171,6 +186,35 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         }
     }
     taken
+}
+
+/// The images of a repository whose tags stand in a list or mapping beside it; whether there are any. Which of several is
+/// asked for is not to be known.
+fn several(walk: &mut Walk, group: &Group<'_>, node: &Yaml, name: &str) -> bool {
+    let Some(text) = group.base.as_str() else { return false };
+    if Candidate::read(text).is_none_or(|candidate| candidate.has_version()) {
+        return false;
+    }
+    let tags = tags::beneath(node);
+    let most = if tags.len() == 1 { Confidence::Likely } else { Confidence::Possible };
+    let mut any = false;
+    for (path, tag) in tags {
+        if !record(walk, &Group { tag: Some(tag), ..*group }, text, name, false) {
+            continue;
+        }
+        any = true;
+        if let Some(found) = walk.found.last_mut() {
+            found.confidence = found.confidence.min(most);
+            found.reason = format!("put together from `{name}` and a tag in `{path}`");
+        }
+    }
+    any
+}
+
+/// Whether a text stands for one that is still to be put there: `<tag>`, `${TAG}`, `$(TAG)`, `{{ tag }}`.
+pub(crate) fn is_placeholder(text: &str) -> bool {
+    (text.starts_with('<') && text.ends_with('>'))
+        || ["${", "$(", "{{"].iter().any(|open| text.contains(open))
 }
 
 /// A repository whose mapping gives no tag, with the version of what it belongs to: operators take that one.
@@ -262,6 +306,14 @@ pub(crate) fn folder(root: &Yaml) -> Option<String> {
         .then(|| text.trim_end_matches('/').to_owned())
 }
 
+/// The registry that a mapping gives for the images in it and below: a host.
+pub(crate) fn registry(node: &Yaml) -> Option<String> {
+    let text = node.get("registry")?.as_str()?.trim_end_matches('/');
+    let is_host = text.contains(['.', ':'])
+        && Candidate::read(&format!("{text}/a")).is_some_and(|found| found.names_registry());
+    is_host.then(|| text.to_owned())
+}
+
 /// What kustomize puts in place of an image: `newName`, `newTag` and `digest` beside `name`.
 fn replacement<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
     let new = |key: &str| node.get(key).filter(|node| scalar_text(node).is_some());
@@ -287,7 +339,12 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         // Some write the registry into the repository as well.
         !text.starts_with(&format!("{registry}/"))
     });
-    let versioned = Candidate::read(text).is_some_and(|candidate| candidate.has_version());
+    let whole = Candidate::read(text);
+    let versioned = whole.as_ref().is_some_and(Candidate::has_version);
+    let around = walk.registry.clone().filter(|_| {
+        group.registry.and_then(scalar_text).is_none() && whole.is_some_and(|whole| !whole.names_registry())
+    });
+    let is_around = around.is_some();
     let tag = group.tag.and_then(scalar_text).filter(|_| !versioned);
     let digest = group
         .digest
@@ -295,7 +352,8 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         .filter(|_| !text.contains('@'))
         .map(|digest| if digest.contains(':') { digest } else { format!("sha256:{digest}") });
     let mut written = String::new();
-    let base_registry = walk.base_registry.clone().filter(|_| registry.is_none() && text.starts_with('/'));
+    let base_registry =
+        walk.base_registry.clone().filter(|_| registry.is_none() && text.starts_with('/')).or(around);
     if let Some(registry) = registry.as_ref().or(base_registry.as_ref()) {
         written.push_str(registry.trim_end_matches('/'));
         written.push('/');
@@ -331,7 +389,9 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         (true, false) if candidate.is_path() => Confidence::Likely,
         (true, false) => Confidence::Possible,
     };
-    let reason = if candidate.has_version() {
+    let reason = if is_around {
+        format!("put together from `{name}`, the fields beside it and the `registry` around it")
+    } else if candidate.has_version() {
         format!("put together from `{name}` and the fields beside it")
     } else {
         format!("put together from `{name}` and the fields beside it, none of which gives a tag")
@@ -341,7 +401,9 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         locate(node, text, 0..text.len())
     };
     let base = group.base.as_str().unwrap_or_default();
-    let confidence = if text.starts_with('/') && registry.is_none() {
+    let confidence = if is_around {
+        confidence.min(Confidence::Likely)
+    } else if text.starts_with('/') && registry.is_none() {
         // Its registry stands elsewhere.
         confidence.min(if base_registry.is_some() { Confidence::Likely } else { Confidence::Possible })
     } else {

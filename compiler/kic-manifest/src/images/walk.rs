@@ -64,6 +64,8 @@ pub(crate) struct Walk {
     pub(crate) folder: Option<String>,
     /// The registry before the repositories that begin with `/`, from the field that gave one last.
     pub(crate) base_registry: Option<String>,
+    /// The registry that a mapping for images gives for all below it.
+    pub(crate) registry: Option<String>,
     /// The `version` of the nearest mapping around that has one.
     pub(crate) version: Option<String>,
     under_image: Under,
@@ -126,6 +128,7 @@ impl Walk {
             base: None,
             folder: None,
             base_registry: None,
+            registry: None,
             version: None,
             under_image: Under::Nothing,
             versioned_elsewhere: false,
@@ -295,7 +298,7 @@ impl Walk {
             return;
         }
         let entries = node.entries();
-        let around = (self.hub.clone(), self.base.clone(), self.version.clone());
+        let around = (self.hub.clone(), self.base.clone(), self.version.clone(), self.registry.clone());
         let outer = (self.settings, self.under_image, self.versioned_elsewhere, self.table);
         self.settings = SETTINGS.contains(&key);
         self.table = group::is_table(node);
@@ -311,6 +314,11 @@ impl Walk {
             self.hub = Some((hub.to_owned(), tag));
         }
         group::components(self, node);
+        if self.is_about_images()
+            && let Some(registry) = group::registry(node)
+        {
+            self.registry = Some(registry);
+        }
         let taken = group::find(self, node, key);
         let pair = setting::pair(self, node);
         for (name, value) in entries {
@@ -332,7 +340,7 @@ impl Walk {
             }
             self.field(&name, value);
         }
-        (self.hub, self.base, self.version) = around;
+        (self.hub, self.base, self.version, self.registry) = around;
         (self.settings, self.under_image, self.versioned_elsewhere, self.table) = outer;
     }
 
