@@ -131,7 +131,7 @@ impl Part {
         }
         let part = |source: &Source, message: String| {
             let here = || diagnostic.labels.iter().filter(|label| label.span.source() == source);
-            let is_wide = here().any(|label| is_wide(&label.span));
+            let is_hidden = here().any(|label| is_hidden(&label.span));
             let labels = here().map(|label| {
                 let start = label.span.range().start.min(last_shown(source.text()));
                 LabeledSpan::new(some(&shown(&label.text)), start, label.span.range().len())
@@ -139,10 +139,10 @@ impl Part {
             Self {
                 code: None,
                 severity: miette::Severity::Advice,
-                message: if is_wide { places(message, here()) } else { message },
+                message: if is_hidden { places(message, here()) } else { message },
                 help: None,
-                source: (!is_wide).then(|| NamedSource::new(shown(source.name()), Text::new(source))),
-                labels: if is_wide { Vec::new() } else { labels.collect() },
+                source: (!is_hidden).then(|| NamedSource::new(shown(source.name()), Text::new(source))),
+                labels: if is_hidden { Vec::new() } else { labels.collect() },
             }
         };
         let mut help: Vec<String> = diagnostic.notes.iter().map(|note| format!("note: {note}")).collect();
@@ -171,8 +171,8 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Whether the line of `span`, or one beside it, is too long to draw.
-fn is_wide(span: &Span) -> bool {
+/// Whether the lines around `span` are not drawn: one is too long, or may be a secret.
+fn is_hidden(span: &Span) -> bool {
     let text = span.source().text();
     let range = span.range();
     let line_start = text[..range.start].rfind('\n').map_or(0, |at| at + 1);
@@ -180,6 +180,50 @@ fn is_wide(span: &Span) -> bool {
     let line_end = |from: usize| text[from..].find('\n').map_or(text.len(), |at| from + at);
     let end = line_end((line_end(range.end) + 1).min(text.len()));
     text[start..end].lines().any(|line| line.len() > WIDEST)
+        || has_secret(documents(text, start, end))
+        || secret_nodes(text).any(|node| node.start < end && start < node.end)
+}
+
+/// The documents of a YAML stream in which the bytes from `start` to `end` lie.
+fn documents(text: &str, start: usize, end: usize) -> &str {
+    let from = text[..start].rfind("\n---").map_or(0, |at| at + 1);
+    // A document may begin right at the first line that is drawn.
+    let to = text[end..].find("\n---").map_or(text.len(), |at| end + at);
+    &text[from..to]
+}
+
+/// Whether an object in a text is a Secret: whatever stands beside it, broken or not, is not to be shown.
+fn has_secret(text: &str) -> bool {
+    let is_blank = |character: char| character.is_whitespace() || matches!(character, '"' | '\'');
+    text.match_indices("Secret").any(|(at, word)| {
+        let after = &text[at + word.len()..];
+        let after = after.strip_prefix("List").unwrap_or(after);
+        let before = text[..at].trim_end_matches(is_blank);
+        !after.starts_with(char::is_alphanumeric)
+            && before
+                .strip_suffix(':')
+                .is_some_and(|before| before.trim_end_matches(is_blank).ends_with("kind"))
+    })
+}
+
+/// The lines of each node `object "v1/Secret" … { … }` of a spec or module.
+fn secret_nodes(text: &str) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    text.match_indices("\"v1/Secret\"").map(move |(at, _)| {
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let mut lines = text[start..].split_inclusive('\n');
+        let first = lines.next().unwrap_or_default();
+        let mut end = start + first.len();
+        if first.trim_end().ends_with('{') {
+            for line in lines {
+                end += line.len();
+                if !line.trim().is_empty() && indent(line) <= indent(first) {
+                    break;
+                }
+            }
+        }
+        start..end
+    })
 }
 
 /// The message with the places that are not drawn.
@@ -289,6 +333,37 @@ mod tests {
         let wide = drawn(&text, 5_000..5_001, "wrong");
         assert!(wide.len() < 200 && wide.contains("at a.kdl:2:4999: this"), "{wide}");
         assert!(drawn("a\n", 0..1, "wrong").contains("a.kdl:1:1"));
+    }
+
+    #[test]
+    fn lines_of_a_secret_are_named_and_not_drawn() {
+        for secret in [
+            "kind: Secret\nstringData:\n  a: hunter2\n",
+            "stringData:\n  a: hunter2\nkind:   'Secret' # b\n",
+            "{\"kind\":\n\"SecretList\", \"a\": \"hunter2\"}\n",
+            "kind: List\nitems:\n- kind: Secret\n  a: [hunter2\n",
+        ] {
+            let at = secret.find("hunter2").unwrap_or_default();
+            let text = drawn(secret, at..at + 3, "wrong");
+            assert!(!text.contains("hunter2") && text.contains(": this"), "{text}");
+            // Nor where the place lies in a document beside it.
+            for text in [format!("{secret}---\nimage: x\n"), format!("image: x\n---\n{secret}")] {
+                let image = text.find("image").unwrap_or_default();
+                assert!(!drawn(&text, image..image + 5, "wrong").contains("hunter2"), "{text}");
+            }
+        }
+        let spec = "cluster \"a\"\nmanifests \"a\" {\n    object \"v1/Secret\" name=\"a\" {\n        stringData {\n            a \"hunter2\"\n        }\n    }\n}\nb \"c\"\n";
+        let node = spec.find("stringData").unwrap_or_default();
+        assert!(!drawn(spec, node..node + 1, "wrong").contains("hunter2"));
+        assert!(drawn(spec, 0..7, "wrong").contains("cluster \"a\""));
+        for text in [
+            "kind: SecretStore\na: shown\n",
+            "kind: Secret\n---\nx: 1\ny: 1\na: shown\n",
+            "a: shown # Secret\n",
+        ] {
+            let at = text.find("shown").unwrap_or_default();
+            assert!(drawn(text, at..at + 5, "wrong").contains("a: shown"), "{text}");
+        }
     }
 
     #[test]

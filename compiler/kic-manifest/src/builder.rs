@@ -336,7 +336,8 @@ fn tagged(tag: &Tag, text: String) -> Result<YamlValue, String> {
         "binary" => decode(&text).map(YamlValue::String),
         _ => return Ok(YamlValue::String(text)),
     };
-    value.ok_or_else(|| format!("`{text}` is no value of the type `!!{}`", tag.suffix))
+    // The value is not repeated: it may be that of a Secret.
+    value.ok_or_else(|| format!("this is no value of the type `!!{}`", tag.suffix))
 }
 
 /// The bytes of a scalar alone: the parser's range begins at an anchor or tag, that of a block scalar ends

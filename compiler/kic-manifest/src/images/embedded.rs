@@ -63,6 +63,7 @@ fn broken(source: &Source, errors: &[YamlError], all: bool) -> Vec<Range<usize>>
 fn inner(walk: &mut Walk, node: &Yaml, text: &str, root: &Yaml, key: &str) {
     let mut inside = Walk::new(walk.title.clone(), walk.cap, walk.because);
     inside.level = walk.level;
+    inside.secret = walk.secret;
     inside.hub.clone_from(&walk.hub);
     inside.path = format!("{} > ", walk.path);
     let field = |key: &str| root.get(key).and_then(Yaml::as_str).map(str::to_owned);
@@ -135,6 +136,7 @@ fn settings(walk: &mut Walk, node: &Yaml, text: &str, key: &str, ranges: &[Range
                 Hint::Prose => continue,
                 _ if listed => Position::Named,
                 Hint::Image => Position::Named,
+                Hint::Neutral if walk.secret => continue,
                 Hint::Neutral => Position::Setting,
             };
             if candidate.is_bare_word() {

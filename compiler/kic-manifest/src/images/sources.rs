@@ -18,6 +18,7 @@ pub(crate) fn object(walk: &mut Walk, root: &Yaml, api_version: &str, kind: &str
             true
         }
         "Secret" if api_version == "v1" => {
+            walk.secret = true;
             encoded::secret(walk, root);
             false
         }

@@ -55,6 +55,8 @@ pub(crate) struct Walk {
     /// How many strings were opened to come here.
     pub(crate) level: usize,
     pub(crate) kyverno: bool,
+    /// Whether what is at hand is a Secret: of its values, only those are told that say that they are images.
+    pub(crate) secret: bool,
     pub(crate) machines: bool,
     /// The variables of the list at hand: their words, and their values.
     pub(crate) variables: BTreeMap<String, String>,
@@ -123,6 +125,7 @@ impl Walk {
             default_tag: None,
             level: 0,
             kyverno: false,
+            secret: false,
             machines: false,
             variables: BTreeMap::new(),
             base: None,
@@ -412,6 +415,9 @@ impl Walk {
             && let Some(version) = self.version.clone()
             && group::base_image(self, node, text, &version)
         {
+            return;
+        }
+        if self.settings && self.secret && variable_hint(&words) != Hint::Image {
             return;
         }
         if self.settings {
