@@ -95,10 +95,40 @@ pub(crate) enum Parts {
     /// The span of the find holds all of it. `plain`: it stands in a scalar without quotes; `alone`: nothing
     /// else stands in its scalar.
     Whole { plain: bool, alone: bool },
-    /// Several scalars of one mapping; the span of the find is that of the repository.
-    Group { registry: Option<Span>, tag: Option<Span>, digest: Option<Span> },
+    /// Several scalars; the span of the find is that of the repository, or of the name in a folder.
+    Group(GroupParts),
     /// It was put together from more than stands there.
     Derived,
+}
+
+/// The scalars before and behind a repository, where they stand in the text.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct GroupParts {
+    /// A host, before the rest.
+    pub(crate) registry: Option<Span>,
+    /// A folder of a registry, in which the rest is a name.
+    pub(crate) folder: Option<Span>,
+    pub(crate) tag: Option<Span>,
+    pub(crate) digest: Option<Span>,
+}
+
+impl Parts {
+    /// A repository whose version stands elsewhere.
+    pub(crate) fn repository() -> Self {
+        Self::Group(GroupParts::default())
+    }
+
+    /// A name in a folder that stands elsewhere, as its version does.
+    pub(crate) fn in_folder(folder: &Span) -> Self {
+        Self::Group(GroupParts { folder: Some(folder.clone()), ..GroupParts::default() })
+    }
+}
+
+/// A scalar that is a part of references which stand elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) text: String,
+    pub(crate) span: Span,
 }
 
 /// Every image that the objects name, in the order of the text. One image named in several places is found

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use kic_base::{Source, Span};
+use kic_base::{ImageReference, Source, Span};
 
-use crate::images::Parts;
+use crate::images::{GroupParts, Parts};
 use crate::{Found, images, read};
 
 /// A manifest with other references in it.
@@ -12,32 +12,29 @@ pub struct Rewritten {
     /// The text: byte for byte the one that was read, but for the references.
     pub text: String,
     /// What should have been changed and was not: a reference that does not stand in the text as such (escaped,
-    /// folded, put together from `hub` and short names), or a group without a place for a tag or digest that the
-    /// new reference has.
+    /// folded, in base64), a group without a place for a tag or digest that the new reference has, or a name in a folder that
+    /// others share which stay.
     pub left: Vec<Found>,
 }
 
 /// Replaces references in the text itself. `change` is asked once a find, and gives the new reference, or
 /// nothing where the find stays. Only the bytes of the reference change: quotes, comments, order and line ends
-/// are kept, and of a group each part goes to its own field.
+/// are kept, and of a group each part goes to its own field. A field that several images share, such as the folder of all
+/// of them, changes where it changes for each.
 pub fn rewrite(source: &Source, change: &dyn Fn(&Found) -> Option<String>) -> Rewritten {
     let (objects, _) = read(source);
-    let mut edits: BTreeMap<usize, (Range<usize>, String)> = BTreeMap::new();
-    let mut left = Vec::new();
-    for found in images(&objects) {
-        let Some(new) = change(&found) else { continue };
-        if new == found.written {
-            continue;
+    let mut plans: Vec<Plan> = images(&objects).into_iter().map(|found| Plan::of(found, change)).collect();
+    let edits = loop {
+        let (edits, in_the_way) = collect(&mut plans);
+        if in_the_way.is_empty() {
+            break edits;
         }
-        match splices(&found, &new) {
-            Some(splices) if splices.iter().all(|splice| fits(&edits, splice)) => {
-                for (range, text) in splices {
-                    edits.insert(range.start, (range, text));
-                }
+        for plan in &mut plans {
+            if plan.edits.iter().flatten().any(|(range, _)| in_the_way.contains(&range.start)) {
+                plan.edits = None;
             }
-            _ => left.push(found),
         }
-    }
+    };
     let mut text = String::with_capacity(source.text().len());
     let mut at = 0;
     for (range, new) in edits.into_values() {
@@ -46,11 +43,75 @@ pub fn rewrite(source: &Source, change: &dyn Fn(&Found) -> Option<String>) -> Re
         at = range.end;
     }
     text.push_str(&source.text()[at..]);
+    let left = plans.into_iter().filter(|plan| plan.edits.is_none()).map(|plan| plan.found).collect();
     Rewritten { text, left }
 }
 
+/// The bytes to replace, and by what.
+type Edit = (Range<usize>, String);
+
+/// Edits by where they begin.
+type Edits = BTreeMap<usize, Edit>;
+
+/// What becomes of a find.
+struct Plan {
+    found: Found,
+    /// None where it should change and cannot.
+    edits: Option<Vec<Edit>>,
+}
+
+impl Plan {
+    fn of(found: Found, change: &dyn Fn(&Found) -> Option<String>) -> Self {
+        let edits = match change(&found) {
+            Some(new) if new != found.written => splices(&found, &new),
+            _ => Some(Vec::new()),
+        };
+        Self { found, edits }
+    }
+
+    /// The scalars that name its repository, where it has several parts.
+    fn names(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let spans = match &self.found.parts {
+            Parts::Group(group) => [group.registry.as_ref(), group.folder.as_ref(), Some(&self.found.span)],
+            _ => [None; 3],
+        };
+        spans.into_iter().flatten().map(Span::range)
+    }
+}
+
+/// The edits that go together, those of a find that meets another's left out; and where edits begin that would
+/// change an image that is to stay, or to become something else.
+fn collect(plans: &mut [Plan]) -> (Edits, BTreeSet<usize>) {
+    let mut edits = Edits::new();
+    let mut references: BTreeMap<usize, ImageReference> = BTreeMap::new();
+    for plan in plans.iter_mut() {
+        let Some(own) = &plan.edits else { continue };
+        if !own.iter().all(|edit| fits(&edits, edit)) {
+            plan.edits = None;
+            continue;
+        }
+        for edit in own {
+            edits.insert(edit.0.start, edit.clone());
+            references.insert(edit.0.start, plan.found.reference.clone());
+        }
+    }
+    let mut in_the_way = BTreeSet::new();
+    for plan in plans.iter() {
+        for range in plan.names() {
+            let own = plan.edits.iter().flatten().any(|(other, _)| *other == range);
+            if !own
+                && edits.contains_key(&range.start)
+                && references.get(&range.start).is_some_and(|other| *other != plan.found.reference)
+            {
+                in_the_way.insert(range.start);
+            }
+        }
+    }
+    (edits, in_the_way)
+}
+
 /// Whether an edit is one that is there already, as for a node that several aliases name, or meets none.
-fn fits(edits: &BTreeMap<usize, (Range<usize>, String)>, (range, text): &(Range<usize>, String)) -> bool {
+fn fits(edits: &Edits, (range, text): &Edit) -> bool {
     match edits.range(..range.end).next_back() {
         Some((_, (other, other_text))) => other.end <= range.start || (other == range && other_text == text),
         None => true,
@@ -58,7 +119,7 @@ fn fits(edits: &BTreeMap<usize, (Range<usize>, String)>, (range, text): &(Range<
 }
 
 /// The bytes to replace, and by what.
-fn splices(found: &Found, new: &str) -> Option<Vec<(Range<usize>, String)>> {
+fn splices(found: &Found, new: &str) -> Option<Vec<Edit>> {
     match &found.parts {
         Parts::Derived => None,
         Parts::Whole { plain, alone } => {
@@ -76,62 +137,74 @@ fn splices(found: &Found, new: &str) -> Option<Vec<(Range<usize>, String)>> {
                 (true, false) => None,
             }
         }
-        Parts::Group { registry, tag, digest } => {
-            group(found, registry.as_ref(), tag.as_ref(), digest.as_ref(), new)
-        }
+        Parts::Group(parts) => group(found, parts, new),
     }
 }
 
-fn group(
-    found: &Found,
-    registry: Option<&Span>,
-    tag: Option<&Span>,
-    digest: Option<&Span>,
-    new: &str,
-) -> Option<Vec<(Range<usize>, String)>> {
-    let (named, new_digest) = match new.split_once('@') {
-        Some((named, digest)) => (named, Some(digest)),
-        None => (new, None),
-    };
-    let last = named.rfind('/').map_or(0, |slash| slash + 1);
-    let (name, new_tag) = match named[last..].split_once(':') {
-        Some((base, tag)) => (&named[..last + base.len()], Some(tag)),
-        None => (named, None),
-    };
+/// The edits of an image that stands in several scalars.
+fn group(found: &Found, parts: &GroupParts, new: &str) -> Option<Vec<Edit>> {
+    let (old_name, old_tag, old_digest) = split(&found.written);
+    let (name, tag, digest) = split(new);
     if name.contains('[') {
         return None;
     }
-    let mut splices = Vec::new();
-    match registry {
-        Some(span) => {
-            let (host, path) = name.split_once('/')?;
-            splices.push((span.range(), host.to_owned()));
-            splices.push((found.span.range(), path.to_owned()));
+    let mut edits = Vec::new();
+    let mut edit = |span: &Span, text: String| edits.push((span.range(), text));
+    if name != old_name {
+        let base = found.span.text();
+        let before = [&parts.registry, &parts.folder];
+        let pieces = before.into_iter().flatten().map(Span::text).chain([base]);
+        // Parts that the text holds in another form, such as escapes, cannot be spliced.
+        if pieces.map(|piece| piece.trim_matches('/')).collect::<Vec<_>>().join("/") != old_name {
+            return None;
         }
-        None => splices.push((found.span.range(), name.to_owned())),
-    }
-    match (tag, new_tag) {
-        (Some(span), Some(tag)) => splices.push((span.range(), tag.to_owned())),
-        (None, None) => {}
-        // The tag that a reference without one means needs no place.
-        (None, Some("latest")) => {}
-        _ => return None,
-    }
-    match (digest, new_digest) {
-        (Some(span), Some(new)) => {
-            let hex = new.split_once(':').map_or(new, |(_, hex)| hex);
-            let written = if span.text().contains(':') { new } else { hex };
-            splices.push((span.range(), written.to_owned()));
+        let path = match &parts.registry {
+            Some(registry) => {
+                let (host, path) = name.split_once('/')?;
+                edit(registry, host.to_owned());
+                path
+            }
+            None => name,
+        };
+        match &parts.folder {
+            Some(folder) => {
+                edit(folder, path.strip_suffix(base.trim_matches('/'))?.strip_suffix('/')?.to_owned());
+            }
+            None => {
+                let slash = if base.starts_with('/') { "/" } else { "" };
+                edit(&found.span, format!("{slash}{path}"));
+            }
         }
-        (None, None) => {}
-        _ => return None,
     }
-    // Parts that the text holds in another form, such as escapes, cannot be spliced.
-    let plain = |range: &Range<usize>| {
-        let text = &found.span.source().text()[range.clone()];
-        !text.contains(['"', '\'', '\\', '\n'])
+    // The tag that a reference without one means needs no place.
+    if tag != old_tag && !(old_tag.is_none() && tag == Some("latest")) {
+        edit(parts.tag.as_ref().filter(|span| Some(span.text()) == old_tag)?, tag?.to_owned());
+    }
+    if digest != old_digest {
+        let (span, new, old) = (parts.digest.as_ref()?, digest?, old_digest?);
+        let hex = |digest: &str| digest.split_once(':').map_or(digest, |(_, hex)| hex).to_owned();
+        if span.text() == old {
+            edit(span, new.to_owned());
+        } else if span.text() == hex(old) {
+            edit(span, hex(new));
+        } else {
+            return None;
+        }
+    }
+    Some(edits)
+}
+
+/// The name, tag and digest of a reference.
+fn split(reference: &str) -> (&str, Option<&str>, Option<&str>) {
+    let (named, digest) = match reference.split_once('@') {
+        Some((named, digest)) => (named, Some(digest)),
+        None => (reference, None),
     };
-    splices.iter().all(|(range, _)| plain(range)).then_some(splices)
+    let last = named.rfind('/').map_or(0, |slash| slash + 1);
+    match named[last..].split_once(':') {
+        Some((base, tag)) => (&named[..last + base.len()], Some(tag), digest),
+        None => (named, None, digest),
+    }
 }
 
 #[cfg(test)]

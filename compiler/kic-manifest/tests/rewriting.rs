@@ -13,7 +13,8 @@ fn private(found: &Found) -> Option<String> {
     if reference.registry() == HOST || found.confidence == Confidence::Possible {
         return None;
     }
-    let repository = format!("{}/{}", reference.registry(), reference.repository());
+    let host = reference.registry().replace([':', '[', ']'], "");
+    let repository = format!("{host}/{}", reference.repository());
     let digest = reference.digest().copied();
     Some(ImageReference::new(HOST, &repository, reference.tag(), digest).to_string())
 }
@@ -166,15 +167,25 @@ fn wrong(name: &str, text: &str) -> String {
         let there: Vec<String> =
             after.iter().filter(|new| at(new) == at(old)).map(|new| new.reference.to_string()).collect();
         let is_left = rewritten.left.iter().any(|left| left.span == old.span && at(left) == at(old));
-        if is_left || !there.contains(&expected) {
-            let left = if is_left { "LEFT" } else { "WRONG" };
-            wrong.push_str(&format!(
-                "{name}: {left}: {} {} {there:?} {}\n",
-                old.path, old.reference, old.reason
-            ));
+        // What stands in no scalar of the text is told, and stays.
+        let may_stay = ["in base64", "what kubeadm runs"].iter().any(|part| old.reason.contains(part));
+        let is_right = if is_left { may_stay } else { there.contains(&expected) };
+        if !is_right {
+            wrong.push_str(&format!("{name}: {} {}: {there:?}, not {expected}\n", old.path, old.reason));
         }
     }
     wrong
+}
+
+#[test]
+fn a_folder_that_images_share_changes_where_it_changes_for_all() {
+    let text = "apiVersion: a/v1\nkind: A\nmetadata: {name: a}\nspec:\n  hub: quay.io/a\n  tag: v1\n  proxyImage: proxy\n  initImage: init\n";
+    let source = Source::new("shared", text);
+    let all = rewrite(&source, &private);
+    assert_eq!((all.text, all.left), (text.replace("quay.io/a", "sea.hub:5000/quay.io/a"), Vec::new()));
+    let one = |found: &Found| private(found).filter(|_| found.written.contains("init"));
+    let one = rewrite(&source, &one);
+    assert_eq!((one.text.as_str(), one.left.len()), (text, 1));
 }
 
 #[test]

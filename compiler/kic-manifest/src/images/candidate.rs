@@ -196,17 +196,23 @@ impl Candidate {
     }
 
     fn known_registry(&self) -> bool {
-        let host = self.reference.registry();
-        let host = host.split(':').next().unwrap_or_default();
-        REGISTRIES.contains(&host)
-            || [".gcr.io", ".pkg.dev", ".azurecr.io", ".amazonaws.com", ".icr.io", ".quay.io"]
-                .iter()
-                .any(|ending| host.ends_with(ending))
-            || matches!(
-                host.split('.').next(),
-                Some("registry" | "docker" | "images" | "containers" | "cr" | "harbor" | "ghcr" | "quay")
-            )
+        // A registry that mirrors others has their hosts as folders.
+        let folder = self.reference.repository().split('/').next().unwrap_or_default();
+        is_known(self.reference.registry()) || (folder.contains('.') && is_known(folder))
     }
+}
+
+/// Whether a host is a registry, by its name.
+fn is_known(host: &str) -> bool {
+    let host = host.split(':').next().unwrap_or_default();
+    REGISTRIES.contains(&host)
+        || [".gcr.io", ".pkg.dev", ".azurecr.io", ".amazonaws.com", ".icr.io", ".quay.io"]
+            .iter()
+            .any(|ending| host.ends_with(ending))
+        || matches!(
+            host.split('.').next(),
+            Some("registry" | "docker" | "images" | "containers" | "cr" | "harbor" | "ghcr" | "quay")
+        )
 }
 
 /// The candidate of a text whose transport, such as `docker://`, says that it is an image, wherever it stands. The

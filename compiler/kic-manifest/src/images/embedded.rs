@@ -71,11 +71,15 @@ fn inner(walk: &mut Walk, node: &Yaml, text: &str, root: &Yaml, key: &str) {
         (Some(api_version), Some(kind)) => inside.object(root, &api_version, &kind),
         _ => inside.node(root, key),
     }
-    let map = |span: &Span| locate(node, text, span.range());
+    let source = root.span.source();
+    // What stands around the string may be a part, too.
+    let map = |span: &Span| {
+        if span.source() == source { locate(node, text, span.range()) } else { span.clone() }
+    };
     for mut found in inside.found {
         found.span = map(&found.span);
-        if let Parts::Group { registry, tag, digest } = &mut found.parts {
-            for part in [registry, tag, digest] {
+        if let Parts::Group(group) = &mut found.parts {
+            for part in [&mut group.registry, &mut group.folder, &mut group.tag, &mut group.digest] {
                 *part = part.as_ref().map(map);
             }
         }
@@ -176,7 +180,7 @@ fn versioned(walk: &mut Walk, node: &Yaml, text: &str, settings: &[Setting]) {
         let Some(candidate) = Candidate::read(&written).filter(Candidate::is_path) else { continue };
         let span = locate(node, text, setting.place.clone());
         let reason = format!("put together from the settings `{}` and `{}`", setting.name, tag.name);
-        walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
+        walk.push(candidate, written, span, Parts::repository(), Confidence::Likely, reason);
     }
 }
 

@@ -2,7 +2,7 @@ use super::candidate::{Candidate, without_transport};
 use super::locate::locate;
 use super::walk::{Find, Walk};
 use super::words::{Hint, key_hint, words};
-use super::{Confidence, Parts, tags};
+use super::{Confidence, GroupParts, Part, Parts, tags};
 use crate::{Style, Yaml, YamlValue};
 
 /// Fields beside a `repository` that make it one of source code or of charts.
@@ -78,7 +78,7 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         // A host alone is a registry.
         let host = !text.contains('/') && text.contains('.') && !text.starts_with('.');
         if repository && host && prefix.last().is_some_and(|word| word == "base") {
-            walk.base_registry = Some((*text).to_owned());
+            walk.base_registry = Part::of(value);
             taken.push(name);
             continue;
         }
@@ -225,7 +225,7 @@ fn version_around(walk: &mut Walk, node: &Yaml, text: &str, name: &str) -> bool 
     let span = locate(node, text, 0..text.len());
     let reason = "a repository without a tag, and the `version` around it, which may be its tag".to_owned();
     walk.entry(name, |walk| {
-        walk.push(candidate, written, span, Parts::Derived, Confidence::Possible, reason);
+        walk.push(candidate, written, span, Parts::repository(), Confidence::Possible, reason);
     });
     true
 }
@@ -259,7 +259,9 @@ fn triple<'a>(walk: &mut Walk, node: &'a Yaml, under_image: bool) -> Option<Vec<
         return None;
     }
     let mut written = format!("{}/{text}", folder.trim_end_matches('/'));
-    if let Some(registry) = field("registry").filter(|registry| !folder.starts_with(registry)) {
+    let registry = field("registry").filter(|registry| !folder.starts_with(registry));
+    let has_registry = registry.is_some();
+    if let Some(registry) = registry {
         written = format!("{}/{written}", registry.trim_end_matches('/'));
     }
     if let Some(tag) = &tag {
@@ -272,16 +274,19 @@ fn triple<'a>(walk: &mut Walk, node: &'a Yaml, under_image: bool) -> Option<Vec<
     };
     let reason = format!("put together from `repository`, `{key}` and {version} beside them");
     let span = locate(base, text, 0..text.len());
-    walk.entry(key, |walk| walk.push(candidate, written, span, Parts::Derived, confidence, reason));
+    let part = |key: &str| node.get(key).and_then(Part::of).map(|part| part.span);
+    let registry = part("registry").filter(|_| has_registry);
+    let parts = Parts::Group(GroupParts { registry, folder: part("repository"), ..GroupParts::default() });
+    walk.entry(key, |walk| walk.push(candidate, written, span, parts, confidence, reason));
     Some(vec!["registry", "repository", key, "version", "tag"])
 }
 
 /// An entry of a manifest of images: `image-name` in the folder `image-remote`, with its tag and digest.
 fn remote<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
     let part = |key: &str| node.get(key).and_then(scalar_text);
-    let (folder, base) = (part("image-remote")?, node.get("image-name")?);
+    let (folder, base) = (Part::of(node.get("image-remote")?)?, node.get("image-name")?);
     let text = base.as_str()?;
-    let mut written = format!("{}/{text}", folder.trim_end_matches('/'));
+    let mut written = format!("{}/{text}", folder.text.trim_end_matches('/'));
     if let Some(tag) = part("image-tag").or_else(|| part("image-version")) {
         written = format!("{written}:{tag}");
     }
@@ -292,7 +297,8 @@ fn remote<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
     let confidence = if candidate.has_version() { Confidence::Likely } else { Confidence::Possible };
     let reason = "put together from `image-remote`, `image-name` and the fields beside them".to_owned();
     let span = locate(base, text, 0..text.len());
-    walk.entry("image-name", |walk| walk.push(candidate, written, span, Parts::Derived, confidence, reason));
+    let parts = Parts::in_folder(&folder.span);
+    walk.entry("image-name", |walk| walk.push(candidate, written, span, parts, confidence, reason));
     Some(vec!["image-remote", "image-name", "image-tag", "image-version", "image-digest"])
 }
 
@@ -307,11 +313,12 @@ pub(crate) fn folder(root: &Yaml) -> Option<String> {
 }
 
 /// The registry that a mapping gives for the images in it and below: a host.
-pub(crate) fn registry(node: &Yaml) -> Option<String> {
-    let text = node.get("registry")?.as_str()?.trim_end_matches('/');
+pub(crate) fn registry(node: &Yaml) -> Option<Part> {
+    let part = Part::of(node.get("registry")?)?;
+    let text = part.text.trim_end_matches('/');
     let is_host = text.contains(['.', ':'])
         && Candidate::read(&format!("{text}/a")).is_some_and(|found| found.names_registry());
-    is_host.then(|| text.to_owned())
+    is_host.then_some(part)
 }
 
 /// What kustomize puts in place of an image: `newName`, `newTag` and `digest` beside `name`.
@@ -354,7 +361,7 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
     let mut written = String::new();
     let base_registry =
         walk.base_registry.clone().filter(|_| registry.is_none() && text.starts_with('/')).or(around);
-    if let Some(registry) = registry.as_ref().or(base_registry.as_ref()) {
+    if let Some(registry) = registry.as_ref().or(base_registry.as_ref().map(|part| &part.text)) {
         written.push_str(registry.trim_end_matches('/'));
         written.push('/');
     }
@@ -409,19 +416,19 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
     } else {
         confidence
     };
-    let parts = if base_registry.is_some() {
-        Parts::Derived
-    } else if versioned && registry.is_none() {
+    let parts = if versioned && registry.is_none() {
         Parts::Whole { plain: group.base.style == Style::Plain, alone: true }
     } else {
-        Parts::Group {
-            registry: registry.as_ref().and(group.registry).map(span),
+        let own = registry.as_ref().and(group.registry).map(span);
+        Parts::Group(GroupParts {
+            registry: own.or(base_registry.map(|part| part.span)),
+            folder: None,
             tag: tag
                 .as_ref()
                 .and(group.tag)
                 .map(|node| if node.as_str().is_some() { span(node) } else { node.span.clone() }),
             digest: digest.as_ref().and(group.digest).map(span),
-        }
+        })
     };
     let at = locate(group.base, base, base.len() - text.len()..base.len());
     walk.entry(name, |walk| walk.push(candidate, written, at, parts, confidence, reason));
@@ -431,10 +438,10 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
 /// A list of components with one `base` for all, below which each has an `image` and a `tag`.
 pub(crate) fn components(walk: &mut Walk, node: &Yaml) {
     if node.get("components").is_some()
-        && let Some(base) = node.get("base").and_then(Yaml::as_str)
-        && Candidate::read(base).is_some_and(|candidate| candidate.is_path() && !candidate.has_version())
+        && let Some(base) = node.get("base").and_then(Part::of)
+        && Candidate::read(&base.text).is_some_and(|found| found.is_path() && !found.has_version())
     {
-        walk.base = Some(base.trim_end_matches('/').to_owned());
+        walk.base = Some(base);
     }
     if let (Some(base), Some(tag)) = (&walk.base, node.get("tag").and_then(scalar_text)) {
         walk.hub = Some((base.clone(), tag));
@@ -461,7 +468,7 @@ pub(crate) fn base_image(walk: &mut Walk, node: &Yaml, text: &str, version: &str
     let Some(candidate) = Candidate::read(&written) else { return false };
     let span = locate(node, text, 0..text.len());
     let reason = "a base image, whose tag is the `version` around it".to_owned();
-    walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
+    walk.push(candidate, written, span, Parts::repository(), Confidence::Likely, reason);
     true
 }
 
@@ -485,11 +492,12 @@ pub(crate) fn in_hub(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
     if text.contains(['/', ':', '@']) || text == "auto" {
         return false;
     }
-    let written = format!("{hub}/{text}:{tag}");
+    let written = format!("{}/{text}:{tag}", hub.text.trim_end_matches('/'));
+    let parts = Parts::in_folder(&hub.span);
     let Some(candidate) = Candidate::read(&written) else { return false };
     let span = locate(node, text, 0..text.len());
     let reason = "a short name, meant under the folder and the tag that stand around it".to_owned();
-    walk.push(candidate, written, span, Parts::Derived, Confidence::Likely, reason);
+    walk.push(candidate, written, span, parts, Confidence::Likely, reason);
     true
 }
 
@@ -505,11 +513,11 @@ pub(crate) fn in_plan(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
     match known {
         Some(candidate) => {
             let reason = "an image whose tag is the version of the plan".to_owned();
-            walk.push(candidate, whole, span, Parts::Derived, Confidence::Likely, reason);
+            walk.push(candidate, whole, span, Parts::repository(), Confidence::Likely, reason);
         }
         None => {
             let reason = "an image whose tag is the newest release of a channel".to_owned();
-            walk.push(candidate, text.to_owned(), span, Parts::Derived, Confidence::Possible, reason);
+            walk.push(candidate, text.to_owned(), span, Parts::repository(), Confidence::Possible, reason);
         }
     }
     true

@@ -2,6 +2,8 @@ use std::ops::Range;
 
 use kic_base::Span;
 
+use super::Part;
+use super::group::version_text;
 use crate::{Style, Yaml};
 
 /// The span of a part of a string: `part` is a range of bytes in the node's value `text`. Where the scalar is
@@ -27,6 +29,18 @@ pub(crate) fn locate(node: &Yaml, text: &str, part: Range<usize>) -> Span {
     match (places.next(), places.next()) {
         (Some(at), None) if !wanted.is_empty() => source.span(start + at..start + at + wanted.len()),
         _ => node.span.clone(),
+    }
+}
+
+impl Part {
+    /// A scalar that is a part of references: a string that is not empty, or a number.
+    pub(crate) fn of(node: &Yaml) -> Option<Self> {
+        let text = version_text(node)?;
+        let span = match node.as_str() {
+            Some(text) => locate(node, text, 0..text.len()),
+            None => node.span.clone(),
+        };
+        Some(Self { text, span })
     }
 }
 

@@ -70,7 +70,7 @@ fn oci_repository(walk: &mut Walk, root: &Yaml) {
         "an artifact that Flux pulls, not a container's image".to_owned()
     };
     walk.entry("url", |walk| {
-        walk.push(candidate, written, span, Parts::Derived, Confidence::Possible, reason)
+        walk.push(candidate, written, span, Parts::repository(), Confidence::Possible, reason)
     });
 }
 

@@ -5,14 +5,12 @@ use super::candidate::Candidate;
 use super::locate::locate;
 use super::walk::Walk;
 use super::words::{Hint, variable_hint, words};
-use super::{Confidence, Parts, group};
+use super::{Confidence, GroupParts, Part, Parts};
 use crate::Yaml;
 
 /// The variables or parameters of a list, where any of them speaks of an image: words and values.
-pub(crate) fn of_list(items: &[Yaml]) -> BTreeMap<String, String> {
-    let named = |item: &Yaml| {
-        Some((item.get("name")?.as_str()?.to_owned(), group::version_text(item.get("value")?)?))
-    };
+pub(crate) fn of_list(items: &[Yaml]) -> BTreeMap<String, Part> {
+    let named = |item: &Yaml| Some((item.get("name")?.as_str()?.to_owned(), Part::of(item.get("value")?)?));
     let of_image = |item: &Yaml| {
         let name = item.get("name").and_then(Yaml::as_str).unwrap_or_default();
         name.contains("mage") || name.contains("IMAGE")
@@ -24,7 +22,7 @@ pub(crate) fn of_list(items: &[Yaml]) -> BTreeMap<String, String> {
 }
 
 /// The same of arguments: `--name=value`, and `--name` before `value`.
-pub(crate) fn flags(items: &[Yaml]) -> BTreeMap<String, String> {
+pub(crate) fn flags(items: &[Yaml]) -> BTreeMap<String, Part> {
     if !items.iter().any(|item| item.as_str().is_some_and(|text| text.contains("mage"))) {
         return BTreeMap::new();
     }
@@ -34,10 +32,12 @@ pub(crate) fn flags(items: &[Yaml]) -> BTreeMap<String, String> {
         let Some(text) = item.as_str() else { continue };
         match (text.split_once('='), before.take()) {
             (Some((name, value)), _) if name.starts_with('-') => {
-                flags.insert(words(name).join(" "), value.to_owned());
+                let span = locate(item, text, name.len() + 1..text.len());
+                flags.insert(words(name).join(" "), Part { text: value.to_owned(), span });
             }
             (_, Some(name)) if !text.starts_with('-') => {
-                flags.insert(words(name).join(" "), text.to_owned());
+                let span = locate(item, text, 0..text.len());
+                flags.insert(words(name).join(" "), Part { text: text.to_owned(), span });
             }
             _ if text.starts_with('-') => before = Some(text),
             _ => {}
@@ -74,7 +74,7 @@ pub(crate) fn versioned(walk: &mut Walk, node: &Yaml, text: &str, range: Range<u
         let found = stems
             .iter()
             .find_map(|stem| ends.iter().find_map(|end| walk.variables.get(format!("{stem} {end}").trim())));
-        found.filter(|value| !value.is_empty()).cloned()
+        found.filter(|part| !part.text.is_empty()).cloned()
     };
     let tag = beside(&["tag", "version", "image tag", "image version"]);
     // `A_B_DATABASE_IMAGE` may go with `DATABASE_VERSION`.
@@ -82,10 +82,12 @@ pub(crate) fn versioned(walk: &mut Walk, node: &Yaml, text: &str, range: Range<u
         let stem = if repository { stem.split_last().map_or(stem, |(_, before)| before) } else { stem };
         (1..stem.len()).find_map(|from| walk.variables.get(&format!("{} version", stem[from..].join(" "))))
     });
-    let loose = loose.flatten().filter(|value| !value.is_empty()).cloned();
+    let loose = loose.flatten().filter(|part| !part.text.is_empty()).map(|part| part.text.clone());
     let registry = beside(&["registry", "image registry"])
         .or_else(|| beside(&["repo url", "repository url"]).filter(|_| !plain.names_registry()));
-    let (written, confidence) = match (registry, tag) {
+    let tag = tag.map(|part| part.text);
+    let before = registry.as_ref().map(|part| part.text.as_str());
+    let (written, confidence) = match (before, tag) {
         (None, None) if plain.is_path() && loose.is_some() => {
             (format!("{value}:{}", loose.unwrap_or_default()), Confidence::Possible)
         }
@@ -96,7 +98,9 @@ pub(crate) fn versioned(walk: &mut Walk, node: &Yaml, text: &str, range: Range<u
     };
     let Some(candidate) = Candidate::read(&written) else { return false };
     let reason = format!("put together from the variable `{name}` and those beside it");
-    walk.push(candidate, written, locate(node, text, range), Parts::Derived, confidence, reason);
+    let registry = registry.map(|part| part.span);
+    let parts = Parts::Group(GroupParts { registry, ..GroupParts::default() });
+    walk.push(candidate, written, locate(node, text, range), parts, confidence, reason);
     true
 }
 

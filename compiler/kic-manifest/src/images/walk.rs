@@ -9,7 +9,8 @@ use super::kinds::{
 use super::locate::locate;
 use super::words::{Hint, field_hint, key_hint, variable_hint, words};
 use super::{
-    Confidence, Found, Parts, embedded, expressions, group, schema, settings as setting, sources, variables,
+    Confidence, Found, Part, Parts, embedded, expressions, group, schema, settings as setting, sources,
+    variables,
 };
 use crate::{Object, Style, Yaml, YamlValue};
 
@@ -49,7 +50,7 @@ pub(crate) struct Walk {
     pub(crate) cap: Confidence,
     pub(crate) because: &'static str,
     /// Istio's `hub` and `tag`, which its short names of images mean.
-    pub(crate) hub: Option<(String, String)>,
+    pub(crate) hub: Option<(Part, String)>,
     /// The tag that images without a version get in the object at hand; an empty one is not to be known.
     pub(crate) default_tag: Option<String>,
     /// How many strings were opened to come here.
@@ -59,15 +60,15 @@ pub(crate) struct Walk {
     pub(crate) secret: bool,
     pub(crate) machines: bool,
     /// The variables of the list at hand: their words, and their values.
-    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, Part>,
     /// The folder of the registry that a list of components gives, in which their images have short names.
-    pub(crate) base: Option<String>,
+    pub(crate) base: Option<Part>,
     /// The folder of a registry that the object gives for all its images.
     pub(crate) folder: Option<String>,
     /// The registry before the repositories that begin with `/`, from the field that gave one last.
-    pub(crate) base_registry: Option<String>,
+    pub(crate) base_registry: Option<Part>,
     /// The registry that a mapping for images gives for all below it.
-    pub(crate) registry: Option<String>,
+    pub(crate) registry: Option<Part>,
     /// The `version` of the nearest mapping around that has one.
     pub(crate) version: Option<String>,
     under_image: Under,
@@ -310,11 +311,11 @@ impl Walk {
             self.version = Some(version);
         }
         self.versioned_elsewhere = versioned_beside(node);
-        if let (Some(hub), Some(tag)) = (node.get("hub").and_then(Yaml::as_str), node.get("tag"))
-            && let Some(tag) = group::version_text(tag)
-            && !hub.is_empty()
+        if let (Some(hub), Some(tag)) = (node.get("hub"), node.get("tag"))
+            && hub.as_str().is_some()
+            && let (Some(hub), Some(tag)) = (Part::of(hub), group::version_text(tag))
         {
-            self.hub = Some((hub.to_owned(), tag));
+            self.hub = Some((hub, tag));
         }
         group::components(self, node);
         if self.is_about_images()
