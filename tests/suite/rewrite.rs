@@ -187,13 +187,14 @@ fn an_image_in_a_secret_is_told_without_the_secret() {
     let folder = folder.path();
     // `image: server:v1` and `password: hunter2`, in two lines.
     let data = "aW1hZ2U6IHNlcnZlcjp2MQpwYXNzd29yZDogaHVudGVyMgo=";
-    let text =
-        format!("apiVersion: v1\nkind: Secret\n\nmetadata: {{name: hub}}\n\ndata:\n  values.yaml: {data}\n");
+    let text = format!(
+        "apiVersion: v1\nkind: Secret\n\nmetadata: {{name: hub}}\n\ndata:\n  values.yaml: {data}\nstringData:\n  HERO_IMAGE: hero\n  password: hunter2\n"
+    );
     fs::write(folder.join("a.yaml"), text).unwrap();
     let spec = "manifests \"shop\" rewrite=#true { file \"a.yaml\"; }\nregistry \"sea.hub:5000\" { image \"oci:server.oci\" as=\"docker.io/library/server:v1\"; }";
     let output = compile(folder, spec);
     assert!(output.status.success(), "{}", shown(&output));
-    assert_eq!(codes(&output), ["image-not-rewritten"], "{}", shown(&output));
+    assert_eq!(codes(&output), ["image-not-rewritten", "image-undecided"], "{}", shown(&output));
     for format in ["json", "human"] {
         let mut command = kic(folder, &folder.join("store"));
         let output = command.args(["compile", "--format", format, "-o", "out.oci"]).output().unwrap();

@@ -45,7 +45,7 @@ fn collect<'a>(node: &'a Yaml, path: String, depth: usize, found: &mut Vec<(Stri
         collect(item, format!("{path}[{place}]"), depth + 1, found);
     }
     let has = |key: &&str| node.get(key).and_then(Yaml::as_str).is_some_and(|text| !text.is_empty());
-    if REPOSITORIES.iter().any(|key| has(key)) {
+    if REPOSITORIES.iter().any(has) {
         return;
     }
     if let Some((key, tag)) = FIELDS.iter().find_map(|key| Some((key, node.get(key)?))) {
