@@ -3,8 +3,8 @@
 //!
 //! | where | by | at most |
 //! |---|---|---|
-//! | `containers`, `initContainers`, `ephemeralContainers`, image volumes, a mapping that is a container by its other fields | `walk` | certain |
-//! | a field named for an image; `repository` and `tag` groups | `walk`, `group` | certain when full |
+//! | `containers`, `initContainers`, `ephemeralContainers`, image volumes, a mapping that is a container by its other fields | `fields` | certain |
+//! | a field named for an image; `repository` and `tag` groups | `strings`, `group`, `around` | certain when full |
 //! | arguments, variables, parameters, settings | `settings` | likely |
 //! | YAML, JSON, settings and commands inside strings | `embedded` | likely |
 //! | YAML and JSON in the data of Secrets | `encoded` | likely |
@@ -16,16 +16,20 @@
 //!
 //! Everything that is not a well-formed reference (templates, patterns, URLs, paths) falls through.
 
+mod around;
 mod candidate;
 mod embedded;
 mod encoded;
 mod expressions;
+mod fields;
+mod gaps;
 mod group;
 mod kinds;
 mod locate;
 mod schema;
 mod settings;
 mod sources;
+mod strings;
 mod tags;
 mod variables;
 mod walk;
@@ -131,14 +135,51 @@ pub(crate) struct Part {
     pub(crate) span: Span,
 }
 
-/// Every image that the objects name, in the order of the text. One image named in several places is found
-/// in each of them.
-pub fn images(objects: &[Object]) -> Vec<Found> {
-    let mut found = Vec::new();
+/// A place where the cluster may get an image from that kic cannot know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gap {
+    /// Why it cannot.
+    pub kind: GapKind,
+    /// What stands there: what should be an image, or a version.
+    pub written: String,
+    /// Where it stands.
+    pub span: Span,
+    /// The object, such as `Deployment kyverno/kyverno`.
+    pub object: String,
+    /// The field, such as `spec.version`.
+    pub path: String,
+}
+
+/// Why an image cannot be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GapKind {
+    /// A container's image is no reference.
+    Unreadable,
+    /// An object of that kind, `Kind.group`, has a version, and names no image: its operator has the names.
+    Versioned(String),
+}
+
+/// What objects say of images.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Discovery {
+    /// The images, in the order of the text. One image named in several places is found in each of them.
+    pub found: Vec<Found>,
+    /// What is left open.
+    pub gaps: Vec<Gap>,
+}
+
+/// Every image that the objects name, and what they leave open.
+pub fn discover(objects: &[Object]) -> Discovery {
+    let mut discovery = Discovery::default();
     for object in objects {
-        found.append(&mut walk::object(object));
+        walk::object(object, &mut discovery);
     }
-    found
+    discovery
+}
+
+/// Every image that the objects name, as [`discover`] finds them.
+pub fn images(objects: &[Object]) -> Vec<Found> {
+    discover(objects).found
 }
 
 /// Every image that a YAML text of any kind names: a chart's `Chart.yaml` (its annotations) or values, a

@@ -23,7 +23,7 @@ mod yaml_error;
 
 pub use command::command_images;
 pub use emit::emit;
-pub use images::{Confidence, Found, images, images_of_text};
+pub use images::{Confidence, Discovery, Found, Gap, GapKind, discover, images, images_of_text};
 pub use object::{Object, read};
 pub use rewrite::{Rewritten, rewrite};
 pub use stream::documents;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use kic_base::{ImageReference, Source};
-use kic_manifest::{Confidence, Found, images, images_of_text, read};
+use kic_manifest::{Confidence, Found, GapKind, discover, images, images_of_text, read};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -117,6 +117,40 @@ fn every_case_finds_what_it_says_and_nothing_else() {
     }
     assert!(wrong.is_empty(), "{wrong}");
     assert!(cases >= 60, "only {cases} cases");
+}
+
+/// What `# gap: KIND TEXT` behind a line says that is left open there.
+#[test]
+fn what_is_left_open_is_told_where_a_case_says_so_and_nowhere_else() {
+    let folder = workspace().join("tests/discovery");
+    let mut wrong = String::new();
+    let mut count = 0;
+    for path in std::fs::read_dir(&folder).expect("the cases").map(|entry| entry.expect("an entry").path()) {
+        let text = std::fs::read_to_string(&path).expect("a readable case");
+        let lines = text.lines().enumerate();
+        let expected: BTreeSet<String> = lines
+            .filter_map(|(place, line)| Some(format!("{} {}", place + 1, line.split_once("# gap: ")?.1.trim())))
+            .collect();
+        let (objects, _) = read(&Source::new("case", text.as_str()));
+        let actual: BTreeSet<String> = discover(&objects)
+            .gaps
+            .iter()
+            .map(|gap| {
+                let line = gap.span.source().line_column(gap.span.range().start).0;
+                let kind = match gap.kind {
+                    GapKind::Unreadable => "unreadable",
+                    GapKind::Versioned(_) => "versioned",
+                };
+                format!("{line} {kind} {}", gap.written).trim_end().to_owned()
+            })
+            .collect();
+        count += expected.len();
+        if expected != actual {
+            wrong.push_str(&format!("{}: {expected:?}, not {actual:?}\n", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 8, "only {count} places");
 }
 
 #[test]

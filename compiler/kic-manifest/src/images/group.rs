@@ -2,7 +2,7 @@ use super::candidate::{Candidate, without_transport};
 use super::locate::locate;
 use super::walk::{Find, Walk};
 use super::words::{Hint, key_hint, words};
-use super::{Confidence, GroupParts, Part, Parts, tags};
+use super::{Confidence, GroupParts, Part, Parts, around, tags};
 use crate::{Style, Yaml, YamlValue};
 
 /// Fields beside a `repository` that make it one of source code or of charts.
@@ -164,7 +164,7 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
             && registry.is_none()
             && repository
             && node.get("tag").is_none()
-            && version_around(walk, value, text, name)
+            && around::version_around(walk, value, text, name)
         {
             taken.push(name);
             continue;
@@ -215,19 +215,6 @@ fn several(walk: &mut Walk, group: &Group<'_>, node: &Yaml, name: &str) -> bool 
 pub(crate) fn is_placeholder(text: &str) -> bool {
     (text.starts_with('<') && text.ends_with('>'))
         || ["${", "$(", "{{"].iter().any(|open| text.contains(open))
-}
-
-/// A repository whose mapping gives no tag, with the version of what it belongs to: operators take that one.
-fn version_around(walk: &mut Walk, node: &Yaml, text: &str, name: &str) -> bool {
-    let Some(version) = walk.version.clone() else { return false };
-    let written = format!("{text}:{version}");
-    let Some(candidate) = Candidate::read(&written).filter(Candidate::is_path) else { return false };
-    let span = locate(node, text, 0..text.len());
-    let reason = "a repository without a tag, and the `version` around it, which may be its tag".to_owned();
-    walk.entry(name, |walk| {
-        walk.push(candidate, written, span, Parts::repository(), Confidence::Possible, reason);
-    });
-    true
 }
 
 /// The words of a key without those that make `imageSpec` of `image`: what stands below is the image's parts.
@@ -300,25 +287,6 @@ fn remote<'a>(walk: &mut Walk, node: &'a Yaml) -> Option<Vec<&'a str>> {
     let parts = Parts::in_folder(&folder.span);
     walk.entry("image-name", |walk| walk.push(candidate, written, span, parts, confidence, reason));
     Some(vec!["image-remote", "image-name", "image-tag", "image-version", "image-digest"])
-}
-
-/// The folder of a registry that an object gives for all its images: one with a host and a path.
-pub(crate) fn folder(root: &Yaml) -> Option<String> {
-    let paths: [&[&str]; 4] =
-        [&["spec", "global", "registry"], &["spec", "registry"], &["global", "registry"], &["registry"]];
-    let text = paths.iter().find_map(|path| root.at(path).and_then(Yaml::as_str))?;
-    let candidate = Candidate::read(text)?;
-    (candidate.is_path() && !candidate.is_short_path() && !candidate.has_version())
-        .then(|| text.trim_end_matches('/').to_owned())
-}
-
-/// The registry that a mapping gives for the images in it and below: a host.
-pub(crate) fn registry(node: &Yaml) -> Option<Part> {
-    let part = Part::of(node.get("registry")?)?;
-    let text = part.text.trim_end_matches('/');
-    let is_host = text.contains(['.', ':'])
-        && Candidate::read(&format!("{text}/a")).is_some_and(|found| found.names_registry());
-    is_host.then_some(part)
 }
 
 /// What kustomize puts in place of an image: `newName`, `newTag` and `digest` beside `name`.
@@ -435,19 +403,6 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
     true
 }
 
-/// A list of components with one `base` for all, below which each has an `image` and a `tag`.
-pub(crate) fn components(walk: &mut Walk, node: &Yaml) {
-    if node.get("components").is_some()
-        && let Some(base) = node.get("base").and_then(Part::of)
-        && Candidate::read(&base.text).is_some_and(|found| found.is_path() && !found.has_version())
-    {
-        walk.base = Some(base);
-    }
-    if let (Some(base), Some(tag)) = (&walk.base, node.get("tag").and_then(scalar_text)) {
-        walk.hub = Some((base.clone(), tag));
-    }
-}
-
 /// Whether a mapping is a table of images: two entries or more, and the value of each a path with a version.
 pub(crate) fn is_table(node: &Yaml) -> bool {
     let entries = node.entries();
@@ -457,19 +412,6 @@ pub(crate) fn is_table(node: &Yaml) -> bool {
             && Candidate::read(text).is_some_and(|candidate| candidate.is_versioned_path())
     };
     entries.len() > 1 && entries.iter().all(|(_, value)| value.as_str().is_some_and(versioned))
-}
-
-/// A base image, whose version is that of the whole that it is the base of.
-pub(crate) fn base_image(walk: &mut Walk, node: &Yaml, text: &str, version: &str) -> bool {
-    if Candidate::read(text).is_none_or(|candidate| candidate.has_version() || !candidate.is_path()) {
-        return false;
-    }
-    let written = format!("{text}:{version}");
-    let Some(candidate) = Candidate::read(&written) else { return false };
-    let span = locate(node, text, 0..text.len());
-    let reason = "a base image, whose tag is the `version` around it".to_owned();
-    walk.push(candidate, written, span, Parts::repository(), Confidence::Likely, reason);
-    true
 }
 
 /// The text of a part of a reference: tags such as `1.25` are numbers to YAML.
@@ -484,41 +426,4 @@ fn scalar_text(node: &Yaml) -> Option<String> {
 /// The text of a tag.
 pub(crate) fn version_text(node: &Yaml) -> Option<String> {
     scalar_text(node)
-}
-
-/// A short name below Istio's `hub` and `tag`.
-pub(crate) fn in_hub(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
-    let Some((hub, tag)) = &walk.hub else { return false };
-    if text.contains(['/', ':', '@']) || text == "auto" {
-        return false;
-    }
-    let written = format!("{}/{text}:{tag}", hub.text.trim_end_matches('/'));
-    let parts = Parts::in_folder(&hub.span);
-    let Some(candidate) = Candidate::read(&written) else { return false };
-    let span = locate(node, text, 0..text.len());
-    let reason = "a short name, meant under the folder and the tag that stand around it".to_owned();
-    walk.push(candidate, written, span, parts, Confidence::Likely, reason);
-    true
-}
-
-/// An image without a version in an object that gives it one.
-pub(crate) fn in_plan(walk: &mut Walk, node: &Yaml, text: &str) -> bool {
-    let Some(tag) = &walk.default_tag else { return false };
-    let whole = format!("{text}:{tag}");
-    let Some(candidate) = Candidate::read(text).filter(|candidate| !candidate.has_version()) else {
-        return false;
-    };
-    let span = locate(node, text, 0..text.len());
-    let known = (!tag.is_empty()).then(|| Candidate::read(&whole)).flatten();
-    match known {
-        Some(candidate) => {
-            let reason = "an image whose tag is the version of the plan".to_owned();
-            walk.push(candidate, whole, span, Parts::repository(), Confidence::Likely, reason);
-        }
-        None => {
-            let reason = "an image whose tag is the newest release of a channel".to_owned();
-            walk.push(candidate, text.to_owned(), span, Parts::repository(), Confidence::Possible, reason);
-        }
-    }
-    true
 }

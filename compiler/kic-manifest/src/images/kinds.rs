@@ -130,3 +130,76 @@ pub(crate) const VALUES: &[&str] =
 
 /// What ends the names of fields that say where images come from.
 pub(crate) const ADDRESSES: &[&str] = &["registry", "registries", "mirror", "mirrors", "prefix", "hub"];
+
+/// Groups of kinds whose versions are not those of images that an operator knows: of clusters, charts, source code, policies
+/// and settings.
+pub(crate) const GROUPS_WITH_OTHER_VERSIONS: &[&str] = &[
+    "k8s.io",
+    "kubernetes.io",
+    "x-k8s.io",
+    "toolkit.fluxcd.io",
+    "argoproj.io",
+    "cert-manager.io",
+    "kyverno.io",
+    "gatekeeper.sh",
+    "helm.cattle.io",
+    "upgrade.cattle.io",
+    "operators.coreos.com",
+    "crossplane.io",
+    "istio.io",
+    "external-secrets.io",
+    "openshift.io",
+    "hub.kubeblocks.io",
+];
+
+/// Words in the names of kinds that define or configure, and make no pods.
+pub(crate) const KINDS_WITH_OTHER_VERSIONS: &[&str] = &[
+    "Policy",
+    "Schema",
+    "Definition",
+    "Config",
+    "Template",
+    "Chart",
+    "Release",
+    "Application",
+    "Version",
+    "Secret",
+];
+
+/// Words before `version` in the names of fields that say something of protocols, files and the like.
+pub(crate) const CONFIGURED_VERSIONS: &[&str] = &[
+    "api",
+    "tls",
+    "ssl",
+    "min",
+    "max",
+    "minimum",
+    "maximum",
+    "protocol",
+    "schema",
+    "resource",
+    "config",
+    "chart",
+    "format",
+    "policy",
+    "crd",
+    "http",
+    "ip",
+    "kubernetes",
+    "k8s",
+    "terraform",
+    "metadata",
+    "message",
+    "observed",
+    "language",
+    "document",
+    "data",
+    "storage",
+    "secret",
+    "snmp",
+    "spec",
+    "wire",
+    "provider",
+    "module",
+    "git",
+];

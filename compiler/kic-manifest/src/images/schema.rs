@@ -47,11 +47,10 @@ fn default(walk: &mut Walk, value: &Yaml, name: &str) {
     if candidate.is_bare_word() || candidate.judge(position).is_none() {
         return;
     }
-    walk.record(Find {
+    walk.record(Find::whole(
         candidate,
-        node: value,
-        part: 0..text.len(),
-        confidence: Confidence::Possible,
-        reason: format!("what the property `{name}` is where nothing is said"),
-    });
+        value,
+        Confidence::Possible,
+        &format!("what the property `{name}` is where nothing is said"),
+    ));
 }

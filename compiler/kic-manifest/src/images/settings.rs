@@ -1,7 +1,8 @@
 use std::ops::Range;
 
 use super::candidate::{Candidate, Position, with_transport};
-use super::walk::{Find, Walk, transport};
+use super::strings::transport;
+use super::walk::{Find, Walk};
 use super::words::{Hint, key_hint, variable_hint, words};
 use super::{Confidence, embedded, group, variables};
 use crate::{Yaml, command};

@@ -3,7 +3,7 @@ use super::group::version_text;
 use super::locate::locate;
 use super::walk::{Find, Walk};
 use super::words::{Hint, key_hint, words};
-use super::{Confidence, Parts, encoded, settings as setting};
+use super::{Confidence, Parts, encoded, gaps, settings as setting};
 use crate::Yaml;
 
 /// Objects whose images follow from what their kind means; whether nothing else is to be looked at.
@@ -89,13 +89,12 @@ fn image_stream(walk: &mut Walk, root: &Yaml) {
                 walk.item(place, |walk| {
                     walk.entry("from", |walk| {
                         walk.entry("name", |walk| {
-                            walk.record(Find {
+                            walk.record(Find::whole(
                                 candidate,
                                 node,
-                                part: 0..text.len(),
-                                confidence: Confidence::Certain,
-                                reason: "an image that an image stream imports".to_owned(),
-                            });
+                                Confidence::Certain,
+                                "an image that an image stream imports",
+                            ));
                         });
                     });
                 });
@@ -176,16 +175,18 @@ pub(crate) fn cluster_configuration(walk: &mut Walk, node: &Yaml) {
 pub(crate) fn image_volume(walk: &mut Walk, volume: &Yaml) -> bool {
     let Some(node) = volume.at(&["image", "reference"]) else { return false };
     let Some(text) = node.as_str() else { return false };
-    let Some(candidate) = Candidate::of_container(text) else { return false };
+    let Some(candidate) = Candidate::of_container(text) else {
+        walk.entry("image", |walk| walk.entry("reference", |walk| gaps::unreadable(walk, node, text)));
+        return true;
+    };
     walk.entry("image", |walk| {
         walk.entry("reference", |walk| {
-            walk.record(Find {
+            walk.record(Find::whole(
                 candidate,
                 node,
-                part: 0..text.len(),
-                confidence: Confidence::Certain,
-                reason: "the image of a volume in a pod spec".to_owned(),
-            });
+                Confidence::Certain,
+                "the image of a volume in a pod spec",
+            ));
         });
     });
     true

@@ -1,24 +1,24 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::candidate::{Candidate, Position, with_transport, without_transport};
-use super::kinds::{
-    ADDRESSES, CONTAINER_LISTS, FIELDS_OF_CONTAINERS, FIELDS_OF_VARIABLES, FOREIGN_WITHOUT_IMAGES,
-    GROUPS_WITHOUT_IMAGES, OUTPUTS, PATTERNS, SETTINGS, SKIPPED, VALUES, WITHOUT_IMAGES,
-};
+use super::candidate::Candidate;
+use super::kinds::{FOREIGN_WITHOUT_IMAGES, GROUPS_WITHOUT_IMAGES, WITHOUT_IMAGES};
 use super::locate::locate;
-use super::words::{Hint, field_hint, key_hint, variable_hint, words};
 use super::{
-    Confidence, Found, Part, Parts, embedded, expressions, group, schema, settings as setting, sources,
-    variables,
+    Confidence, Discovery, Found, Gap, Part, Parts, around, expressions, gaps, group, settings as setting,
+    sources,
 };
-use crate::{Object, Style, Yaml, YamlValue};
+use crate::{Object, Style, Yaml};
 
-/// The images of one object.
-pub(crate) fn object(object: &Object) -> Vec<Found> {
+/// The images of one object, and what it leaves open.
+pub(crate) fn object(object: &Object, discovery: &mut Discovery) {
     let mut walk = Walk::new(object.title(), Confidence::Certain, "");
     walk.object(&object.root, &object.api_version, &object.kind);
-    walk.found
+    if walk.found.is_empty() && walk.gaps.is_empty() {
+        discovery.gaps.extend(gaps::versioned(object));
+    }
+    discovery.found.append(&mut walk.found);
+    discovery.gaps.append(&mut walk.gaps);
 }
 
 /// The images of a document that is no object.
@@ -28,7 +28,7 @@ pub(crate) fn document(root: &Yaml, name: &str) -> Vec<Found> {
         walk.entry("annotations", |walk| setting::annotations(walk, annotations));
     }
     walk.versioned_elsewhere = versioned_beside(root);
-    walk.folder = group::folder(root);
+    walk.folder = around::folder(root);
     let taken = group::find(&mut walk, root, "");
     for (key, value) in root.entries() {
         if key.as_str() != Some("annotations") && !taken.contains(&&*key.key()) {
@@ -46,6 +46,7 @@ pub(crate) struct Walk {
     pub(crate) title: String,
     pub(crate) path: String,
     pub(crate) found: Vec<Found>,
+    pub(crate) gaps: Vec<Gap>,
     /// The most that may be said of what is found here, and why it is not more.
     pub(crate) cap: Confidence,
     pub(crate) because: &'static str,
@@ -59,6 +60,10 @@ pub(crate) struct Walk {
     /// Whether what is at hand is a Secret: of its values, only those are told that say that they are images.
     pub(crate) secret: bool,
     pub(crate) machines: bool,
+    /// Whether the object is of a kind of Kubernetes itself.
+    pub(crate) own: bool,
+    /// Whether the object is a pattern for others, with parameters in it.
+    pub(crate) is_template: bool,
     /// The variables of the list at hand: their words, and their values.
     pub(crate) variables: BTreeMap<String, Part>,
     /// The folder of the registry that a list of components gives, in which their images have short names.
@@ -71,18 +76,18 @@ pub(crate) struct Walk {
     pub(crate) registry: Option<Part>,
     /// The `version` of the nearest mapping around that has one.
     pub(crate) version: Option<String>,
-    under_image: Under,
+    pub(super) under_image: Under,
     /// Whether the version of an image without one may stand elsewhere.
     pub(crate) versioned_elsewhere: bool,
     /// Whether the mapping at hand is one of settings, such as the data of a ConfigMap.
-    settings: bool,
+    pub(super) settings: bool,
     /// Whether each value of the mapping at hand is a path with a version.
-    table: bool,
+    pub(super) table: bool,
 }
 
 /// Whether the mapping at hand stands under a key that is named for images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Under {
+pub(super) enum Under {
     /// It does not.
     Nothing,
     /// Right under it.
@@ -102,6 +107,12 @@ pub(crate) struct Find<'a> {
 }
 
 impl<'a> Find<'a> {
+    /// A string that is a reference as a whole.
+    pub(crate) fn whole(candidate: Candidate, node: &'a Yaml, confidence: Confidence, reason: &str) -> Self {
+        let part = 0..node.as_str().unwrap_or_default().len();
+        Self { candidate, node, part, confidence, reason: reason.to_owned() }
+    }
+
     /// A repository whose version stands nowhere near.
     pub(crate) fn of_repository(
         candidate: Candidate,
@@ -120,6 +131,7 @@ impl Walk {
             title,
             path: String::new(),
             found: Vec::new(),
+            gaps: Vec::new(),
             cap,
             because,
             hub: None,
@@ -128,6 +140,8 @@ impl Walk {
             kyverno: false,
             secret: false,
             machines: false,
+            own: false,
+            is_template: false,
             variables: BTreeMap::new(),
             base: None,
             folder: None,
@@ -145,6 +159,8 @@ impl Walk {
     pub(crate) fn object(&mut self, root: &Yaml, api_version: &str, kind: &str) {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let own = !group.contains('.') || group.ends_with(".k8s.io");
+        self.own = own;
+        self.is_template = kind == "Template";
         if (own && WITHOUT_IMAGES.contains(&kind))
             || FOREIGN_WITHOUT_IMAGES.contains(&kind)
             || GROUPS_WITHOUT_IMAGES.iter().any(|group| api_version.starts_with(group))
@@ -170,7 +186,7 @@ impl Walk {
             let version = root.at(&["spec", "version"]).and_then(group::version_text);
             self.default_tag = Some(version.unwrap_or_default().replace('+', "-"));
         }
-        self.folder = group::folder(root);
+        self.folder = around::folder(root);
         if expressions::object(self, root, kind) || sources::object(self, root, api_version, kind) {
             return;
         }
@@ -229,267 +245,6 @@ impl Walk {
         self.path.truncate(length);
     }
 
-    /// A key of a mapping and its value.
-    pub(crate) fn field(&mut self, key: &str, value: &Yaml) {
-        if SKIPPED.contains(&key) || (self.kyverno && (PATTERNS.contains(&key) || is_condition(key))) {
-            return;
-        }
-        self.entry(key, |walk| {
-            if OUTPUTS.contains(&key) && value.style == Style::Collection {
-                walk.at_most(Confidence::Possible, "where it is built and pushed, not run");
-            } else if VALUES.contains(&key) && value.style == Style::Collection {
-                walk.at_most(Confidence::Likely, "in the values of a chart");
-            }
-            match key {
-                "openAPIV3Schema" => schema::defaults(walk, value),
-                "clusterConfiguration" => sources::cluster_configuration(walk, value),
-                "metadata" if value.get("annotations").is_some() || value.get("labels").is_some() => {
-                    if let Some(annotations) = value.get("annotations") {
-                        walk.entry("annotations", |walk| setting::annotations(walk, annotations));
-                    }
-                }
-                "args" | "command" | "arguments" | "extraArgs" | "additionalArgs" | "entrypoint"
-                    if value.items().iter().any(|item| item.as_str().is_some())
-                        || value.as_str().is_some() =>
-                {
-                    setting::arguments(walk, value);
-                }
-                _ if bare(key, CONTAINER_LISTS) && !value.items().is_empty() => {
-                    for (place, container) in value.items().iter().enumerate() {
-                        walk.item(place, |walk| walk.mapping(container, key, true));
-                    }
-                }
-                "volumes" => {
-                    for (place, volume) in value.items().iter().enumerate() {
-                        walk.item(place, |walk| {
-                            if !sources::image_volume(walk, volume) {
-                                walk.node(volume, key);
-                            }
-                        });
-                    }
-                    if value.items().is_empty() {
-                        walk.node(value, key);
-                    }
-                }
-                _ => walk.node(value, key),
-            }
-        });
-    }
-
-    /// A value under the key `key`, or an item of the list under it.
-    pub(crate) fn node(&mut self, node: &Yaml, key: &str) {
-        match &node.value {
-            YamlValue::Mapping(_) => self.mapping(node, key, false),
-            YamlValue::Sequence(items) => {
-                let variables = std::mem::replace(&mut self.variables, variables::of_list(items));
-                for (place, item) in items.iter().enumerate() {
-                    self.item(place, |walk| walk.node(item, key));
-                }
-                self.variables = variables;
-            }
-            YamlValue::String(text) => self.string(node, text, key),
-            _ => {}
-        }
-    }
-
-    /// A mapping under `key`, or in a list under it; `container` where that list is one of containers.
-    fn mapping(&mut self, node: &Yaml, key: &str, container: bool) {
-        let properties = node.get("properties").is_some_and(|node| !node.entries().is_empty());
-        if properties
-            && (node.get("type").and_then(Yaml::as_str) == Some("object") || node.get("$schema").is_some())
-        {
-            schema::defaults(self, node);
-            return;
-        }
-        let entries = node.entries();
-        let around = (self.hub.clone(), self.base.clone(), self.version.clone(), self.registry.clone());
-        let outer = (self.settings, self.under_image, self.versioned_elsewhere, self.table);
-        self.settings = SETTINGS.contains(&key);
-        self.table = group::is_table(node);
-        self.under_image = self.under(key);
-        if let Some(version) = node.get("version").and_then(group::version_text) {
-            self.version = Some(version);
-        }
-        self.versioned_elsewhere = versioned_beside(node);
-        if let (Some(hub), Some(tag)) = (node.get("hub"), node.get("tag"))
-            && hub.as_str().is_some()
-            && let (Some(hub), Some(tag)) = (Part::of(hub), group::version_text(tag))
-        {
-            self.hub = Some((hub, tag));
-        }
-        group::components(self, node);
-        if self.is_about_images()
-            && let Some(registry) = group::registry(node)
-        {
-            self.registry = Some(registry);
-        }
-        let taken = group::find(self, node, key);
-        let pair = setting::pair(self, node);
-        for (name, value) in entries {
-            let name = name.key();
-            if taken.contains(&&*name) || pair.is_some_and(|pair| pair == name) {
-                continue;
-            }
-            if bare(&name, FIELDS_OF_VARIABLES)
-                && let Some(image) = node.get("image")
-            {
-                variables::digests(self, image, &name, value);
-            }
-            if bare(&name, &["image"])
-                && let Some(text) = value.as_str()
-                && (container || entries.iter().any(|(key, _)| bare(&key.key(), FIELDS_OF_CONTAINERS)))
-            {
-                self.entry(&name, |walk| walk.container(node, value, text, container));
-                continue;
-            }
-            self.field(&name, value);
-        }
-        (self.hub, self.base, self.version, self.registry) = around;
-        (self.settings, self.under_image, self.versioned_elsewhere, self.table) = outer;
-    }
-
-    /// What a mapping under `key` is under.
-    fn under(&self, key: &str) -> Under {
-        if key.contains("mage") {
-            let words = words(key);
-            if key_hint(&words) == Hint::Image || words.last().is_some_and(|word| word == "images") {
-                return Under::Images;
-            }
-            if variable_hint(&words) == Hint::Image {
-                return Under::AboutImages;
-            }
-        }
-        if self.under_image == Under::Nothing { Under::Nothing } else { Under::AboutImages }
-    }
-
-    /// The image of a container.
-    fn container(&mut self, container: &Yaml, node: &Yaml, text: &str, listed: bool) {
-        if self.hub.is_some() && group::in_hub(self, node, text) {
-            return;
-        }
-        if group::in_plan(self, node, text) {
-            return;
-        }
-        // Istio fills `auto` in when it injects its proxy.
-        if text == "auto" && container.get("name").and_then(Yaml::as_str) == Some("istio-proxy") {
-            return;
-        }
-        let reason = if listed {
-            "the image of a container in a pod spec"
-        } else {
-            "the image of a container, by the fields beside it"
-        };
-        let Some(candidate) = Candidate::of_container(text) else { return };
-        let name = container.get("name").and_then(Yaml::as_str).map(str::to_owned);
-        let before = self.found.len();
-        self.record(Find {
-            candidate,
-            node,
-            part: 0..text.len(),
-            confidence: Confidence::Certain,
-            reason: reason.to_owned(),
-        });
-        for found in &mut self.found[before..] {
-            found.container.clone_from(&name);
-        }
-    }
-
-    /// A string under `key`, or in a list or mapping under it.
-    fn string(&mut self, node: &Yaml, text: &str, key: &str) {
-        let words = words(key);
-        let hint = field_hint(key, &words);
-        if hint == Hint::Prose || text.is_empty() {
-            return;
-        }
-        if sources::artifact(self, node, text) || embedded::text(self, node, text, key) {
-            return;
-        }
-        let listed = words.last().is_some_and(|word| word == "images");
-        if hint == Hint::Image && self.hub.is_some() && group::in_hub(self, node, text) {
-            return;
-        }
-        if hint == Hint::Image && group::in_plan(self, node, text) {
-            return;
-        }
-        if hint == Hint::Image
-            && words.iter().any(|word| word.starts_with("base"))
-            && let Some(version) = self.version.clone()
-            && group::base_image(self, node, text, &version)
-        {
-            return;
-        }
-        if self.settings && self.secret && variable_hint(&words) != Hint::Image {
-            return;
-        }
-        if self.settings {
-            setting::value(self, node, text, &format!("the setting `{key}`"), &words);
-            return;
-        }
-        let position = match hint {
-            Hint::Image => Position::Field,
-            _ if listed || self.under_image == Under::Images => Position::Named,
-            _ if self.table => Position::Setting,
-            _ => Position::Neutral,
-        };
-        let Some(candidate) = Candidate::read(text) else {
-            if hint == Hint::Image || listed {
-                setting::value(self, node, text, &format!("the field `{key}`"), &words);
-            }
-            return;
-        };
-        let position = if position == Position::Neutral
-            && self.under_image == Under::AboutImages
-            && candidate.is_path()
-            && candidate.has_version()
-        {
-            Position::Named
-        } else {
-            position
-        };
-        if candidate.is_bare_word() && (self.machines || (hint != Hint::Image && !listed)) {
-            return;
-        }
-        // Where a registry is asked for, an image without a version is its address.
-        if hint != Hint::Image
-            && !candidate.has_version()
-            && words.last().is_some_and(|word| ADDRESSES.contains(&word.as_str()))
-            && transport(text) == 0
-        {
-            return;
-        }
-        let transported = (matches!(position, Position::Neutral | Position::Setting)
-            && with_transport(text).is_some())
-        .then_some(Confidence::Likely);
-        let Some(confidence) = transported.or_else(|| candidate.judge(position)) else { return };
-        let (confidence, incomplete) = self.complete(&candidate, confidence);
-        let reason = match (position, candidate.is_full()) {
-            _ if incomplete => format!("a reference in the field `{key}` that another field may complete"),
-            (Position::Field, true) => format!("a full reference in the field `{key}`"),
-            (Position::Field, false) if candidate.is_bare_word() => {
-                format!("a single word in the field `{key}`, which may mean something else")
-            }
-            (Position::Field, false) => format!("a reference in the field `{key}`"),
-            (Position::Named, _) if listed => format!("in the list `{key}`"),
-            (Position::Named, _) => format!("a reference in `{key}`, under a field that is named for images"),
-            _ if transported.is_some() => {
-                format!("a reference with its transport in the field `{key}`")
-            }
-            (_, true) => format!("a full reference, though the field `{key}` is not named for an image"),
-            _ => format!("a path with a version in the field `{key}`, like all that stand beside it"),
-        };
-        self.record(Find { part: transport(text)..text.len(), candidate, node, confidence, reason });
-    }
-
-    /// Less sure of a reference without a tag where its version may stand elsewhere: whether that is so.
-    fn complete(&self, candidate: &Candidate, confidence: Confidence) -> (Confidence, bool) {
-        let loose = self.level > 0 || VALUES.iter().any(|key| self.path.contains(&format!(".{key}.")));
-        let incomplete = !candidate.has_version()
-            && !candidate.is_bare_word()
-            && (self.versioned_elsewhere || loose || self.path.to_ascii_lowercase().ends_with("baseimage"))
-            && confidence > Confidence::Possible;
-        (if incomplete { Confidence::Possible } else { confidence }, incomplete)
-    }
-
     pub(crate) fn record(&mut self, find: Find<'_>) {
         let text = find.node.as_str().unwrap_or_default();
         let written = text.get(find.part.clone()).unwrap_or(text).to_owned();
@@ -528,23 +283,6 @@ impl Walk {
 }
 
 /// Whether a mapping has a field that may be the version of an image in it.
-fn versioned_beside(node: &Yaml) -> bool {
+pub(super) fn versioned_beside(node: &Yaml) -> bool {
     ["version", "tag", "imageTag", "imageVersion", "image_version"].iter().any(|key| node.get(key).is_some())
-}
-
-/// How many bytes of transport (`docker://`) stand before the reference.
-pub(crate) fn transport(text: &str) -> usize {
-    text.len() - without_transport(text).len()
-}
-
-/// Whether a key is one of `names`, without the anchors that Kyverno puts around keys (`+(image)`).
-fn bare(key: &str, names: &[&str]) -> bool {
-    names.contains(&key)
-        || (key.ends_with(')')
-            && key.split_once('(').is_some_and(|(_, key)| names.contains(&key.trim_end_matches(')'))))
-}
-
-/// Whether a key of a Kyverno policy asks rather than sets: all its anchors but `+(…)`.
-fn is_condition(key: &str) -> bool {
-    key.ends_with(')') && !key.starts_with('+') && key.contains('(')
 }

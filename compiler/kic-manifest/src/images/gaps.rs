@@ -1,0 +1,57 @@
+//! What manifests leave open: containers whose image cannot be read, and objects whose images only their operator
+//! knows.
+
+use super::group::version_text;
+use super::kinds::{CONFIGURED_VERSIONS, GROUPS_WITH_OTHER_VERSIONS, KINDS_WITH_OTHER_VERSIONS};
+use super::walk::Walk;
+use super::words::words;
+use super::{Confidence, Gap, GapKind};
+use crate::{Object, Yaml};
+
+/// A container's image that is no reference. What a policy or a text inside a string has is not yet a container.
+pub(crate) fn unreadable(walk: &mut Walk, node: &Yaml, text: &str) {
+    // An operator may fill in what an object of its own leaves empty.
+    let is_left_out = text.trim().is_empty() && !walk.own;
+    if walk.level > 0 || walk.cap < Confidence::Certain || walk.is_template || is_left_out {
+        return;
+    }
+    walk.gaps.push(Gap {
+        kind: GapKind::Unreadable,
+        written: text.to_owned(),
+        span: node.span.clone(),
+        object: walk.title.clone(),
+        path: walk.path.clone(),
+    });
+}
+
+/// The version in an object of another project's kind that names no image: its operator makes the names. Versions of
+/// clusters, charts and protocols are none.
+pub(crate) fn versioned(object: &Object) -> Option<Gap> {
+    let group = object.api_version.split_once('/')?.0;
+    let known = |endings: &[&str]| {
+        endings.iter().any(|ending| group == *ending || group.ends_with(&format!(".{ending}")))
+    };
+    if !group.contains('.')
+        || known(GROUPS_WITH_OTHER_VERSIONS)
+        || KINDS_WITH_OTHER_VERSIONS.iter().any(|word| object.kind.contains(word))
+    {
+        return None;
+    }
+    let (key, node, written) = object.root.get("spec")?.entries().iter().find_map(|(key, node)| {
+        let key = key.as_str()?;
+        let words = words(key);
+        let (last, stem) = words.split_last()?;
+        let is_its_own =
+            last == "version" && !stem.iter().any(|word| CONFIGURED_VERSIONS.contains(&word.as_str()));
+        let text = version_text(node).filter(|_| is_its_own)?;
+        let number = text.strip_prefix('v').unwrap_or(&text);
+        number.starts_with(|first: char| first.is_ascii_digit()).then_some((key, node, text))
+    })?;
+    Some(Gap {
+        kind: GapKind::Versioned(format!("{}.{group}", object.kind)),
+        written,
+        span: node.span.clone(),
+        object: object.title(),
+        path: format!("spec.{key}"),
+    })
+}
