@@ -54,8 +54,10 @@ codes! {
     IMAGE_LIKELY "image-likely" Note Input "An image is cached because it most likely is needed.";
     IMAGE_NOT_CACHED "image-not-cached" Error Input "An image that the cluster will ask for is in no registry cache.";
     IMAGE_NOT_FOUND "image-not-found" Error Input "A registry has no such image.";
+    IMAGE_NOT_NAMED "image-not-named" Note Input "An operator may ask for images that no manifest names.";
     IMAGE_NOT_REWRITTEN "image-not-rewritten" Warning Input "An image keeps its name in a layer whose images are named anew.";
     IMAGE_UNDECIDED "image-undecided" Warning Input "An image may be needed, and the spec does not say whether to cache it.";
+    IMAGE_UNREADABLE "image-unreadable" Warning Input "A container's image is no reference.";
     IMAGE_WITHOUT_NAME "image-without-name" Error Input "An image on disk bears no name to answer to.";
     INSECURE_REDIRECT "insecure-redirect" Error Environment "A server redirects from https to plain http.";
     INTERNAL "internal" Error Bug "Something that cannot happen did: a bug in kic.";

@@ -129,7 +129,9 @@ fn what_is_left_open_is_told_where_a_case_says_so_and_nowhere_else() {
         let text = std::fs::read_to_string(&path).expect("a readable case");
         let lines = text.lines().enumerate();
         let expected: BTreeSet<String> = lines
-            .filter_map(|(place, line)| Some(format!("{} {}", place + 1, line.split_once("# gap: ")?.1.trim())))
+            .filter_map(|(place, line)| {
+                Some(format!("{} {}", place + 1, line.split_once("# gap: ")?.1.trim()))
+            })
             .collect();
         let (objects, _) = read(&Source::new("case", text.as_str()));
         let actual: BTreeSet<String> = discover(&objects)

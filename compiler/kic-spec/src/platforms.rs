@@ -126,4 +126,9 @@ fn add_registry(registries: &mut Vec<Registry>, other: Registry) {
             own.exclude.push(reference);
         }
     }
+    for text in other.accept {
+        if !own.accept.iter().any(|known| known.value == text.value) {
+            own.accept.push(text);
+        }
+    }
 }

@@ -277,6 +277,8 @@ pub struct Registry {
     pub images: Vec<CachedImage>,
     /// The images that are left out.
     pub exclude: Vec<Spanned<ImageReference>>,
+    /// What manifests leave open and the author accepts.
+    pub accept: Vec<Spanned<String>>,
     /// Whether what refers to a discovered image, such as its signatures, is cached, too.
     pub with_referrers: bool,
 }

@@ -10,10 +10,11 @@ use kic_graph::{
     ContentFacts, EntryFacts, FileFacts, Need, NeedStep, ObjectFacts, PathFacts, PathKey, PolicyFacts,
     render_key,
 };
-use kic_manifest::{Confidence, Found, Object};
+use kic_manifest::{Confidence, Discovery, Found, Gap, Object};
 use kic_redirect::{Pod, Policy};
 use kic_spec::{Content, LayerKind, ManifestItem, Spec, Step, is_manifest_name, unreadable};
 
+use super::gaps::{self, Open};
 use super::known_needs::KnownNeeds;
 use super::renders::Render;
 use super::rewriting::{self, Rewriting};
@@ -65,6 +66,8 @@ struct Named {
     rewritten: Option<Arc<str>>,
     /// What is worth a look.
     warnings: Diagnostics,
+    /// What it leaves open.
+    gaps: Vec<Gap>,
 }
 
 /// What of one text goes into the inputs.
@@ -104,6 +107,7 @@ pub(super) async fn gather(
     let mut known = KnownNeeds::open(spec, context);
     let mut found: Vec<Result<InText, Diagnostics>> = Vec::new();
     let mut rewritten = BTreeMap::new();
+    let mut open = Vec::new();
     let mut unknown: Vec<(usize, Text)> = Vec::new();
     for (index, text) in texts(spec, files, fetches, renders).into_iter().enumerate() {
         let needs = if text.is_kept() {
@@ -140,7 +144,8 @@ pub(super) async fn gather(
                 for (index, result) in results.into_iter().flatten() {
                     let text = texts.get(&index);
                     found[index] = result.map(|(digest, named)| {
-                        if let Some(text) = text.filter(|text| text.is_kept()) {
+                        // What is left open is told each time.
+                        if let Some(text) = text.filter(|text| text.is_kept() && named.gaps.is_empty()) {
                             known.note(text.key(&digest), &named.needs, &named.policies, &named.objects);
                         }
                         let rewriting = text.and_then(|text| text.rewriting.as_ref());
@@ -148,6 +153,11 @@ pub(super) async fn gather(
                             rewritten.insert((digest, rewriting.host.clone()), text);
                         }
                         diagnostics.append(named.warnings);
+                        if let Some(text) = text {
+                            let (said, is_generated) = (&text.said, text.kind != Kind::Written);
+                            let more = named.gaps.into_iter();
+                            open.extend(more.map(|gap| Open { gap, said: said.clone(), is_generated }));
+                        }
                         let policies = text.map(|text| text.facts(named.policies)).unwrap_or_default();
                         (named.needs, policies, named.objects)
                     });
@@ -168,6 +178,7 @@ pub(super) async fn gather(
             Err(errors) => diagnostics.append(errors),
         }
     }
+    diagnostics.append(gaps::tell(&open, spec, &needs));
     for step in spec.launch.iter().flatten() {
         if let Step::Run(command) = &step.value {
             for image in kic_manifest::command_images(command) {
@@ -393,7 +404,10 @@ impl Text {
             warnings.extend(errors.into_iter().map(diagnostic));
             return Err(warnings);
         }
-        let images = kic_manifest::images(&objects);
+        let Discovery { found: images, mut gaps } = kic_manifest::discover(&objects);
+        if *kind == Kind::Dropped {
+            gaps.clear();
+        }
         let (policies, made) = match kind {
             Kind::Dropped => (Vec::new(), Vec::new()),
             _ => (kic_redirect::policies(&objects), made(&objects, layer)),
@@ -401,7 +415,7 @@ impl Text {
         let Some(rewriting) = rewriting else {
             let pods = Pods::of(&objects, &objects, layer);
             let needs = images.into_iter().map(|found| need(found, said, *kind, &pods, layer)).collect();
-            return Ok(Named { needs, policies, objects: made, ..Named::default() });
+            return Ok(Named { needs, policies, objects: made, gaps, ..Named::default() });
         };
         let (text, left) = rewriting::rewritten(&source, rewriting);
         warnings.extend(left.iter().map(|found| rewriting::left(found, said)));
@@ -417,7 +431,7 @@ impl Text {
             .map(|found| Need { asked: asked(&found), ..need(found, said, *kind, &pods, layer) })
             .collect();
         let rewritten = (text != source.text()).then(|| text.into());
-        Ok(Named { needs, policies, objects: made, rewritten, warnings })
+        Ok(Named { needs, policies, objects: made, rewritten, warnings, gaps })
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) static REGISTRY: NodeSchema = NodeSchema {
         Literal::Bool(false),
         "Whether what refers to its images (signatures, attestations, bills of materials) comes along.",
     )],
-    children: Children::Nodes(&[&DISCOVER, &IMAGE, &IMAGE_LIST, &EXCLUDE]),
+    children: Children::Nodes(&[&DISCOVER, &IMAGE, &IMAGE_LIST, &EXCLUDE, &ACCEPT]),
     occurs: Occurs::Many,
     example: "registry \"sea.hub:5000\" {\n    discover\n    image \"docker.io/library/nginx:latest\"\n}",
 };
@@ -77,4 +77,14 @@ static EXCLUDE: NodeSchema = NodeSchema {
     children: Children::None,
     occurs: Occurs::Many,
     example: "exclude \"quay.io/example/debug:v1\"",
+};
+
+static ACCEPT: NodeSchema = NodeSchema {
+    name: "accept",
+    doc: "Accepts what manifests leave open: a container's image that is no reference, as it is written, or a kind whose operator is known to ask for nothing more.",
+    arguments: &[some("TEXT", Type::Text, "The image as it is written, or `KIND.GROUP`.")],
+    properties: &[],
+    children: Children::None,
+    occurs: Occurs::Many,
+    example: "accept \"ko://example.com/cmd\" \"SearchCluster.search.example.com\"",
 };

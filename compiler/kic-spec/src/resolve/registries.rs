@@ -43,6 +43,7 @@ impl Context<'_> {
                 discover: node.children_named("discover").next().map(|node| node.span().clone()),
                 images,
                 exclude: node.children_named("exclude").flat_map(|node| node.references(0)).collect(),
+                accept: node.children_named("accept").flat_map(|node| node.texts(0)).collect(),
                 with_referrers,
             });
         }
