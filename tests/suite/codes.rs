@@ -13,6 +13,7 @@ use crate::support::root;
 /// The errors of registries are given by the tests in `faults.rs` and `registry_errors.rs`.
 const IN_PROSE: &[(&str, &str)] = &[
     ("bad-auth-realm", "a registry that answers so"),
+    ("base-unread", "an image that kic did not build"),
     ("body-too-large", "a server that answers so"),
     ("body-truncated", "a server that answers so"),
     ("broken-closure", "an image that was changed"),

@@ -24,8 +24,10 @@ macro_rules! codes {
 }
 
 codes! {
+    ANOTHER_REGISTRY "another-registry" Warning Input "A module names a registry beside that of the spec.";
     BAD_AUTH_REALM "bad-auth-realm" Error Environment "A registry names no usable token server.";
     BAD_CERTIFICATE_FILE "bad-certificate-file" Error Input "A file of certificate authorities holds none.";
+    BASE_UNREAD "base-unread" Warning Input "What a base image that kic did not build brings is not part of the proof.";
     BODY_TOO_LARGE "body-too-large" Error Environment "A download is larger than it should be.";
     BODY_TRUNCATED "body-truncated" Error Environment "A download ended early, again and again.";
     BROKEN_CLOSURE "broken-closure" Error Input "An image lacks something that its cluster will ask for.";

@@ -224,6 +224,8 @@ pub struct BaseContents {
     pub objects: Vec<ObjectFacts>,
     /// Its policies and mirrors.
     pub redirects: RedirectFacts,
+    /// The names of its layers of files that are too large to be read for mirrors.
+    pub unread: Vec<String>,
 }
 
 /// An object that a manifest or policy makes.

@@ -1,7 +1,7 @@
 //! What the proof says of names: every image that the cluster will ask for is answered under the name that policies and
 //! mirrors make of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::{ImageReference, Span, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -122,7 +122,7 @@ pub(crate) fn prove_names(
         }
     }
     if sends_somewhere(inputs, verdicts, available) {
-        report_unchanged(&unchanged, diagnostics);
+        report_unchanged(&unchanged, &available.redirects.unread, diagnostics);
     }
 }
 
@@ -201,8 +201,16 @@ fn help(written: &str, becomes: &str, digest_lost: bool, available: &Available) 
     }
 }
 
-/// Images that nothing sends to the cache, though it has them.
-fn report_unchanged(needs: &[&Need], diagnostics: &mut Diagnostics) {
+/// What is told of a base that kic did not build, where names are proven.
+pub(crate) fn foreign_base((name, span): (String, Span)) -> Diagnostic {
+    let message = format!("`{name}` was not built by kic: the proof of names does not know what it brings");
+    Diagnostic::new(&code::BASE_UNREAD, message)
+        .at(&span, "its policies, mirrors and manifests are not read")
+        .help("what of them decides about images, name in the spec as well; or build the base with kic: `kic init --from` begins with a Kubefile of sealer's")
+}
+
+/// Images that nothing sends to the cache, though it has them. Layers of bases that are `unread` may hold what does.
+fn report_unchanged(needs: &[&Need], unread: &BTreeSet<String>, diagnostics: &mut Diagnostics) {
     let mut names: Vec<&ImageReference> = Vec::new();
     let mut first: Vec<&Need> = Vec::new();
     for need in needs {
@@ -221,6 +229,14 @@ fn report_unchanged(needs: &[&Need], diagnostics: &mut Diagnostics) {
         first.iter().take(SHOWN).fold(Diagnostic::new(&code::NOT_REDIRECTED, message), |diagnostic, need| {
             diagnostic.at(&need.span, need.place())
         });
+    let layers: Vec<String> = unread.iter().map(|name| format!("`{name}`")).collect();
+    let diagnostic = match layers.as_slice() {
+        [] => diagnostic,
+        layers => diagnostic.note(format!(
+            "layers of the base that are too large to be read for mirrors: {}",
+            layers.join(", ")
+        )),
+    };
     diagnostics.push(diagnostic.help(
         "policies see pods that are made after them, outside of the namespaces that they leave alone: name the image as the \
          cache has it (`rewrite=#true` on its layer), or use `std:redirect` with `engine=\"containerd\"`",

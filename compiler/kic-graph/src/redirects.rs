@@ -23,6 +23,10 @@ pub(crate) struct Redirects {
     pub mirrors: Vec<Mirror>,
     /// What the manifests of bases name: their pods are made again when these are there.
     pub needs: Vec<Need>,
+    /// The layers of bases that are too large to be read.
+    pub unread: BTreeSet<String>,
+    /// The base image that kic did not build, and the line that names it, until that was told.
+    pub foreign: Option<(String, Span)>,
 }
 
 impl Redirects {
@@ -37,6 +41,7 @@ impl Redirects {
         self.policies.extend(contents.redirects.policies.iter().cloned());
         self.mirrors.extend(contents.redirects.mirrors.iter().cloned());
         self.needs.extend(contents.needs.iter().cloned());
+        self.unread.extend(contents.unread.iter().cloned());
     }
 }
 
@@ -64,6 +69,16 @@ pub(crate) enum Verdict {
     Stopped { policy: String, problem: Problem },
 }
 
+/// Whether anything that kic sees may give images other names.
+pub(crate) fn is_judged(inputs: &Inputs, available: &Available) -> bool {
+    let base = &available.redirects;
+    let own = &inputs.redirects;
+    let mut policies = base.policies.iter().chain(&own.policies);
+    !base.mirrors.is_empty()
+        || !own.mirrors.is_empty()
+        || policies.any(|facts| facts.policy.engine().is_some())
+}
+
 /// What becomes of the image of each need, at the times when it is asked for, without doubles. Empty for what is not judged.
 pub(crate) fn verdicts(spec: &Spec, inputs: &Inputs, available: &Available) -> Vec<Vec<Verdict>> {
     let launches: Vec<Vec<Step>> =
@@ -77,7 +92,7 @@ pub(crate) fn verdicts(spec: &Spec, inputs: &Inputs, available: &Available) -> V
         .collect();
     let mirrors: Vec<Mirror> =
         available.redirects.mirrors.iter().chain(&inputs.redirects.mirrors).cloned().collect();
-    let is_judged = !mirrors.is_empty() || all.iter().any(|policy| policy.engine().is_some());
+    let is_judged = is_judged(inputs, available);
     let judge = |need: &Need| {
         let asking = need.pod.as_ref().filter(|(pod, place)| is_judged && !pod.is_never_pulled(place));
         let Some((pod, place)) = asking else { return Vec::new() };

@@ -48,6 +48,7 @@ fn kind(parameter: &ParameterDocumentation) -> String {
 
 fn default(parameter: &ParameterDocumentation) -> String {
     match &parameter.default {
+        Some(default) if default.is_empty() => "nothing".to_owned(),
         Some(default) => format!("`{}`", default.replace('|', "\\|")),
         None if parameter.is_required => "required".to_owned(),
         None => "none".to_owned(),

@@ -90,6 +90,7 @@ fn page(module: &ModuleDocumentation) -> String {
             words => format!(", one of {}", words.join(", ")),
         };
         let default = match &parameter.default {
+            Some(default) if default.is_empty() => ", default nothing".to_owned(),
             Some(default) => format!(", default {default}"),
             None if parameter.is_required => ", required".to_owned(),
             None => ", optional".to_owned(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::{Digest, Source, Span};
 use kic_diag::{Diagnostics, declared as code};
-use kic_graph::{BaseContents, KIND_ANNOTATION};
+use kic_graph::{BaseContents, KIND_ANNOTATION, NAME_ANNOTATION};
 use kic_oci::layer::read_files;
 use kic_oci::model::{Descriptor, Manifest};
 use kic_spec::LayerKind;
@@ -30,6 +30,7 @@ pub(super) async fn read(
     read: &mut BTreeSet<Digest>,
 ) -> Result<BaseContents, Diagnostics> {
     let applied = applied(plan);
+    let mut contents = BaseContents::default();
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     let mut mirrors: BTreeMap<String, String> = BTreeMap::new();
     for layer in &manifest.layers {
@@ -39,7 +40,11 @@ pub(super) async fn read(
             Some("files") => (FILES_LIMIT, &mut mirrors),
             _ => continue,
         };
-        if layer.size > limit || !read.insert(layer.digest) {
+        if !read.insert(layer.digest) {
+            continue;
+        }
+        if layer.size > limit {
+            contents.unread.extend(layer.annotations.get(NAME_ANNOTATION).cloned());
             continue;
         }
         let is_wanted = |path: &str| match kind {
@@ -53,7 +58,6 @@ pub(super) async fn read(
             files.into_iter().map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())),
         );
     }
-    let mut contents = BaseContents::default();
     for (path, layer) in &applied {
         let Some(text) = texts.get(path) else { continue };
         let (needs, policies, objects) = needs::in_base(&format!("base:{path}"), text, span, layer);

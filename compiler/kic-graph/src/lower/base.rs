@@ -62,6 +62,11 @@ impl Lowering {
                         continue;
                     };
                     available_in_plan(image.plan.as_ref(), available);
+                    if image.plan.is_none()
+                        && let kic_spec::Base::Image(source) = base
+                    {
+                        available.redirects.foreign = Some((source.to_string(), spec.base.span.clone()));
+                    }
                     available.redirects.add_base(&image.contents);
                     bases.insert(
                         platform.value.clone(),

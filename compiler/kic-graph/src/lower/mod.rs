@@ -17,8 +17,8 @@ use crate::closure::{Available, prove};
 use crate::derivation::{Derivation, LayerSettings};
 use crate::graph::{Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 use crate::inputs::{BlobFacts, ContentFacts, Inputs, Origin};
-use crate::redirect_proof::prove_names;
-use crate::redirects::verdicts;
+use crate::redirect_proof::{foreign_base, prove_names};
+use crate::redirects::{is_judged, verdicts};
 
 /// The most layers that an image has: container runtimes on overlayfs take 127.
 pub const LAYER_LIMIT: usize = 120;
@@ -122,6 +122,9 @@ impl Lowering {
         let verdicts = verdicts(spec, inputs, &available);
         prove(&inputs.needs, &verdicts, &available, &inputs.allow_missing, &mut self.diagnostics);
         prove_names(inputs, &verdicts, &available, &mut self.diagnostics);
+        if is_judged(inputs, &available) {
+            self.diagnostics.extend(available.redirects.foreign.take().map(foreign_base));
+        }
         check_awaited(spec, inputs, &mut self.diagnostics);
         available.redirects.add(inputs);
 

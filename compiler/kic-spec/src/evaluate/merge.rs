@@ -172,6 +172,8 @@ impl Merging<'_> {
                     (&other.span, *instance),
                     heaviest,
                 );
+            } else {
+                self.another_registry(&hosts);
             }
             return closed;
         }
@@ -188,6 +190,38 @@ impl Merging<'_> {
             }
         }
         closed
+    }
+
+    /// Warns of registries that only modules name, beside that of the spec or the first one: a misspelt parameter makes
+    /// such a one.
+    fn another_registry(&mut self, hosts: &[(Entry, usize)]) {
+        let Some((first, by)) = hosts.iter().find(|(_, by)| *by == 0).or_else(|| hosts.first()) else {
+            return;
+        };
+        let first_place = self.callers.get(*by).and_then(Option::as_ref).unwrap_or(&first.span);
+        let mut known = vec![&first.value];
+        known.extend(hosts.iter().filter(|(_, by)| *by == 0).map(|(host, _)| &host.value));
+        for (host, by) in hosts {
+            let (Value::String(name), Value::String(first_name)) = (&host.value, &first.value) else {
+                continue;
+            };
+            let Some(caller) = self.callers.get(*by).and_then(Option::as_ref) else { continue };
+            if known.contains(&&host.value) {
+                continue;
+            }
+            known.push(&host.value);
+            self.diagnostics.push(
+                Diagnostic::new(
+                    &code::ANOTHER_REGISTRY,
+                    format!("a module names the registry `{name}`, beside `{first_name}`"),
+                )
+                .at(caller, format!("this one names `{name}`"))
+                .at(first_place, format!("`{first_name}` comes from here"))
+                .help(format!(
+                    "give both the same host; if the cluster has two registries, let the spec say so: `registry \"{name}\" {{}}`"
+                )),
+            );
+        }
     }
 
     /// One node of the nodes about one thing; several where one instance says it several times, which decoding
