@@ -179,7 +179,10 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
                 && let Some(found) = walk.found.last_mut()
             {
                 let most = if loose { Confidence::Possible } else { Confidence::Likely };
-                found.confidence = found.confidence.min(most);
+                if found.confidence > most {
+                    found.confidence = most;
+                    found.reason.push_str(", though the `version` may be that of the whole");
+                }
             }
             taken.push(name);
             taken.extend([tag, digest, registry].into_iter().flatten().map(|(name, _)| name));
@@ -205,7 +208,8 @@ fn several(walk: &mut Walk, group: &Group<'_>, node: &Yaml, name: &str) -> bool 
         any = true;
         if let Some(found) = walk.found.last_mut() {
             found.confidence = found.confidence.min(most);
-            found.reason = format!("put together from `{name}` and a tag in `{path}`");
+            let several = if most == Confidence::Possible { ", one of several" } else { "" };
+            found.reason = format!("put together from `{name}` and the tag `{path}`{several}");
         }
     }
     any
@@ -364,12 +368,17 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
         (true, false) if candidate.is_path() => Confidence::Likely,
         (true, false) => Confidence::Possible,
     };
+    let together = format!("put together from `{name}` and the fields beside it");
     let reason = if is_around {
         format!("put together from `{name}`, the fields beside it and the `registry` around it")
-    } else if candidate.has_version() {
-        format!("put together from `{name}` and the fields beside it")
+    } else if !candidate.has_version() {
+        format!("{together}, none of which gives a tag")
+    } else if !candidate.is_full() {
+        format!("{together}, none of which gives a registry")
+    } else if !strong {
+        format!("{together}, none of which is named for an image")
     } else {
-        format!("put together from `{name}` and the fields beside it, none of which gives a tag")
+        together
     };
     let span = |node: &Yaml| {
         let text = node.as_str().unwrap_or_default();

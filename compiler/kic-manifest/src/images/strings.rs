@@ -82,11 +82,19 @@ impl Walk {
             (Position::Field, false) if candidate.is_bare_word() => {
                 format!("a single word in the field `{key}`, which may mean something else")
             }
-            (Position::Field, false) => format!("a reference in the field `{key}`"),
+            (Position::Field, false) if !candidate.names_registry() => {
+                format!("a reference without a registry in the field `{key}`")
+            }
+            (Position::Field, false) => format!("a reference without a version in the field `{key}`"),
             (Position::Named, _) if listed => format!("in the list `{key}`"),
             (Position::Named, _) => format!("a reference in `{key}`, under a field that is named for images"),
             _ if transported.is_some() => {
                 format!("a reference with its transport in the field `{key}`")
+            }
+            (_, true) if confidence == Confidence::Possible => {
+                format!(
+                    "a full reference of a registry that is not known, in the field `{key}`, which is not named for an image"
+                )
             }
             (_, true) => format!("a full reference, though the field `{key}` is not named for an image"),
             _ => format!("a path with a version in the field `{key}`, like all that stand beside it"),

@@ -97,7 +97,12 @@ pub(crate) fn versioned(walk: &mut Walk, node: &Yaml, text: &str, range: Range<u
         (None, None) => return false,
     };
     let Some(candidate) = Candidate::read(&written) else { return false };
-    let reason = format!("put together from the variable `{name}` and those beside it");
+    let loosely = match confidence {
+        Confidence::Possible if candidate.has_version() => ", of which one may give its tag",
+        Confidence::Possible => ", none of which gives a tag",
+        _ => "",
+    };
+    let reason = format!("put together from the variable `{name}` and those beside it{loosely}");
     let registry = registry.map(|part| part.span);
     let parts = Parts::Group(GroupParts { registry, ..GroupParts::default() });
     walk.push(candidate, written, locate(node, text, range), parts, confidence, reason);

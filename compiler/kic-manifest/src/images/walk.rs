@@ -23,7 +23,7 @@ pub(crate) fn object(object: &Object, discovery: &mut Discovery) {
 
 /// The images of a document that is no object.
 pub(crate) fn document(root: &Yaml, name: &str) -> Vec<Found> {
-    let mut walk = Walk::new(name.to_owned(), Confidence::Likely, "");
+    let mut walk = Walk::new(name.to_owned(), Confidence::Likely, "in a text that is no object");
     if let Some(annotations) = root.get("annotations") {
         walk.entry("annotations", |walk| setting::annotations(walk, annotations));
     }
