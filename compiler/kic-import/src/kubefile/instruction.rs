@@ -1,5 +1,7 @@
 //! The lines of a Kubefile: the syntax that it has from Dockerfiles.
 
+use std::collections::VecDeque;
+
 use kic_base::{Source, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 
@@ -12,6 +14,8 @@ pub(super) struct Instruction {
     pub options: Vec<String>,
     /// What follows, with lines that continue it joined.
     pub rest: String,
+    /// Whether texts stand behind it, as in `RUN <<EOF`.
+    pub has_texts: bool,
     /// All of it.
     pub span: Span,
 }
@@ -38,12 +42,18 @@ const KNOWN: [&str; 18] = [
     "WORKDIR",
 ];
 
+/// What Dockerfiles have beyond these, about the process that a container runs. A cluster image runs none.
+pub(super) const OF_CONTAINERS: [&str; 8] =
+    ["ENTRYPOINT", "EXPOSE", "HEALTHCHECK", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME"];
+
 /// Reads the instructions. A `\` at the end of a line joins it with the next; comments and empty lines are left out,
-/// also between joined ones.
+/// also between joined ones. Lines of a text behind an instruction (`<<EOF`) belong to it.
 pub(super) fn instructions(source: &Source, diagnostics: &mut Diagnostics) -> Vec<Instruction> {
     let mut all = Vec::new();
     // The text so far of an instruction that goes on, and where it begins.
     let mut open: Option<(usize, String)> = None;
+    // The instruction whose texts are being read, where it begins, and the words that end them.
+    let mut before_texts: Option<(usize, String, VecDeque<String>)> = None;
     let mut start = 0;
     let mut last_end = 0;
     for whole in source.text().split_inclusive('\n') {
@@ -51,6 +61,18 @@ pub(super) fn instructions(source: &Source, diagnostics: &mut Diagnostics) -> Ve
         start += whole.len();
         let line = whole.trim_end_matches(['\n', '\r']);
         let trimmed = line.trim();
+        if let Some((begin, text, mut ends)) = before_texts.take() {
+            last_end = start - (whole.len() - line.trim_end().len());
+            if ends.front().is_some_and(|end| end == trimmed) {
+                ends.pop_front();
+            }
+            if ends.is_empty() {
+                all.extend(instruction(&text, source.span(begin..last_end), diagnostics));
+            } else {
+                before_texts = Some((begin, text, ends));
+            }
+            continue;
+        }
         if trimmed.starts_with('#') || trimmed.is_empty() {
             continue;
         }
@@ -66,9 +88,23 @@ pub(super) fn instructions(source: &Source, diagnostics: &mut Diagnostics) -> Ve
             }
             None => {
                 text.push_str(line);
-                all.extend(instruction(&text, source.span(begin..last_end), diagnostics));
+                let ends: VecDeque<String> = text_ends(&text).collect();
+                if ends.is_empty() {
+                    all.extend(instruction(&text, source.span(begin..last_end), diagnostics));
+                } else {
+                    before_texts = Some((begin, text, ends));
+                }
             }
         }
+    }
+    if let Some((begin, text, ends)) = before_texts {
+        let end = ends.front().map_or("", String::as_str);
+        let first = begin + text.len().min(source.text().len() - begin);
+        diagnostics.push(
+            Diagnostic::new(&code::INVALID_KUBEFILE, format!("the text that `{end}` ends does not end"))
+                .at(&source.span(begin..first), "it begins here")
+                .help(format!("write `{end}` on a line of its own behind it")),
+        );
     }
     if let Some((begin, text)) = open {
         all.extend(instruction(&text, source.span(begin..last_end), diagnostics));
@@ -76,11 +112,23 @@ pub(super) fn instructions(source: &Source, diagnostics: &mut Diagnostics) -> Ve
     all
 }
 
+/// The words that end the texts behind an instruction: `EOF` of `RUN <<EOF`.
+fn text_ends(text: &str) -> impl Iterator<Item = String> {
+    let name = text.split_whitespace().next().unwrap_or_default();
+    let has_texts = ["RUN", "COPY", "ADD"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    text.split_whitespace().filter(move |_| has_texts).filter_map(|word| {
+        let end = word.strip_prefix("<<")?;
+        let end = end.strip_prefix('-').unwrap_or(end).trim_matches(['"', '\'']);
+        let is_word = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        is_word.then(|| end.to_owned())
+    })
+}
+
 fn instruction(text: &str, span: Span, diagnostics: &mut Diagnostics) -> Option<Instruction> {
     let text = text.trim();
     let (name, mut rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let name = name.to_uppercase();
-    if !KNOWN.contains(&name.as_str()) {
+    if !KNOWN.contains(&name.as_str()) && !OF_CONTAINERS.contains(&name.as_str()) {
         let close = kic_base::closest(&name, KNOWN);
         diagnostics.push(
             Diagnostic::new(&code::INVALID_KUBEFILE, format!("a Kubefile has no instruction `{name}`"))
@@ -108,7 +156,8 @@ fn instruction(text: &str, span: Span, diagnostics: &mut Diagnostics) -> Option<
         );
         return None;
     }
-    Some(Instruction { name, options, rest: rest.trim().to_owned(), span })
+    let has_texts = text_ends(text).next().is_some();
+    Some(Instruction { name, options, rest: rest.trim().to_owned(), has_texts, span })
 }
 
 /// The items of a list in JSON, `["a", "b"]`; `None` where it is none.

@@ -9,6 +9,14 @@ use super::{APPLICATIONS, Conversion};
 
 impl Conversion<'_> {
     pub(super) fn copy(&mut self, one: &Instruction) {
+        if one.has_texts {
+            self.note(
+                &one.span,
+                "`copy` takes no text that stands in the Kubefile",
+                "write it down in a `files` layer: `text \"/etc/x.conf\" \"…\"`",
+            );
+            return;
+        }
         let mut mode = None;
         for option in &one.options {
             match option.split_once('=') {
@@ -73,8 +81,12 @@ impl Conversion<'_> {
             });
             return;
         };
+        let is_named = |name_of: &str| name(&plain(to)).contains('.') || name(&plain(to)) == name(name_of);
+        let is_folder_target =
+            |name_of: &str| to.ends_with('/') || several || plain(to).is_empty() || !is_named(name_of);
         if is_url(&known) {
-            self.push(from, to, true, None, mode, one);
+            let is_into = is_folder_target(&known);
+            self.push(from, to, is_into, None, mode, one);
             return;
         }
         let known = plain(&known);
@@ -107,12 +119,7 @@ impl Conversion<'_> {
             Some(Kind::Folder) if self.is_early && known != "." => join(&plain(to), name(&known)),
             _ => to.to_owned(),
         };
-        let is_folder_target = to.ends_with('/')
-            || several
-            || self.is_early
-            || plain(to).is_empty()
-            || (!name(&plain(to)).contains('.') && name(&plain(to)) != name(&known));
-        let is_into = kind != Some(Kind::Folder) && is_folder_target;
+        let is_into = kind != Some(Kind::Folder) && (self.is_early || is_folder_target(&known));
         self.push(Substituted::literal(known), &folder, is_into, kind, mode, one);
     }
 

@@ -11,7 +11,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_syntax::Value;
 
 use super::copied::{Copied, Folder, name};
-use super::instruction::{Instruction, json_list, pairs, words};
+use super::instruction::{Instruction, OF_CONTAINERS, json_list, pairs, words};
 use super::variables::{Substituted, Variable, parameter_name, substitute};
 
 /// Where sealer puts what `APP` brings.
@@ -182,6 +182,11 @@ impl Conversion<'_> {
                 "write whole paths: `copy \"x\" to=\"/folder/\"`",
             ),
             "RUN" => self.run_while_building(one),
+            name if OF_CONTAINERS.contains(&name) => self.note(
+                &one.span,
+                "a cluster image runs no container of its own",
+                "leave it away; what is run at the start stands in `launch`",
+            ),
             _ => {}
         }
     }
