@@ -16,6 +16,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Programs, fault};
 use kic_registry::{Proxy, Registries, Settings};
 use kic_store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{Building, Global, Network};
@@ -110,7 +111,8 @@ pub fn context(
         substituter: None,
         registries,
         jobs,
-        downloads: 16,
+        downloads: 64,
+        receiving: Arc::new(Semaphore::new(16)),
         watch,
         cancel: CancellationToken::new(),
         disk_images: Arc::new(DiskImages::default()),

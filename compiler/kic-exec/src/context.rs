@@ -4,6 +4,7 @@ use kic_base::{Digest, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_registry::Registries;
 use kic_store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::DiskImages;
@@ -23,8 +24,11 @@ pub struct Context {
     pub registries: Option<Registries>,
     /// How many layers are built at one time.
     pub jobs: usize,
-    /// How many blobs are downloaded at one time, over all hosts.
+    /// How many blobs are on their way at one time, over all hosts. Many of them wait for a connection, or for the disk at their
+    /// end: the connections are never to stand idle for those.
     pub downloads: usize,
+    /// One permit for each that bytes may come of at one time: what these hold in memory has a bound.
+    pub receiving: Arc<Semaphore>,
     /// Told what happens.
     pub watch: Arc<dyn Watch>,
     /// Ends all work soon.

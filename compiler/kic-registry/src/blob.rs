@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, FuturesUnordered};
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use kic_base::{Digest, ImageReference};
+use tokio::time::Instant;
 
 use crate::error::RegistryError;
 use crate::reading::Reading;
@@ -72,6 +74,8 @@ impl Registries {
             part,
             front,
             at_once: ranges.at_once,
+            aim: ranges.aim,
+            speed: 0,
         };
         download.go_on(0, reading);
         Box::pin(stream::try_unfold(download, |mut download| async move {
@@ -88,8 +92,8 @@ type Step = (u64, Reading, Result<Option<Bytes>, RegistryError>);
 /// begins; while a connection is free, one more does.
 struct Download {
     steps: FuturesUnordered<BoxFuture<'static, Step>>,
-    /// By where each of these parts began: how far it is.
-    begun: BTreeMap<u64, u64>,
+    /// The parts on their way, by where each of them began.
+    begun: BTreeMap<u64, Progress>,
     /// A reading that has met nobody yet.
     fresh: Reading,
     /// Where the first part begins that nobody fetches yet.
@@ -99,6 +103,32 @@ struct Download {
     part: u64,
     front: u64,
     at_once: usize,
+    aim: Duration,
+    /// Bytes a second of the connection that was looked at last.
+    speed: u64,
+}
+
+/// How far a part is.
+#[derive(Clone, Copy)]
+struct Progress {
+    offset: u64,
+    /// Where it was when its first bytes had come, and when that was: the wait before that says nothing of the speed.
+    first: Option<(u64, Instant)>,
+}
+
+impl Progress {
+    fn goes_on(self, offset: u64) -> Self {
+        let first = self.first.or_else(|| (offset > self.offset).then(|| (offset, Instant::now())));
+        Self { offset, first }
+    }
+
+    /// Bytes a second; `None` until it is known.
+    fn speed(self) -> Option<u64> {
+        let (offset, since) = self.first?;
+        let (bytes, seconds) = (self.offset - offset, since.elapsed().as_secs_f64());
+        // Less may have been lying ready in the buffers.
+        (bytes >= 1 << 20).then(|| (bytes as f64 / seconds.max(1e-6)) as u64)
+    }
 }
 
 impl Download {
@@ -124,7 +154,10 @@ impl Download {
     }
 
     fn go_on(&mut self, begin: u64, mut reading: Reading) {
-        self.begun.insert(begin, reading.offset());
+        let offset = reading.offset();
+        let progress = self.begun.entry(begin).or_insert(Progress { offset, first: None });
+        *progress = progress.goes_on(offset);
+        self.speed = progress.speed().unwrap_or(self.speed);
         let step = async move {
             let result = reading.next().await;
             (begin, reading, result)
@@ -158,7 +191,9 @@ impl Download {
             return;
         }
         let fair = left / (2 * self.at_once.max(1) as u64);
-        let length = if is_alone { self.front } else { fair.clamp(self.part, self.front) };
+        let in_time = (self.speed as f64 * self.aim.as_secs_f64()) as u64;
+        let (least, most) = (self.part.max(in_time / 4), self.front.max(in_time));
+        let length = if is_alone { most } else { fair.clamp(least.min(most), most) };
         let (begin, end) = (self.next, self.next + length.min(left));
         self.next = end;
         self.go_on(begin, reading.part(begin..end, strict));
@@ -166,7 +201,7 @@ impl Download {
 
     /// The sources changed their mind, or there is another machine behind the same name: one stream for all that is missing.
     fn start_over(&mut self) {
-        let begin = self.begun.values().copied().min().unwrap_or(0);
+        let begin = self.begun.values().map(|progress| progress.offset).min().unwrap_or(0);
         self.steps.clear();
         self.begun.clear();
         self.next = self.size;

@@ -175,11 +175,15 @@ pub struct Ranges {
     pub part: u64,
     /// The most ranges of one blob at the same time.
     pub at_once: usize,
+    /// At the speed of a connection, a request is to take so long, where that is more than the sizes above: a fast registry
+    /// is not asked for many short ranges, each of which costs it more than its bytes. A quarter of it, where several ranges are
+    /// fetched at once. Zero: the sizes alone count.
+    pub aim: Duration,
 }
 
 impl Default for Ranges {
     fn default() -> Self {
-        Self { above: 16 << 20, front: 8 << 20, part: 1 << 20, at_once: 16 }
+        Self { above: 16 << 20, front: 8 << 20, part: 2 << 20, at_once: 16, aim: Duration::from_secs(1) }
     }
 }
 

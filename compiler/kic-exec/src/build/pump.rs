@@ -135,6 +135,10 @@ async fn from_stream<S: Sink>(
     context: &Context,
     open: impl Fn() -> Result<S, kic_store::StoreError> + Send + 'static,
 ) -> Result<(), Diagnostics> {
+    let receiving = tokio::select! {
+        permit = context.receiving.acquire() => permit,
+        () = context.cancel.cancelled() => return Err(interrupted().into()),
+    };
     let mut sink = context.blocking(move || open().map_err(|error| fault::store(&error).into())).await?;
     let mut stream = std::pin::pin!(stream);
     loop {
@@ -150,6 +154,8 @@ async fn from_stream<S: Sink>(
         sink.write_at(offset, &bytes).map_err(|error| fault::input_output(error, "writing to the store"))?;
         context.watch.event(Event::Progress { node: index, bytes: bytes.len() as u64 });
     }
+    // The next one comes while the disk takes this one.
+    drop(receiving);
     let (span, wanted) = (node.span.clone(), wanted.to_owned());
     context
         .blocking(move || sink.commit().map_err(|error| mismatch(&error, &wanted, span.as_ref()).into()))

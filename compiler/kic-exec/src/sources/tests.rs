@@ -59,6 +59,7 @@ impl Ground {
             registries: None,
             jobs: 2,
             downloads: 1,
+            receiving: Arc::new(tokio::sync::Semaphore::new(1)),
             watch: Arc::new(Unwatched),
             cancel: CancellationToken::new(),
             disk_images: Arc::default(),

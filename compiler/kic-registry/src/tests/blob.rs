@@ -5,7 +5,7 @@ use crate::scripted_server::Request;
 use crate::{Piece, Ranges};
 
 fn small_ranges() -> Settings {
-    let ranges = Ranges { above: 64 << 10, front: 16 << 10, part: 16 << 10, at_once: 4 };
+    let ranges = Ranges { above: 64 << 10, front: 16 << 10, part: 16 << 10, at_once: 4, aim: Duration::ZERO };
     Settings { ranges, ..quick() }
 }
 
@@ -403,4 +403,18 @@ async fn a_part_from_another_place_or_of_another_size_ends_the_download() {
             error => panic!("{range}: {error}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_fast_registry_is_asked_for_long_ranges() {
+    let bytes = content(24 << 20);
+    let server = blob_server(&bytes, Reply::file).await;
+    let mut settings = small_ranges();
+    (settings.ranges.front, settings.connections_per_host) = (4 << 20, 1);
+    settings.ranges.aim = Duration::from_secs(3600);
+    let registries = Registries::new(settings).unwrap();
+    assert!(download_pieces(&registries, &server, &bytes).await.unwrap() == bytes);
+    let requests = server.requests();
+    let ranges: Vec<_> = requests.iter().filter_map(range_of).collect();
+    assert_eq!(ranges, ["bytes=0-4194303", "bytes=4194304-"]);
 }
