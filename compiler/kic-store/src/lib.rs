@@ -40,6 +40,7 @@ mod place;
 mod record;
 mod root;
 mod store;
+mod sync_ahead;
 mod temporary_file;
 mod usage;
 
@@ -55,4 +56,5 @@ pub use piece_writer::PieceWriter;
 pub use place::{PlaceMode, Placed};
 pub use root::{Kept, RecordedRoot, Root};
 pub use store::Store;
+pub use sync_ahead::SyncAhead;
 pub use usage::{BlobPlace, Files, Usage};

@@ -7,6 +7,7 @@ use tempfile::NamedTempFile;
 
 use crate::StoreError;
 use crate::layout::Layout;
+use crate::sync_ahead::SyncAhead;
 
 /// A file in the store's `tmp/` or `leases/`, locked exclusively while it lives and removed when it is dropped.
 /// The lock tells the living from what a killed process left: see [`remove_stale`].
@@ -63,6 +64,11 @@ impl TemporaryFile {
     /// Makes the bytes survive a power failure.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.file.as_file().sync_data().map_err(|error| StoreError::at(self.file.path(), error))
+    }
+
+    /// As [`sync`](Self::sync), for another thread.
+    pub(crate) fn sync_ahead(&self) -> io::Result<SyncAhead> {
+        Ok(SyncAhead { file: self.file.as_file().try_clone()?, path: self.file.path().to_owned() })
     }
 
     /// Gives the file its name, replacing what has it.

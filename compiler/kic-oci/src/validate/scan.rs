@@ -17,7 +17,7 @@ use crate::model::media_types::{LayerFormat, layer_format};
 use crate::model::{DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, Manifest, media_types};
 use crate::unpack::{BoundedReader, Meter, UnpackLimits};
 
-pub(super) const BUFFER: usize = 256 << 10;
+pub(super) const BUFFER: usize = 512 << 10;
 
 /// Indexes that name each other could go on for ever.
 const DOCUMENTS_LIMIT: usize = 10_000;
