@@ -107,19 +107,23 @@ impl Watch for Bars {
                 let text = format!("{} {name}", kind.name());
                 let bar = match bytes {
                     None => self.spinner(&state, text),
-                    Some(bytes) => {
-                        let bar = ProgressBar::new(bytes)
-                            .with_style(style("  {bar:20} {bytes:>10} of {total_bytes:<10} {wide_msg}"))
-                            .with_message(text);
-                        self.all.insert_before(&state.total, bar)
-                    }
+                    // Many wait for others to be received, or for the disk at their end: not shown, as the screen is small.
+                    Some(bytes) => ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden())
+                        .with_style(style("  {bar:20} {bytes:>10} of {total_bytes:<10} {wide_msg}"))
+                        .with_message(text),
                 };
                 state.nodes.insert(node.index(), bar);
             }
             Event::Progress { node, bytes } => {
                 state.total.inc(bytes);
                 if let Some(bar) = state.nodes.get(&node.index()) {
+                    if bar.position() == 0 {
+                        self.all.insert_before(&state.total, bar.clone());
+                    }
                     bar.inc(bytes);
+                    if bar.length().is_some_and(|length| bar.position() >= length) {
+                        bar.finish_and_clear();
+                    }
                 }
             }
             Event::Finished { node, .. } => {

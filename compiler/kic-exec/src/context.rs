@@ -4,7 +4,7 @@ use kic_base::{Digest, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_registry::Registries;
 use kic_store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::DiskImages;
@@ -58,6 +58,15 @@ impl Context {
             };
             diagnostic.help("run once without `--offline`, so that it is fetched")
         })
+    }
+
+    /// Waits until bytes may come of one more blob. To be dropped when they are all there.
+    pub(crate) async fn receive(&self) -> Result<Option<SemaphorePermit<'_>>, Diagnostic> {
+        tokio::select! {
+            // It is never closed.
+            permit = self.receiving.acquire() => Ok(permit.ok()),
+            () = self.cancel.cancelled() => Err(interrupted()),
+        }
     }
 
     /// Keeps bytes in the store, and gives them back. On the blocking pool: it waits for the disk.

@@ -140,10 +140,7 @@ async fn from_stream<S: Sink>(
     context: &Context,
     open: impl Fn() -> Result<S, kic_store::StoreError> + Send + 'static,
 ) -> Result<(), Diagnostics> {
-    let receiving = tokio::select! {
-        permit = context.receiving.acquire() => permit,
-        () = context.cancel.cancelled() => return Err(interrupted().into()),
-    };
+    let receiving = context.receive().await?;
     let mut sink = context.blocking(move || open().map_err(|error| fault::store(&error).into())).await?;
     let mut stream = std::pin::pin!(stream);
     let mut ahead: Option<JoinHandle<Result<(), Diagnostics>>> = None;

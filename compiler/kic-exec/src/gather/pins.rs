@@ -207,6 +207,7 @@ async fn run(task: Task, context: &Context) -> Result<ContentFacts, Diagnostics>
         }
     }
     let network = context.network(&task.url.value, Some(&task.url.span))?;
+    let _receiving = context.receive().await?;
     context.watch.event(Event::Resolving(&task.url.value));
     let store = context.store.clone();
     let mut writer =
