@@ -43,9 +43,8 @@ pub(crate) fn versioned(object: &Object) -> Option<Gap> {
         let (last, stem) = words.split_last()?;
         let is_its_own =
             last == "version" && !stem.iter().any(|word| CONFIGURED_VERSIONS.contains(&word.as_str()));
-        let text = version_text(node).filter(|_| is_its_own)?;
-        let number = text.strip_prefix('v').unwrap_or(&text);
-        number.starts_with(|first: char| first.is_ascii_digit()).then_some((key, node, text))
+        let text = version_text(node).filter(|text| is_its_own && is_release(text))?;
+        Some((key, node, text))
     })?;
     Some(Gap {
         kind: GapKind::Versioned(format!("{}.{group}", object.kind)),
@@ -54,4 +53,12 @@ pub(crate) fn versioned(object: &Object) -> Option<Gap> {
         object: object.title(),
         path: format!("spec.{key}"),
     })
+}
+
+/// Whether a text reads like a release of a program: `v1`, `v1beta1` and `2` are versions of interfaces and formats.
+fn is_release(text: &str) -> bool {
+    let number = text.strip_prefix('v').unwrap_or(text);
+    let digits = number.bytes().take_while(u8::is_ascii_digit).count();
+    digits > 0
+        && (number.contains('.') || (digits == number.len() && digits > 1 && number.len() == text.len()))
 }
