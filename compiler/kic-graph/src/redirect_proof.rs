@@ -1,12 +1,12 @@
 //! What the proof says of names: every image that the cluster will ask for is answered under the name that policies and
 //! mirrors make of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kic_base::{ImageReference, Span, closest};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_manifest::Confidence;
-use kic_redirect::{Operation, Pod, Policy, Problem, admit};
+use kic_redirect::{Mirror, Operation, Pod, Policy, Problem, admit, asked};
 
 use crate::closure::{Available, first_line};
 use crate::inputs::{Inputs, Need};
@@ -122,7 +122,7 @@ pub(crate) fn prove_names(
         }
     }
     if sends_somewhere(inputs, verdicts, available) {
-        report_unchanged(&unchanged, &available.redirects.unread, diagnostics);
+        report_unchanged(&unchanged, inputs, available, diagnostics);
     }
 }
 
@@ -177,6 +177,9 @@ fn help(written: &str, becomes: &str, digest_lost: bool, available: &Available) 
     let Ok(wanted) = becomes.parse::<ImageReference>() else {
         return format!("`{becomes}` is no name of an image: mend the policy");
     };
+    if !available.hosts.contains(wanted.registry()) && !available.hosts.is_empty() {
+        return no_such_host(wanted.registry(), available);
+    }
     // The same image under another name says what the policy should make of it.
     let image = written.parse::<ImageReference>().ok();
     let own = image.as_ref().and_then(|image| {
@@ -209,8 +212,19 @@ pub(crate) fn foreign_base((name, span): (String, Span)) -> Diagnostic {
         .help("what of them decides about images, name in the spec as well; or build the base with kic: `kic init --from` begins with a Kubefile of sealer's")
 }
 
-/// Images that nothing sends to the cache, though it has them. Layers of bases that are `unread` may hold what does.
-fn report_unchanged(needs: &[&Need], unread: &BTreeSet<String>, diagnostics: &mut Diagnostics) {
+/// Where no cache answers as a host: the one that was likely meant.
+fn no_such_host(host: &str, available: &Available) -> String {
+    match closest(host, available.hosts.iter().map(String::as_str)) {
+        Some(close) => format!("no registry of the spec is `{host}`: did you mean `{close}`?"),
+        None => {
+            let hosts: Vec<String> = available.hosts.iter().map(|host| format!("`{host}`")).collect();
+            format!("no registry of the spec is `{host}`; the caches answer as {}", hosts.join(", "))
+        }
+    }
+}
+
+/// Images that nothing sends to the cache, though it has them.
+fn report_unchanged(needs: &[&Need], inputs: &Inputs, available: &Available, diagnostics: &mut Diagnostics) {
     let mut names: Vec<&ImageReference> = Vec::new();
     let mut first: Vec<&Need> = Vec::new();
     for need in needs {
@@ -229,7 +243,7 @@ fn report_unchanged(needs: &[&Need], unread: &BTreeSet<String>, diagnostics: &mu
         first.iter().take(SHOWN).fold(Diagnostic::new(&code::NOT_REDIRECTED, message), |diagnostic, need| {
             diagnostic.at(&need.span, need.place())
         });
-    let layers: Vec<String> = unread.iter().map(|name| format!("`{name}`")).collect();
+    let layers: Vec<String> = available.redirects.unread.iter().map(|name| format!("`{name}`")).collect();
     let diagnostic = match layers.as_slice() {
         [] => diagnostic,
         layers => diagnostic.note(format!(
@@ -237,6 +251,15 @@ fn report_unchanged(needs: &[&Need], unread: &BTreeSet<String>, diagnostics: &mu
             layers.join(", ")
         )),
     };
+    // A mirror that asks somebody else is most likely meant to ask the cache.
+    let mirrors: Vec<Mirror> =
+        available.redirects.mirrors.iter().chain(&inputs.redirects.mirrors).cloned().collect();
+    let stray = asked(&mirrors, image).ok().and_then(|asked| asked.into_iter().next());
+    if let Some(stray) = stray {
+        let help = no_such_host(&stray.authority, available);
+        diagnostics.push(diagnostic.at(&stray.span, format!("asks `{}`", stray.authority)).help(help));
+        return;
+    }
     diagnostics.push(diagnostic.help(
         "policies see pods that are made after them, outside of the namespaces that they leave alone: name the image as the \
          cache has it (`rewrite=#true` on its layer), or use `std:redirect` with `engine=\"containerd\"`",
