@@ -74,7 +74,12 @@ impl Walk {
         let transported = (matches!(position, Position::Neutral | Position::Setting)
             && with_transport(text).is_some())
         .then_some(Confidence::Likely);
-        let Some(confidence) = transported.or_else(|| candidate.judge(position)) else { return };
+        let Some(mut confidence) = transported.or_else(|| candidate.judge(position)) else { return };
+        // With a version, it is as sure as where a pull policy or a command stands beside it.
+        let plainly = key == "image" && candidate.has_version() && !self.machines;
+        if plainly {
+            confidence = Confidence::Certain;
+        }
         let (confidence, incomplete) = self.complete(&candidate, confidence);
         let reason = match (position, candidate.is_full()) {
             _ if incomplete => format!("a reference in the field `{key}` that another field may complete"),
@@ -82,6 +87,7 @@ impl Walk {
             (Position::Field, false) if candidate.is_bare_word() => {
                 format!("a single word in the field `{key}`, which may mean something else")
             }
+            (Position::Field, false) if plainly => format!("a reference with a version in the field `{key}`"),
             (Position::Field, false) if !candidate.names_registry() => {
                 format!("a reference without a registry in the field `{key}`")
             }
