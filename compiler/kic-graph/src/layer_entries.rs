@@ -1,6 +1,7 @@
 //! What stands in a layer of files, manifests, policies or readiness checks.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -118,30 +119,34 @@ impl Entries<'_> {
             );
             return;
         }
-        if let Some(first) = self.entries.get(&path)
-            && !first.from_folder
-        {
-            if entry.from_folder {
+        let first = match self.entries.entry(path) {
+            Entry::Vacant(place) => {
+                place.insert(entry);
                 return;
             }
-            let diagnostic =
-                Diagnostic::new(&code::DUPLICATE_PATH, format!("two parts of the layer write `/{path}`"));
-            self.diagnostics.push(if first.span == entry.span {
-                diagnostic
-                    .at(
-                        &entry.span,
-                        "this writes it more than once: its module is used again, or `for` repeats it",
-                    )
-                    .help("make the path or name depend on a parameter, or on the value of the `for`")
-            } else {
-                diagnostic
-                    .at(&entry.span, "here again")
-                    .at(&first.span, "first here")
-                    .help("leave one out, or give it another path or name")
-            });
-            return;
-        }
-        self.entries.insert(path, entry);
+            Entry::Occupied(mut place) if place.get().from_folder => {
+                place.insert(entry);
+                return;
+            }
+            Entry::Occupied(_) if entry.from_folder => return,
+            Entry::Occupied(place) => place,
+        };
+        let (path, first) = (first.key(), first.get());
+        let diagnostic =
+            Diagnostic::new(&code::DUPLICATE_PATH, format!("two parts of the layer write `/{path}`"));
+        self.diagnostics.push(if first.span == entry.span {
+            diagnostic
+                .at(
+                    &entry.span,
+                    "this writes it more than once: its module is used again, or `for` repeats it",
+                )
+                .help("make the path or name depend on a parameter, or on the value of the `for`")
+        } else {
+            diagnostic
+                .at(&entry.span, "here again")
+                .at(&first.span, "first here")
+                .help("leave one out, or give it another path or name")
+        });
     }
 
     fn text(&mut self, path: String, mode: u32, bytes: &[u8], span: &Span) {
@@ -150,17 +155,9 @@ impl Entries<'_> {
         self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder: false });
     }
 
-    fn local(
-        &mut self,
-        path: String,
-        mode: u32,
-        facts: FileFacts,
-        bytes: Bytes,
-        span: &Span,
-        from_folder: bool,
-    ) {
+    fn local(&mut self, path: String, mode: u32, facts: FileFacts, bytes: Bytes, span: &Span) {
         let kind = TreeEntryKind::File { mode, content: facts.content, bytes };
-        self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder });
+        self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder: false });
     }
 
     fn fetch(&mut self, path: String, mode: u32, fetch: &Fetch, inputs: &Inputs, span: &Span) {
@@ -186,42 +183,45 @@ impl Entries<'_> {
                             let name = located.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                             path.push_str(name);
                         }
-                        self.local(path, mode_of(facts), *facts, Bytes::Local(located), &item.span, false);
+                        self.local(path, mode_of(facts), *facts, Bytes::Local(located), &item.span);
                     }
                     Some(PathFacts::Folder(below)) => {
                         let prefix = to.trim_end_matches('/');
-                        for (relative, entry) in below {
+                        let pending = |(relative, entry): (&String, &EntryFacts)| {
                             let path = if prefix.is_empty() {
                                 relative.clone()
                             } else {
                                 format!("{prefix}/{relative}")
                             };
-                            match entry {
-                                EntryFacts::File(facts) => {
-                                    let bytes = Bytes::Local(located.join(relative));
-                                    self.local(path, mode_of(facts), *facts, bytes, &item.span, true);
-                                }
-                                EntryFacts::Symlink(target) => {
-                                    let kind = TreeEntryKind::Symlink(target.clone());
-                                    let span = item.span.clone();
-                                    self.insert(
-                                        path,
-                                        PendingEntry { kind, fetch: None, span, from_folder: true },
-                                    );
-                                }
-                                EntryFacts::EmptyFolder => {
-                                    let kind = TreeEntryKind::Folder { mode: 0o755 };
-                                    let span = item.span.clone();
-                                    self.insert(
-                                        path,
-                                        PendingEntry { kind, fetch: None, span, from_folder: true },
-                                    );
-                                }
-                            }
-                        }
+                            let kind = match entry {
+                                EntryFacts::File(facts) => TreeEntryKind::File {
+                                    mode: mode_of(facts),
+                                    content: facts.content,
+                                    bytes: Bytes::Local(located.join(relative)),
+                                },
+                                EntryFacts::Symlink(target) => TreeEntryKind::Symlink(target.clone()),
+                                EntryFacts::EmptyFolder => TreeEntryKind::Folder { mode: 0o755 },
+                            };
+                            let span = item.span.clone();
+                            (path, PendingEntry { kind, fetch: None, span, from_folder: true })
+                        };
+                        self.folder(below.iter().map(pending));
                     }
                 }
             }
+        }
+    }
+
+    /// What a folder holds, sorted by path.
+    fn folder(&mut self, entries: impl Iterator<Item = (String, PendingEntry)>) {
+        let is_reserved = |path: &str| RESERVED.iter().any(|reserved| path.starts_with(reserved));
+        if self.entries.is_empty() {
+            // Most layers are one folder. What is sorted already needs no search for each place.
+            let (reserved, free): (Vec<_>, Vec<_>) = entries.partition(|(path, _)| is_reserved(path));
+            self.entries = free.into_iter().collect();
+            reserved.into_iter().for_each(|(path, entry)| self.insert(path, entry));
+        } else {
+            entries.for_each(|(path, entry)| self.insert(path, entry));
         }
     }
 
@@ -317,14 +317,21 @@ impl Entries<'_> {
     ) {
         match rewritten {
             Some(text) => self.text(path, 0o644, text.as_bytes(), span),
-            None => self.local(path, 0o644, facts, Bytes::Local(from), span, false),
+            None => self.local(path, 0o644, facts, Bytes::Local(from), span),
         }
     }
 
     /// A path cannot be a file and hold others at once.
     fn check_parents(&mut self) {
         let mut wrong = Vec::new();
+        // Files come folder by folder: what was found out of one holds for its neighbours.
+        let mut good = "";
         for (path, entry) in &self.entries {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            if folder == good {
+                continue;
+            }
+            let before = wrong.len();
             let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
             for parent in parents {
                 if let Some(file) = self.entries.get(parent)
@@ -340,6 +347,9 @@ impl Entries<'_> {
                         .help("give one of them another path"),
                     );
                 }
+            }
+            if wrong.len() == before {
+                good = folder;
             }
         }
         self.diagnostics.extend(wrong.into_iter().take(20));
