@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::measure::{Taken, median, timed};
 use crate::programs::{Job, Kind, Program, deployment, write_manifests};
+use crate::rounds::put_aside;
 use crate::table::{Table, ratio, seconds};
 
 /// What is measured, and how often.
@@ -30,6 +31,7 @@ const SETTLED: Duration = Duration::from_millis(50);
 
 /// Both tables.
 pub fn run(local: &Local) -> Result<Vec<Table>> {
+    remove(local.job.folder)?;
     let tree = tree(local)?;
     let mut changes = Table::new(
         format!("Local files, medians of {} runs", local.runs),
@@ -55,6 +57,7 @@ pub fn run(local: &Local) -> Result<Vec<Table>> {
             packing.rows.push(packing_row(&name, own, own_processor, elapsed, processor));
         }
     }
+    remove(local.job.folder)?;
     Ok(vec![changes, packing])
 }
 
@@ -124,7 +127,6 @@ fn row(
         std::thread::sleep(SETTLED);
         changed.push(run()?);
     }
-    fs::remove_dir_all(folder)?;
     let elapsed = |taken: &[Taken]| median(taken.iter().map(|taken| taken.elapsed).collect());
     // The processor's time is told in ticks that are longer than a run.
     let processor = |taken: &[Taken]| {
@@ -153,13 +155,12 @@ fn pack(
         if known {
             timed(&mut command(kic, folder, &arguments))?;
             for gone in ["blobs", "outputs", "roots"] {
-                fs::remove_dir_all(folder.join("store").join(gone))?;
+                away(folder, &folder.join("store").join(gone))?;
             }
         }
         settle(folder)?;
         taken.push(timed(&mut command(kic, folder, &arguments))?);
     }
-    fs::remove_dir_all(folder)?;
     Ok(medians(&taken))
 }
 
@@ -173,7 +174,6 @@ fn tar_zstd(local: &Local, tree: &Path) -> Result<(Option<Duration>, Option<Dura
         command.args(["-c", "tar -C \"$0\" -cf - . | zstd -q -3 -o layer.tar.zst && sync layer.tar.zst"]);
         taken.push(timed(command.arg(tree).current_dir(folder))?);
     }
-    fs::remove_dir_all(folder)?;
     Ok(medians(&taken))
 }
 
@@ -190,9 +190,26 @@ fn command(kic: &Path, folder: &Path, arguments: &[&str]) -> Command {
 
 fn fresh(folder: &Path) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(folder)?;
+        away(folder, folder)?;
     }
     Ok(fs::create_dir_all(folder)?)
+}
+
+/// Puts what a run left aside, until all are over.
+fn away(folder: &Path, gone: &Path) -> Result<()> {
+    let aside = folder.with_extension("aside");
+    fs::create_dir_all(&aside)?;
+    let number = fs::read_dir(&aside)?.count();
+    put_aside(gone, &aside.join(number.to_string()))
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    for path in [folder, &folder.with_extension("aside")] {
+        if path.exists() {
+            fs::remove_dir_all(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn settle(folder: &Path) -> Result<()> {

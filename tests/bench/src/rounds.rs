@@ -122,7 +122,7 @@ fn changes(program: &Program, job: &Job, round: usize, runs: &mut Runs) -> Resul
 
 /// Gives the bytes of a run free, and leaves its files where nobody looks: ext4 without a journal does not use a file's place again for
 /// a minute, and looks through all that were given free for each new file, so that programs would pay for each other's.
-fn put_aside(folder: &Path, aside: &Path) -> Result<()> {
+pub fn put_aside(folder: &Path, aside: &Path) -> Result<()> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
