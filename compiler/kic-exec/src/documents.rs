@@ -6,6 +6,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{BlobFacts, KIND_ANNOTATION, Origin};
 use kic_oci::layer::read_file;
 use kic_oci::model::{DOCUMENT_LIMIT, Descriptor, Document, Index, Manifest, ModelError};
+use kic_store::StoreError;
 use serde_json::Value as Json;
 
 use crate::build::launch::PLAN_PATH;
@@ -93,15 +94,15 @@ impl Documents<'_> {
                 .into());
         }
         let mut damage = None;
-        for store in [Some(&self.context.store), self.context.substituter.as_ref()].into_iter().flatten() {
-            if !store.contains(digest) {
-                continue;
-            }
-            match store.read(digest, limit) {
-                Ok(bytes) if self.context.store.contains(digest) => return Ok(bytes),
-                Ok(bytes) => return self.context.put(bytes).await,
-                Err(error) => damage = Some(error),
-            }
+        match self.context.store.read(digest, limit) {
+            Ok(bytes) => return Ok(bytes),
+            Err(StoreError::Missing { .. }) => {}
+            Err(error) => damage = Some(error),
+        }
+        match self.context.substituter.as_ref().map(|store| store.read(digest, limit)) {
+            Some(Ok(bytes)) => return self.context.put(bytes).await,
+            None | Some(Err(StoreError::Missing { .. })) => {}
+            Some(Err(error)) => damage = Some(error),
         }
         let bytes = self.fetch(digest, size).await.map_err(|mut errors| {
             // Why it has to be fetched at all.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kic_base::Digest;
 
+use crate::file_system::{EXT, TMPFS, file_system_kind};
 use crate::layout::set_mode;
 use crate::{BlobReader, Store, StoreError};
 
@@ -64,22 +65,10 @@ pub(crate) fn place(
     copy(store.blob(digest)?, destination, mode)
 }
 
-/// Whether the file system may know reflinks: to try makes a file each time, and removes it. ext2 to ext4 and tmpfs have none.
-#[cfg(target_os = "linux")]
-#[allow(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    clippy::unnecessary_cast,
-    reason = "the type of this field differs between processors; the numbers have 32 bits"
-)]
+/// Whether the file system may know reflinks: to try makes a file each time, and removes it.
 fn may_reflink(source: &Path) -> bool {
-    const WITHOUT: [u32; 2] = [0xef53, 0x0102_1994];
-    !rustix::fs::statfs(source).is_ok_and(|status| WITHOUT.contains(&(status.f_type as u32)))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn may_reflink(_: &Path) -> bool {
-    true
+    let kind = rustix::fs::statfs(source).ok().and_then(|status| file_system_kind(&status));
+    kind.is_none_or(|kind| ![EXT, TMPFS].contains(&kind))
 }
 
 /// Copies while verifying. The destination is removed again if that fails.

@@ -106,17 +106,16 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Some bytes of a blob as they lie on the disk, where they are all there. They are not verified: whoever asks knows their
-    /// digest.
-    pub fn read_part(&self, digest: &Digest, offset: u64, size: u64) -> Option<Vec<u8>> {
+    /// Puts some bytes of a blob as they lie on the disk into `bytes`, where they are all there. They are not verified: whoever
+    /// asks knows their digest.
+    pub fn read_part(&self, digest: &Digest, offset: u64, size: u64, bytes: &mut Vec<u8>) -> Option<()> {
         let located = self.locate(digest).ok()??;
         if offset.checked_add(size)? > located.size {
             return None;
         }
         let begin = located.embedded.map_or(0, |embedded| embedded.offset);
-        let mut bytes = vec![0; usize::try_from(size).ok()?];
-        located.file.read_exact_at(&mut bytes, begin.checked_add(offset)?).ok()?;
-        Some(bytes)
+        bytes.resize(usize::try_from(size).ok()?, 0);
+        located.file.read_exact_at(bytes, begin.checked_add(offset)?).ok()
     }
 
     /// A writer of a new blob.

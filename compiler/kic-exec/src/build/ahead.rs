@@ -1,14 +1,17 @@
 //! Reads small files before they are needed, several at one time: most of the time that a small file takes is that of
 //! opening it, and its digest need not be computed where the layer is written.
 
-use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
+use kic_base::Digest;
 use kic_graph::{Bytes, ContentFacts, TreeEntry, TreeEntryKind};
 
-use super::local_file::LocalFile;
+use super::local_file::changed;
 use crate::context::Context;
 use crate::parallel::parallel;
 use crate::sources::KnownFiles;
@@ -18,11 +21,11 @@ const SMALL: u64 = 1 << 20;
 
 /// What is read at a time: this many bytes, or this many files. One such batch is being written, one waits, one is being
 /// read.
-const BATCH_BYTES: u64 = 4 << 20;
+const BATCH_BYTES: u64 = 2 << 20;
 const BATCH_FILES: usize = 1024;
 
 /// The most bytes that are held at a time.
-pub(super) const MOST_BYTES: u64 = 3 * BATCH_BYTES;
+pub(super) const MOST_BYTES: u64 = 3 * (BATCH_BYTES + SMALL);
 
 /// With fewer small files it is not worth a thread.
 const FEW: usize = 64;
@@ -30,13 +33,25 @@ const FEW: usize = 64;
 /// A file to read: the place of its entry, its path, and what it held.
 pub(super) type Wanted = (usize, PathBuf, ContentFacts);
 
-/// The bytes of a file that holds what it held, or why not. Of a file with another length, as many as show that.
-type ReadAhead = (usize, io::Result<Vec<u8>>);
+/// Where in the bytes of its batch a file is that holds what it held, or why not. Of a file with another length, as many bytes as
+/// show that.
+type ReadAhead = (usize, io::Result<Range<usize>>);
+
+/// Files that were read, in the order of their entries, one after the other in one buffer.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    files: Vec<ReadAhead>,
+}
 
 /// The small files of a layer, in the order of its entries.
 pub(super) struct Ahead {
-    batches: Option<Receiver<Vec<ReadAhead>>>,
-    files: VecDeque<ReadAhead>,
+    batches: Option<Receiver<Batch>>,
+    /// Gives buffers back that are read again into: fresh memory costs more than to read a small file.
+    spare: Sender<Vec<u8>>,
+    batch: Batch,
+    /// The next file of the batch.
+    next: usize,
 }
 
 /// What is to be read of a layer's entries, in batches; nothing where that is not worth it.
@@ -69,22 +84,33 @@ impl Ahead {
         known: &'scope KnownFiles,
         context: &'scope Context,
     ) -> Self {
-        if batches.is_empty() {
-            return Self { batches: None, files: VecDeque::new() };
+        let (spare, spares) = channel();
+        let mut ahead = Self { batches: None, spare, batch: Batch::default(), next: 0 };
+        if !batches.is_empty() {
+            let (sender, receiver) = sync_channel(1);
+            scope.spawn(move || read(batches, &sender, &spares, known, context));
+            ahead.batches = Some(receiver);
         }
-        let (sender, receiver) = sync_channel(1);
-        scope.spawn(move || read(batches, &sender, known, context));
-        Self { batches: Some(receiver), files: VecDeque::new() }
+        ahead
     }
 
-    /// The file of the entry in that place, where it was read ahead. Places are asked for in their order.
-    pub fn take(&mut self, place: usize) -> Option<io::Result<Vec<u8>>> {
+    /// The bytes of the entry's file in that place, where it was read ahead. Places are asked for in their order.
+    pub fn take(&mut self, place: usize) -> Option<io::Result<&[u8]>> {
         loop {
-            match self.files.front() {
-                Some((first, _)) if *first < place => drop(self.files.pop_front()),
-                Some((first, _)) if *first == place => return self.files.pop_front().map(|(_, file)| file),
+            match self.batch.files.get_mut(self.next) {
+                Some((first, _)) if *first < place => self.next += 1,
+                Some((first, file)) if *first == place => {
+                    let range = std::mem::replace(file, Ok(0..0));
+                    return Some(range.map(|range| &self.batch.bytes[range]));
+                }
                 Some(_) => return None,
-                None => self.files.extend(self.batches.as_ref()?.recv().ok()?),
+                None => {
+                    let batch = self.batches.as_ref()?.recv().ok()?;
+                    let Batch { bytes, .. } = std::mem::replace(&mut self.batch, batch);
+                    self.next = 0;
+                    // Nobody wants it any more where everything is read.
+                    let _ = self.spare.send(bytes);
+                }
             }
         }
     }
@@ -92,46 +118,103 @@ impl Ahead {
 
 fn read(
     batches: Vec<Vec<Wanted>>,
-    sender: &SyncSender<Vec<ReadAhead>>,
+    sender: &SyncSender<Batch>,
+    spares: &Receiver<Vec<u8>>,
     known: &KnownFiles,
     context: &Context,
 ) {
-    for batch in batches {
-        let one = |(): &mut (), (place, path, content): &Wanted| (*place, read_file(path, content, known));
-        let files = parallel(&batch, context, || (), one).into_iter().flatten().collect();
-        if context.cancel.is_cancelled() || sender.send(files).is_err() {
+    for wanted in batches {
+        let mut bytes = spares.try_recv().unwrap_or_default();
+        let files = read_batch(&wanted, &mut bytes, known, context);
+        if context.cancel.is_cancelled() || sender.send(Batch { bytes, files }).is_err() {
             return;
         }
     }
 }
 
-fn read_file(path: &Path, content: &ContentFacts, known: &KnownFiles) -> io::Result<Vec<u8>> {
-    let mut file = LocalFile::open(path, content, known)?;
+fn read_batch(
+    wanted: &[Wanted],
+    bytes: &mut Vec<u8>,
+    known: &KnownFiles,
+    context: &Context,
+) -> Vec<ReadAhead> {
     // One byte more would be that of a longer file.
-    let most = usize::try_from(content.size).unwrap_or(usize::MAX).saturating_add(1);
-    let mut bytes = vec![0; most];
+    let room = |content: &ContentFacts| usize::try_from(content.size).unwrap_or(usize::MAX).saturating_add(1);
+    let whole = wanted.iter().map(|(.., content)| room(content)).sum();
+    if bytes.len() < whole {
+        bytes.resize(whole, 0);
+    }
+    let (mut rest, mut begin) = (&mut bytes[..], 0);
+    let mut parts = Vec::with_capacity(wanted.len());
+    for file in wanted {
+        let (part, after) = rest.split_at_mut(room(&file.2));
+        parts.push((file, begin, Mutex::new(part)));
+        begin += room(&file.2);
+        rest = after;
+    }
+    let one = |(): &mut (), ((place, path, content), begin, part): &(&Wanted, usize, Mutex<&mut [u8]>)| {
+        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        (*place, read_file(path, content, known, &mut part).map(|count| *begin..*begin + count))
+    };
+    parallel(&parts, context, || (), one).into_iter().flatten().collect()
+}
+
+/// Reads a file into `bytes`, which has room for one byte more than it should have, and gives how many it has.
+fn read_file(path: &Path, content: &ContentFacts, known: &KnownFiles, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut file = File::open(path)?;
+    let expected = bytes.len().saturating_sub(1);
+    let mut count = fill(&mut file, &mut bytes[..expected])?;
+    // A file that has the fingerprint now with which it was hashed had it all the time that it was read.
+    if count == expected && known.is_unchanged(path, &content.digest, &file)? {
+        return Ok(count);
+    }
+    count += fill(&mut file, &mut bytes[count..])?;
+    if count == expected && Digest::of(&bytes[..count]) != content.digest {
+        return Err(changed());
+    }
+    Ok(count)
+}
+
+/// Reads until `bytes` are full, or the file is at its end.
+fn fill(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
-    while filled < most {
+    while filled < bytes.len() {
         match file.read(&mut bytes[filled..]) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        // With a fingerprint, its size was that of the content, before and after.
-        if filled as u64 == content.size && file.is_sure() {
-            break;
-        }
     }
-    bytes.truncate(filled);
-    Ok(bytes)
+    Ok(filled)
 }
 
 #[cfg(test)]
 mod tests {
-    use kic_base::Digest;
+    use std::sync::Arc;
+
+    use kic_store::Store;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::event::Unwatched;
+    use crate::sources::{Fingerprint, Sources};
+
+    fn context(folder: &Path) -> Context {
+        Context {
+            store: Store::open(&folder.join("store")).unwrap(),
+            substituter: None,
+            registries: None,
+            jobs: 2,
+            downloads: 1,
+            watch: Arc::new(Unwatched),
+            cancel: CancellationToken::new(),
+            disk_images: Arc::default(),
+            programs: Default::default(),
+            build: None,
+            sources: Arc::new(Sources::default()),
+        }
+    }
 
     fn entry(path: &Path, size: u64) -> TreeEntry {
         let content = ContentFacts { digest: Digest::of(b""), size };
@@ -145,7 +228,7 @@ mod tests {
         let sizes = |batches: Vec<Vec<Wanted>>| batches.iter().map(Vec::len).collect::<Vec<_>>();
         assert!(batches(&vec![entry(path, 10); FEW - 1]).is_empty());
         assert_eq!(sizes(batches(&vec![entry(path, 10); 2500])), [1024, 1024, 452]);
-        assert_eq!(sizes(batches(&vec![entry(path, SMALL); 70])), [vec![4; 17], vec![2]].concat());
+        assert_eq!(sizes(batches(&vec![entry(path, SMALL); 70])), [2; 35]);
         let mut mixed = vec![entry(path, SMALL + 1); 5];
         mixed.extend(vec![entry(path, 0); FEW]);
         let places: Vec<usize> = batches(&mixed).concat().iter().map(|(place, ..)| *place).collect();
@@ -159,11 +242,56 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         let content =
             |text: &str| ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
+        let read = |path: &Path, content: ContentFacts, known: &KnownFiles| {
+            let mut bytes = vec![7; content.size as usize + 1];
+            read_file(path, &content, known, &mut bytes).map(|count| bytes[..count].to_vec())
+        };
+        let fingerprint = Fingerprint::at(&path).unwrap();
+        let known = KnownFiles::of(&path, fingerprint, content("abc").digest);
+        for known in [&KnownFiles::default(), &known] {
+            assert_eq!(read(&path, content("abc"), known).unwrap(), b"abc");
+            assert_eq!(read(&path, content("abd"), known).unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(read(&path, content("ab"), known).unwrap(), b"abc", "longer");
+            assert_eq!(read(&path, content("abcd"), known).unwrap(), b"abc", "shorter");
+            assert!(read(&folder.path().join("b"), content(""), known).is_err());
+        }
+        // What has the fingerprint is believed: that is what it is for. Another file in its place is hashed.
+        let believed = KnownFiles::of(&path, fingerprint, content("abd").digest);
+        assert_eq!(read(&path, content("abd"), &believed).unwrap(), b"abc");
+        std::fs::write(folder.path().join("b"), "abe").unwrap();
+        std::fs::rename(folder.path().join("b"), &path).unwrap();
+        assert!(read(&path, content("abd"), &believed).is_err());
+        assert_eq!(read(&path, content("abe"), &believed).unwrap(), b"abe");
+    }
+
+    #[test]
+    fn files_of_a_batch_come_from_one_buffer_that_is_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = |from: usize| -> Vec<Wanted> {
+            let file = |place: usize| {
+                let (path, text) = (folder.path().join(place.to_string()), "x".repeat(place * 7 % 40));
+                std::fs::write(&path, &text).unwrap();
+                let content = ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
+                (place, path, content)
+            };
+            (from..from + 70).map(file).collect()
+        };
+        let mut batches = vec![files(0), files(100), files(200), files(300)];
+        // It came between, and is another one.
+        std::fs::write(&batches[2][5].1, "another").unwrap();
+        batches[3].remove(4);
+        let context = context(folder.path());
         let known = KnownFiles::default();
-        assert_eq!(read_file(&path, &content("abc"), &known).unwrap(), b"abc");
-        assert_eq!(read_file(&path, &content("abd"), &known).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(read_file(&path, &content("ab"), &known).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(read_file(&path, &content("abcd"), &known).unwrap().len(), 3, "shorter");
-        assert!(read_file(&folder.path().join("b"), &content(""), &known).is_err());
+        std::thread::scope(|scope| {
+            let mut ahead = Ahead::start(scope, batches, &known, &context);
+            for place in (0..400).filter(|place| place % 100 < 70 && place % 3 > 0) {
+                let file = ahead.take(place);
+                match place {
+                    205 => assert_eq!(file.unwrap().unwrap(), b"another"),
+                    304 => assert!(file.is_none()),
+                    _ => assert_eq!(file.unwrap().unwrap(), "x".repeat(place * 7 % 40).as_bytes()),
+                }
+            }
+        });
     }
 }

@@ -16,7 +16,6 @@ use crate::sources::{Fingerprint, KnownFiles};
 pub(super) struct LocalFile {
     file: File,
     check: Option<Check>,
-    is_by_fingerprint: bool,
     expected: Digest,
     left: u64,
 }
@@ -35,13 +34,7 @@ impl LocalFile {
             Some(known) if known == Fingerprint::of_file(&file)? => Check::Fingerprint(known),
             _ => Check::Digest(Sha256::new()),
         };
-        let is_by_fingerprint = matches!(check, Check::Fingerprint(_));
-        Ok(Self { file, check: Some(check), is_by_fingerprint, expected: content.digest, left: content.size })
-    }
-
-    /// Whether all is read, and it is certain that there is no more.
-    pub fn is_sure(&self) -> bool {
-        self.left == 0 && self.check.is_none() && self.is_by_fingerprint
+        Ok(Self { file, check: Some(check), expected: content.digest, left: content.size })
     }
 
     fn check(&mut self) -> io::Result<()> {
@@ -50,12 +43,13 @@ impl LocalFile {
             Some(Check::Fingerprint(known)) => known == Fingerprint::of_file(&self.file)?,
             Some(Check::Digest(hasher)) => hasher.finish() == self.expected,
         };
-        if is_same {
-            Ok(())
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "its content is another one"))
-        }
+        if is_same { Ok(()) } else { Err(changed()) }
     }
+}
+
+/// What is wrong with a file that is no longer what it was.
+pub(super) fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "its content is another one")
 }
 
 impl Read for LocalFile {

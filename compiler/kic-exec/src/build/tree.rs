@@ -86,7 +86,7 @@ const WORTH_FRAMES: u64 = 12 << 20;
 fn write_entry(
     layer: &mut LayerWriter<HashedWriter>,
     entry: &TreeEntry,
-    ahead: Option<io::Result<Vec<u8>>>,
+    ahead: Option<io::Result<&[u8]>>,
     known: &KnownFiles,
     node: &Node,
     graph: &Graph,

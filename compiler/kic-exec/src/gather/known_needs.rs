@@ -82,7 +82,11 @@ impl KnownNeeds {
         is_generated: bool,
         applied: &Applied,
     ) -> Option<(Vec<Need>, Vec<Policy>, Vec<ObjectFacts>)> {
-        let known = self.known.get(digest)?;
+        // Two texts may be the same.
+        let known = match self.known.remove(digest) {
+            Some(known) => self.used.entry(*digest).or_insert(known),
+            None => self.used.get(digest)?,
+        };
         let pods: Vec<Arc<Pod>> = known
             .pods
             .iter()
@@ -124,7 +128,6 @@ impl KnownNeeds {
                 layer: applied.layer.clone(),
             })
             .collect();
-        self.used.insert(*digest, known.clone());
         Some((needs, filters, objects))
     }
 

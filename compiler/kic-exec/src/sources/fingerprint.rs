@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use kic_base::StableHasher;
+use kic_store::{EXT, TMPFS, file_system_kind};
 use rustix::fs::{Stat, StatFs};
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
@@ -112,35 +113,23 @@ pub(super) fn is_on_local_disk(file: impl AsFd) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|status| keeps_time(&status))
 }
 
-#[cfg(target_os = "linux")]
-#[allow(
-    clippy::cast_sign_loss,
-    clippy::cast_possible_truncation,
-    clippy::unnecessary_cast,
-    reason = "the type of this field differs between processors; the numbers have 32 bits"
-)]
+/// Not those file systems that are made as a whole, as SquashFS is: a second one, mounted in the place of the first, may have
+/// the same times. Elsewhere than on Linux nothing is taken on trust, and everything is read again.
 fn keeps_time(status: &StatFs) -> bool {
-    /// bcachefs, btrfs, ext2 to ext4, F2FS, JFS, overlayfs, ramfs, tmpfs, XFS, ZFS. Not those that are made as a whole,
-    /// as SquashFS is: a second one, mounted in the place of the first, may have the same times.
+    /// bcachefs, btrfs, ext2 to ext4, F2FS, JFS, overlayfs, ramfs, tmpfs, XFS, ZFS.
     const LOCAL: [u32; 10] = [
         0xca45_1a4e,
         0x9123_683e,
-        0xef53,
+        EXT,
         0xf2f5_2010,
         0x3153_464a,
         0x794c_7630,
         0x8584_58f6,
-        0x0102_1994,
+        TMPFS,
         0x5846_5342,
         0x2fc1_2fc1,
     ];
-    LOCAL.contains(&(status.f_type as u32))
-}
-
-/// Elsewhere nothing is taken on trust, and everything is read again.
-#[cfg(not(target_os = "linux"))]
-fn keeps_time(_: &StatFs) -> bool {
-    false
+    file_system_kind(status).is_some_and(|kind| LOCAL.contains(&kind))
 }
 
 #[cfg(test)]

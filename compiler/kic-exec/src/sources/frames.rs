@@ -103,10 +103,10 @@ struct StoredFrames {
 }
 
 impl KnownFrames for StoredFrames {
-    fn frame(&self, key: &Digest) -> Option<Vec<u8>> {
+    fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest> {
         let Place { layer, digest, offset, size } = *self.places.get(key)?;
-        let bytes = self.store.read_part(&layer, offset, size)?;
+        self.store.read_part(&layer, offset, size, bytes)?;
         // What the disk damaged is compressed anew.
-        (Digest::of(&bytes) == digest).then_some(bytes)
+        (Digest::of(bytes) == digest).then_some(digest)
     }
 }

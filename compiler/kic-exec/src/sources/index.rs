@@ -14,7 +14,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use kic_base::Digest;
@@ -71,34 +71,56 @@ impl Index {
             files.iter().map(|(path, files)| (path.as_os_str().as_bytes(), files)).collect();
         folders.sort_unstable_by_key(|(path, _)| *path);
         for (path, files) in folders {
-            let (mut offsets, mut body) = (Vec::new(), Vec::new());
-            for (name, known) in files {
-                // A file system knows no longer names.
-                let Ok(length) = u16::try_from(name.len()) else { continue };
-                put_length(&mut offsets, body.len());
-                body.extend_from_slice(&length.to_le_bytes());
-                body.extend_from_slice(name.as_bytes());
-                let Fingerprint { device, inode, size, modified, changed } = known.fingerprint;
-                for number in [device, inode, size] {
-                    body.extend_from_slice(&number.to_le_bytes());
-                }
-                put_moment(&mut body, modified);
-                put_moment(&mut body, changed);
-                body.extend_from_slice(known.digest.as_bytes());
-            }
-            put_length(&mut bytes, path.len());
-            put_length(&mut bytes, offsets.len() / 4);
-            put_length(&mut bytes, path.len() + offsets.len() + body.len());
-            bytes.extend_from_slice(path);
-            bytes.extend_from_slice(&offsets);
-            bytes.extend_from_slice(&body);
+            put_folder(&mut bytes, path, files);
         }
         bytes
     }
 
+    /// The bytes of an index that knows these files, too: as [`Self::write`] would give them, but folders in which nothing changes
+    /// are taken over as they are.
+    pub fn write_with(&self, more: Files, now: Moment) -> Vec<u8> {
+        let mut more: BTreeMap<Vec<u8>, BTreeMap<String, Known>> =
+            more.into_iter().map(|(path, files)| (path.into_os_string().into_vec(), files)).collect();
+        let new = more.keys().filter(|path| self.folder_of(path).is_none()).count();
+        let mut bytes = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 8);
+        bytes.extend_from_slice(MAGIC);
+        put_moment(&mut bytes, now);
+        put_length(&mut bytes, self.folders.len() + new);
+        for (at, folder) in self.folders.iter().filter_map(|at| Some((*at, folder_at(&self.bytes, *at)?))) {
+            while let Some(first) = more.first_entry().filter(|first| first.key().as_slice() < folder.path) {
+                let (path, files) = first.remove_entry();
+                put_folder(&mut bytes, &path, &files);
+            }
+            match more.remove(folder.path) {
+                Some(files) => {
+                    let mut all = folder.all();
+                    all.extend(files);
+                    put_folder(&mut bytes, folder.path, &all);
+                }
+                None => {
+                    let length = 12 + folder.path.len() + folder.offsets.len() + folder.files.len();
+                    bytes.extend_from_slice(self.bytes.get(at..at + length).unwrap_or_default());
+                }
+            }
+        }
+        for (path, files) in more {
+            put_folder(&mut bytes, &path, &files);
+        }
+        bytes
+    }
+
+    /// How many files it knows.
+    pub fn len(&self) -> usize {
+        let folders = self.folders.iter().filter_map(|at| folder_at(&self.bytes, *at));
+        folders.map(|folder| folder.offsets.len() / 4).sum()
+    }
+
     /// The files of the folder at `path`, an absolute path.
     pub fn folder(&self, path: &Path) -> Option<Folder<'_>> {
-        let path = path.as_os_str().as_bytes();
+        self.folder_of(path.as_os_str().as_bytes())
+    }
+
+    fn folder_of(&self, path: &[u8]) -> Option<Folder<'_>> {
         let place = self.folders.binary_search_by(|at| {
             folder_at(&self.bytes, *at).map_or(Ordering::Less, |found| found.path.cmp(path))
         });
@@ -144,6 +166,30 @@ impl<'a> Folder<'a> {
         let length = usize::from(u16::from_le_bytes(*length));
         Some((file.get(..length)?, file.get(length..length + FACTS)?))
     }
+}
+
+fn put_folder(bytes: &mut Vec<u8>, path: &[u8], files: &BTreeMap<String, Known>) {
+    let (mut offsets, mut body) = (Vec::new(), Vec::new());
+    for (name, known) in files {
+        // A file system knows no longer names.
+        let Ok(length) = u16::try_from(name.len()) else { continue };
+        put_length(&mut offsets, body.len());
+        body.extend_from_slice(&length.to_le_bytes());
+        body.extend_from_slice(name.as_bytes());
+        let Fingerprint { device, inode, size, modified, changed } = known.fingerprint;
+        for number in [device, inode, size] {
+            body.extend_from_slice(&number.to_le_bytes());
+        }
+        put_moment(&mut body, modified);
+        put_moment(&mut body, changed);
+        body.extend_from_slice(known.digest.as_bytes());
+    }
+    put_length(bytes, path.len());
+    put_length(bytes, offsets.len() / 4);
+    put_length(bytes, path.len() + offsets.len() + body.len());
+    bytes.extend_from_slice(path);
+    bytes.extend_from_slice(&offsets);
+    bytes.extend_from_slice(&body);
 }
 
 /// Where the folders begin, where the bytes are those of an index.
@@ -222,22 +268,46 @@ mod tests {
         Known { fingerprint, digest: Digest::of(&number.to_le_bytes()) }
     }
 
+    type Numbers = BTreeMap<String, BTreeMap<String, u64>>;
+
+    fn some_folders() -> impl Strategy<Value = Numbers> {
+        let numbers = any::<u64>().prop_map(|number| number >> 2);
+        let files = prop::collection::btree_map("[a-dü-]{1,4}", numbers, 0..9);
+        prop::collection::btree_map("(/[a-c-]{1,3}){1,3}", files, 0..9)
+    }
+
+    fn files(folders: &Numbers) -> Files {
+        let files = |files: &BTreeMap<String, u64>| {
+            files.iter().map(|(name, number)| (name.clone(), known_of(*number))).collect()
+        };
+        folders.iter().map(|(path, own)| (PathBuf::from(path), files(own))).collect()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
+        fn what_is_added_is_written_as_if_all_were_written_anew(
+            before in some_folders(),
+            more in some_folders(),
+        ) {
+            let (before, more) = (files(&before), files(&more));
+            let index = Index::parse(Index::write(&before, (5, 6)), (5, 6));
+            prop_assert_eq!(index.len(), before.values().map(BTreeMap::len).sum::<usize>());
+            let mut all = before;
+            for (path, files) in more.clone() {
+                all.entry(path).or_default().extend(files);
+            }
+            prop_assert_eq!(index.write_with(more, (7, 8)), Index::write(&all, (7, 8)));
+        }
+
+        #[test]
         fn what_is_written_is_found_and_nothing_else(
-            folders in prop::collection::btree_map("(/[a-c-]{1,3}){1,3}", prop::collection::btree_map("[a-dü-]{1,4}", any::<u64>().prop_map(|n| n >> 2), 0..9), 0..9),
+            folders in some_folders(),
             cut in any::<prop::sample::Index>(),
             flip in any::<prop::sample::Index>(),
         ) {
-            let files: Files = folders
-                .iter()
-                .map(|(path, files)| {
-                    let files = files.iter().map(|(name, number)| (name.clone(), known_of(*number)));
-                    (PathBuf::from(path), files.collect())
-                })
-                .collect();
+            let files = files(&folders);
             let bytes = Index::write(&files, (5, 6));
             let index = Index::parse(bytes.clone(), (5, 6));
             prop_assert_eq!(&index.files(), &files);

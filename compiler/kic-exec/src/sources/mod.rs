@@ -14,31 +14,35 @@
 mod fingerprint;
 mod frames;
 mod index;
+mod known_files;
+mod look;
+mod read;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kic_base::{Digest, Sha256, StableHasher};
-use kic_graph::{ContentFacts, EntryFacts, FileFacts, PathFacts};
+use kic_base::{Digest, StableHasher};
+use kic_graph::PathFacts;
 use kic_oci::layer::{KnownFrames, PackedFrame};
 use kic_store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
-use crate::parallel::parallel;
-use crate::stoppable::Stoppable;
 pub use fingerprint::Fingerprint;
 use fingerprint::now;
 use frames::SpecFrames;
 use index::{Files, Index, Known};
-use walk::{Found, FoundFile, is_executable, status, walk};
+pub(crate) use known_files::KnownFiles;
+pub use look::facts_digest;
+use look::{Look, look};
+use read::read_all;
+use walk::{Found, FoundFile};
 
 /// A file or folder to look at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,11 +80,11 @@ struct State {
     key: Option<Digest>,
     index: Arc<Index>,
     /// Files that were read, and may be taken on trust from now on.
-    fresh: Vec<(PathBuf, String, Known)>,
+    fresh: Files,
     /// How many files were found in each folder.
     seen: BTreeMap<PathBuf, usize>,
     /// What was looked at in this run, and not yet asked for again.
-    held: BTreeMap<Place, PathFacts>,
+    held: BTreeMap<Place, (PathFacts, Digest)>,
     /// Everything that was looked at in this run, with the digest over what it holds.
     looked: Vec<(Place, Digest)>,
     /// The other files that were used in this run, with what tells whether they are still the same, where that can be told.
@@ -89,26 +93,8 @@ struct State {
     programs: BTreeMap<Vec<String>, PathBuf>,
 }
 
-/// Files with the fingerprints that they had when they were hashed.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct KnownFiles(Arc<Index>);
-
-impl KnownFiles {
-    /// The fingerprint with which the file at `path` has that content.
-    pub fn fingerprint(&self, path: &Path, digest: &Digest) -> Option<Fingerprint> {
-        let absolute = std::path::absolute(path).ok()?;
-        let known = self.0.folder(absolute.parent()?)?.file(absolute.file_name()?.to_str()?)?;
-        (known.digest == *digest).then_some(known.fingerprint)
-    }
-
-    #[cfg(test)]
-    pub fn of(path: &Path, fingerprint: Fingerprint, digest: Digest) -> Self {
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let known = BTreeMap::from([(name, Known { fingerprint, digest })]);
-        let files = Files::from([(path.parent().unwrap().to_owned(), known)]);
-        Self(Arc::new(Index::parse(Index::write(&files, now()), now())))
-    }
-}
+/// So many files are read before what was found is noted.
+const AT_A_TIME: usize = 4096;
 
 /// So many files more than were seen in the last run may be in an index: those of other settings of the spec.
 const MORE: usize = 20_000;
@@ -150,8 +136,10 @@ impl Sources {
         if same {
             state.looked.extend_from_slice(expected);
         } else {
-            let good =
-                places.into_iter().zip(looks).filter_map(|(place, look)| Some((place, look.finish().ok()?)));
+            let good = places.into_iter().zip(looks).filter_map(|(place, look)| {
+                let digest = look.digest()?;
+                Some((place, (look.finish().ok()?, digest)))
+            });
             state.held.extend(good);
         }
         same
@@ -166,7 +154,8 @@ impl Sources {
             .iter()
             .map(|place| {
                 let held = if is_held { self.lock().held.remove(place) } else { None };
-                held.map_or_else(|| look(place, &index, context), |facts| Look::Done(Ok(facts)))
+                let held = held.map(|(facts, digest)| Look::Held(facts, digest));
+                held.unwrap_or_else(|| look(place, &index, context))
             })
             .collect();
         self.note_seen(&looks);
@@ -206,7 +195,8 @@ impl Sources {
 
     /// What is known of files that were read, once it is written down: to tell whether they are still what they were.
     pub(crate) fn known_files(&self) -> KnownFiles {
-        KnownFiles(Arc::clone(&self.lock().index))
+        let here = std::path::absolute(".").unwrap_or_default();
+        KnownFiles { index: Arc::clone(&self.lock().index), here }
     }
 
     /// The frames of the layers that were packed for the spec; nothing where none are kept.
@@ -228,13 +218,18 @@ impl Sources {
     pub fn save(&self, store: &Store) {
         let mut state = self.lock();
         let (Some(key), false) = (state.key, state.fresh.is_empty()) else { return };
-        let mut files = state.index.files();
-        for (folder, name, known) in std::mem::take(&mut state.fresh) {
-            files.entry(folder).or_default().insert(name, known);
-        }
-        forget(&mut files, &state.seen);
         let now = now();
-        let bytes = Index::write(&files, now);
+        let fresh = std::mem::take(&mut state.fresh);
+        let bytes = if state.index.len() + count(&fresh) <= most(&state.seen) {
+            state.index.write_with(fresh, now)
+        } else {
+            let mut files = state.index.files();
+            for (folder, fresh) in fresh {
+                files.entry(folder).or_default().extend(fresh);
+            }
+            forget(&mut files, &state.seen);
+            Index::write(&files, now)
+        };
         if store.remember(&key, &bytes).is_ok() {
             state.index = Arc::new(Index::parse(bytes, now));
         }
@@ -250,7 +245,7 @@ impl Sources {
         fn folder_of(look: &Look) -> Option<&std::ffi::OsStr> {
             match look {
                 Look::File(_, folder, _) => Some(folder.as_os_str()),
-                Look::Done(_) | Look::Folder(..) => None,
+                Look::Done(_) | Look::Held(..) | Look::Folder(..) => None,
             }
         }
         for same in looks.chunk_by(|left, right| folder_of(left) == folder_of(right)) {
@@ -275,7 +270,7 @@ impl Sources {
         let mut wanted: Vec<(usize, usize, PathBuf)> = Vec::new();
         for (index, (place, look)) in places.iter().zip(looks.iter()).enumerate() {
             match look {
-                Look::Done(_) => {}
+                Look::Done(_) | Look::Held(..) => {}
                 Look::File(file, ..) if file.digest.is_none() => wanted.push((index, 0, place.path.clone())),
                 Look::File(..) => {}
                 Look::Folder(_, found) => {
@@ -287,7 +282,8 @@ impl Sources {
                 }
             }
         }
-        for ((index, entry, path), result) in wanted.iter().zip(read_all(&wanted, context)) {
+        let results = wanted.chunks(AT_A_TIME).flat_map(|wanted| read_all(wanted, context));
+        for ((index, entry, path), result) in wanted.iter().zip(results) {
             let result = match result {
                 Ok(result) => result,
                 Err(error) => {
@@ -309,7 +305,7 @@ impl Sources {
                     _ => continue,
                 },
                 // An error of another file of the same folder.
-                Look::Done(_) => continue,
+                Look::Done(_) | Look::Held(..) => continue,
             };
             *file = FoundFile {
                 executable: result.facts.executable,
@@ -318,7 +314,7 @@ impl Sources {
             };
             if let Some(fingerprint) = result.settled {
                 let known = Known { fingerprint, digest: result.facts.content.digest };
-                self.lock().fresh.push((folder, name, known));
+                self.lock().fresh.entry(folder).or_default().insert(name, known);
             }
         }
     }
@@ -329,181 +325,20 @@ fn below(folder: &Path, relative: &str) -> PathBuf {
     if relative.is_empty() { folder.to_owned() } else { folder.join(relative) }
 }
 
+fn count(files: &Files) -> usize {
+    files.values().map(BTreeMap::len).sum()
+}
+
+/// So many files may be in an index.
+fn most(seen: &BTreeMap<PathBuf, usize>) -> usize {
+    seen.values().sum::<usize>() + MORE
+}
+
 /// Keeps the index within bounds: where it holds many files that were not seen, only folders that were seen stay, and
 /// of those only the ones that do not hold many names that are gone.
 fn forget(files: &mut Files, seen: &BTreeMap<PathBuf, usize>) {
-    let count = |files: &Files| files.values().map(BTreeMap::len).sum::<usize>();
-    let most = seen.values().sum::<usize>() + MORE;
-    if count(files) <= most {
+    if count(files) <= most(seen) {
         return;
     }
     files.retain(|folder, files| seen.get(folder).is_some_and(|seen| files.len() <= 2 * seen + 16));
-}
-
-/// A place while it is looked at.
-enum Look {
-    Done(Looked),
-    /// A file: its folder's path from the root, and its name.
-    File(FoundFile, PathBuf, String),
-    /// A folder: its path from the root, and what is in it.
-    Folder(PathBuf, Vec<(String, Found)>),
-}
-
-impl Look {
-    /// [`facts_digest`] of what comes out, without it: an unchanged tree is only held against what it was.
-    fn digest(&self) -> Option<Digest> {
-        let mut hasher = StableHasher::new();
-        hasher.text("kic facts");
-        match self {
-            Self::Done(looked) => return looked.as_ref().ok().map(facts_digest),
-            Self::File(file, ..) => hash_file(hasher.variant("File"), &file.facts()?),
-            Self::Folder(_, found) => {
-                let mut is_known = true;
-                hasher.variant("Folder").list(found, |hasher, (path, found)| {
-                    hasher.text(path);
-                    match found {
-                        Found::File(file) => match file.facts() {
-                            Some(facts) => hash_file(hasher.variant("File"), &facts),
-                            None => is_known = false,
-                        },
-                        Found::Symlink(target) => {
-                            hasher.variant("Symlink").text(target);
-                        }
-                        Found::EmptyFolder => {
-                            hasher.variant("EmptyFolder");
-                        }
-                    }
-                });
-                if !is_known {
-                    return None;
-                }
-            }
-        }
-        Some(hasher.finish())
-    }
-
-    fn finish(self) -> Looked {
-        match self {
-            Self::Done(looked) => looked,
-            Self::File(file, ..) => facts(file).map(PathFacts::File),
-            Self::Folder(_, found) => {
-                let entry = |(relative, found): (String, Found)| {
-                    let facts = match found {
-                        Found::File(file) => EntryFacts::File(facts(file)?),
-                        Found::Symlink(target) => EntryFacts::Symlink(target),
-                        Found::EmptyFolder => EntryFacts::EmptyFolder,
-                    };
-                    Ok((relative, facts))
-                };
-                found.into_iter().map(entry).collect::<Result<_, _>>().map(PathFacts::Folder)
-            }
-        }
-    }
-}
-
-fn facts(file: FoundFile) -> Result<FileFacts, Vec<LookError>> {
-    file.facts()
-        .ok_or_else(|| vec![LookError::Unreadable(PathBuf::new(), io::Error::other("it was not read"))])
-}
-
-/// What the file system says of a place, without reading any file.
-fn look(place: &Place, index: &Index, context: &Context) -> Look {
-    let failed = |error: LookError| Look::Done(Err(vec![error]));
-    let unreadable = |error: io::Error| failed(LookError::Unreadable(place.path.clone(), error));
-    let stat = match rustix::fs::stat(&place.path) {
-        Ok(stat) => stat,
-        Err(error) => return unreadable(error.into()),
-    };
-    let absolute = match std::path::absolute(&place.path) {
-        Ok(absolute) => absolute,
-        Err(error) => return unreadable(error),
-    };
-    match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-        rustix::fs::FileType::Directory => {
-            match walk(place, &absolute, index, context.jobs.clamp(1, 8), &context.cancel) {
-                Ok(found) => Look::Folder(absolute, found),
-                Err(error) => failed(error),
-            }
-        }
-        rustix::fs::FileType::RegularFile => {
-            let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-            let folder = absolute.parent().map(Path::to_owned).unwrap_or_default();
-            Look::File(FoundFile::new(&stat, &name, index.folder(&folder)), folder, name)
-        }
-        _ => failed(LookError::Unsupported(place.path.clone(), "it is neither a file nor a folder")),
-    }
-}
-
-/// A file that was read.
-struct ReadFile {
-    facts: FileFacts,
-    /// The fingerprint with which it will always have this content.
-    settled: Option<Fingerprint>,
-}
-
-/// Reads files; results in their order.
-fn read_all(wanted: &[(usize, usize, PathBuf)], context: &Context) -> Vec<io::Result<ReadFile>> {
-    let buffer = || vec![0; 256 * 1024];
-    let results = parallel(wanted, context, buffer, |buffer, (.., path)| read_file(path, buffer, context));
-    let missing = || Err(io::Error::other("it was not read"));
-    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
-}
-
-/// The content of a file, and whether its owner may execute it.
-fn read_file(path: &Path, buffer: &mut [u8], context: &Context) -> io::Result<ReadFile> {
-    // Before anything of it is looked at: what is written later is written after this.
-    let now = now();
-    let file = File::open(path)?;
-    let before = status(&file)?;
-    let mut reader = Stoppable::new(&file, context);
-    let mut hasher = Sha256::new();
-    let mut size = 0;
-    loop {
-        let count = match reader.read(buffer) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if count == 0 {
-            break;
-        }
-        hasher.update(&buffer[..count]);
-        size += count as u64;
-    }
-    let content = ContentFacts { digest: hasher.finish(), size };
-    let facts = FileFacts { content, executable: is_executable(&before) };
-    let fingerprint = Fingerprint::of(&before);
-    let is_settled = fingerprint.is_settled(now)
-        && fingerprint.size == size
-        && fingerprint == Fingerprint::of(&status(&file)?)
-        && fingerprint::is_on_local_disk(&file);
-    Ok(ReadFile { facts, settled: is_settled.then_some(fingerprint) })
-}
-
-/// A digest over everything that was found at a place.
-pub fn facts_digest(facts: &PathFacts) -> Digest {
-    let mut hasher = StableHasher::new();
-    hasher.text("kic facts");
-    match facts {
-        PathFacts::File(facts) => hash_file(hasher.variant("File"), facts),
-        PathFacts::Folder(below) => {
-            hasher.variant("Folder").list(below, |hasher, (path, entry)| {
-                hasher.text(path);
-                match entry {
-                    EntryFacts::File(facts) => hash_file(hasher.variant("File"), facts),
-                    EntryFacts::Symlink(target) => {
-                        hasher.variant("Symlink").text(target);
-                    }
-                    EntryFacts::EmptyFolder => {
-                        hasher.variant("EmptyFolder");
-                    }
-                }
-            });
-        }
-    }
-    hasher.finish()
-}
-
-fn hash_file(hasher: &mut StableHasher, file: &FileFacts) {
-    hasher.digest(&file.content.digest).number(file.content.size).boolean(file.executable);
 }

@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Ground {
         let looked = context.sources.look(std::slice::from_ref(&place), &context).remove(0);
         let looked = looked.map(|facts| facts_digest(&facts)).map_err(|errors| format!("{errors:?}"));
         // Files that may not be taken on trust are read, and do not count as fresh.
-        let read = context.sources.lock().fresh.len();
+        let read = count(&context.sources.lock().fresh);
         context.sources.save(&self.store);
         (looked, read)
     }

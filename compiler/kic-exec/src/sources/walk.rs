@@ -87,7 +87,8 @@ struct Walk<'a> {
 /// What one thread found.
 #[derive(Default)]
 struct Part {
-    found: Vec<(String, Found)>,
+    /// Of each folder what is in it, sorted by path.
+    found: Vec<Vec<(String, Found)>>,
     errors: Vec<(String, LookError)>,
 }
 
@@ -132,7 +133,11 @@ pub(super) fn walk(
     if let Some((_, error)) = errors.into_iter().min_by(|left, right| left.0.cmp(&right.0)) {
         return Err(error);
     }
-    found.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+    // Most trees are in order then, folder after folder: whatever is sorted already is not sorted again.
+    found
+        .sort_unstable_by(|left, right| left.first().map(|one| &one.0).cmp(&right.first().map(|one| &one.0)));
+    let mut found = found.into_iter().flatten().collect::<Vec<_>>();
+    found.sort_by(|left, right| left.0.cmp(&right.0));
     Ok(found)
 }
 
@@ -206,45 +211,54 @@ impl Walk<'_> {
                 let path = task.path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
                 return Err(failed(LookError::Unsupported(path, "its name is not UTF-8")));
             };
-            names.push((name.to_owned(), entry.file_type()));
+            let mut relative = String::with_capacity(task.relative.len() + 1 + name.len());
+            relative.push_str(&task.relative);
+            if !relative.is_empty() {
+                relative.push('/');
+            }
+            relative.push_str(name);
+            names.push((relative, entry.file_type()));
         }
+        names.sort_unstable_by(|left, right| left.0.cmp(&right.0));
         let folder = folder.fd().map_err(unreadable)?;
         let known = self.index.folder(&below(self.absolute, &task.relative));
+        let mut own = Vec::with_capacity(names.len());
         let mut any = false;
-        for (name, kind) in names {
-            let relative = match task.relative.as_str() {
-                "" => name.clone(),
-                above => [above, &name].join("/"),
-            };
-            if self.is_excluded(&relative, &name) {
+        for (relative, kind) in names {
+            let name = relative.rsplit_once('/').map_or(relative.as_str(), |(_, name)| name);
+            if self.is_excluded(&relative, name) {
                 continue;
             }
-            let path = || task.path.join(&name);
-            match self.entry(folder, &name, kind, known) {
+            let path = || task.path.join(name);
+            match self.entry(folder, name, kind, known) {
                 Ok(Entry::Folder) if !self.place.deep => continue,
-                Ok(Entry::Folder) => deeper.push(Task { path: path(), relative, depth: task.depth + 1 }),
-                Ok(Entry::Found(found)) => part.found.push((relative, found)),
+                Ok(Entry::Folder) => {
+                    let path = path();
+                    deeper.push(Task { path, relative, depth: task.depth + 1 });
+                }
+                Ok(Entry::Found(found)) => own.push((relative, found)),
                 Ok(Entry::Nothing) => {}
-                Err(None) => {
-                    return Err((
-                        relative,
-                        LookError::Unsupported(path(), "it is neither a file, a folder nor a symbolic link"),
-                    ));
-                }
-                Err(Some(Trouble::Name)) => {
-                    return Err((
-                        relative,
-                        LookError::Unsupported(path(), "it leads to a name that is not UTF-8"),
-                    ));
-                }
-                Err(Some(Trouble::Error(error))) => {
-                    return Err((relative, LookError::Unreadable(path(), error.into())));
+                Err(trouble) => {
+                    let error = match trouble {
+                        None => LookError::Unsupported(
+                            path(),
+                            "it is neither a file, a folder nor a symbolic link",
+                        ),
+                        Some(Trouble::Name) => {
+                            LookError::Unsupported(path(), "it leads to a name that is not UTF-8")
+                        }
+                        Some(Trouble::Error(error)) => LookError::Unreadable(path(), error.into()),
+                    };
+                    return Err((relative, error));
                 }
             }
             any = true;
         }
         if !any && !task.relative.is_empty() {
-            part.found.push((task.relative.clone(), Found::EmptyFolder));
+            own.push((task.relative.clone(), Found::EmptyFolder));
+        }
+        if !own.is_empty() {
+            part.found.push(own);
         }
         Ok(())
     }

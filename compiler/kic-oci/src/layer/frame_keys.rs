@@ -7,8 +7,8 @@ use super::frames::{FrameSettings, VERSION};
 /// Where frames come from that were compressed before. It may be wrong about what it has no more, never about bytes: they are
 /// exactly those that were compressed under that key.
 pub trait KnownFrames: Send + Sync {
-    /// The compressed bytes of the frame with that key.
-    fn frame(&self, key: &Digest) -> Option<Vec<u8>>;
+    /// Puts the compressed bytes of the frame with that key into `bytes`, whatever was in it, and gives their digest.
+    fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest>;
 }
 
 /// A frame of a layer.

@@ -31,8 +31,10 @@ pub(super) struct Frames {
     pool: Option<Pool>,
     /// The frames under way, oldest first.
     pending: VecDeque<Receiver<Packed>>,
-    /// Buffers to use again.
+    /// Buffers to use again, for contents and for compressed bytes: memory that comes fresh from the system costs more than what
+    /// is done in it.
     spare: Vec<Vec<u8>>,
+    spare_packed: Vec<Vec<u8>>,
     known: Option<Arc<dyn KnownFrames>>,
     /// The frames that are written and have a key.
     written: Vec<PackedFrame>,
@@ -50,6 +52,8 @@ struct Pool {
 struct Job {
     content: Vec<u8>,
     length: usize,
+    /// Where the compressed bytes go.
+    packed: Vec<u8>,
     key: Option<Digest>,
     done: SyncSender<Packed>,
 }
@@ -77,6 +81,7 @@ impl Frames {
             pool: None,
             pending: VecDeque::new(),
             spare: Vec::new(),
+            spare_packed: Vec::new(),
             known: None,
             written: Vec::new(),
             size: 0,
@@ -102,18 +107,25 @@ impl Frames {
         out: &mut impl Write,
     ) -> Result<Vec<u8>, LayerError> {
         if self.threads <= 1 {
-            let frame = pack(self.settings, &content[..length], key, self.known.as_deref())?;
-            self.write(&frame, out)?;
+            let packed = self.spare_packed.pop().unwrap_or_default();
+            let frame = pack(self.settings, &content[..length], key, self.known.as_deref(), packed)?;
+            self.write(frame, out)?;
             return Ok(content);
         }
         if self.pending.len() > self.threads {
             self.write_oldest(out)?;
         }
+        // What is done already gives its buffers back.
+        while let Some(packed) = self.pending.front().and_then(|oldest| oldest.try_recv().ok()) {
+            self.pending.pop_front();
+            self.write_packed(packed, out)?;
+        }
         let size = content.len();
+        let packed = self.spare_packed.pop().unwrap_or_default();
         let (done, receiver) = sync_channel(1);
         self.pool()?
             .jobs
-            .send(Job { content, length, key, done })
+            .send(Job { content, length, packed, key, done })
             .map_err(|_| LayerError::Compression("its threads have ended"))?;
         self.pending.push_back(receiver);
         Ok(self.spare.pop().unwrap_or_else(|| vec![0; size]))
@@ -130,18 +142,23 @@ impl Frames {
     fn write_oldest(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
         let Some(receiver) = self.pending.pop_front() else { return Ok(()) };
         let packed = receiver.recv().map_err(|_| LayerError::Compression("a thread of it has ended"))?;
-        self.write(&packed.frame?, out)?;
+        self.write_packed(packed, out)
+    }
+
+    fn write_packed(&mut self, packed: Packed, out: &mut impl Write) -> Result<(), LayerError> {
+        self.write(packed.frame?, out)?;
         self.spare.push(packed.content);
         Ok(())
     }
 
-    fn write(&mut self, frame: &Frame, out: &mut impl Write) -> Result<(), LayerError> {
+    fn write(&mut self, frame: Frame, out: &mut impl Write) -> Result<(), LayerError> {
         out.write_all(&frame.bytes).map_err(LayerError::Output)?;
         let size = frame.bytes.len() as u64;
         if let Some((key, digest)) = frame.names {
             self.written.push(PackedFrame { key, digest, offset: self.size, size });
         }
         self.size += size;
+        self.spare_packed.push(frame.bytes);
         Ok(())
     }
 
@@ -156,8 +173,8 @@ impl Frames {
             let started = thread::Builder::new().name("compress".to_owned()).spawn(move || {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Job { content, length, key, done }) = job else { return };
-                    let frame = pack(settings, &content[..length], key, known.as_deref());
+                    let Ok(Job { content, length, packed, key, done }) = job else { return };
+                    let frame = pack(settings, &content[..length], key, known.as_deref(), packed);
                     // The writer may have given up: then nobody waits for this frame.
                     let _ = done.send(Packed { content, frame });
                 }
@@ -173,26 +190,30 @@ impl Frames {
     }
 }
 
-/// One frame, compressed, or as it was compressed before.
+/// One frame, compressed, or as it was compressed before; in the memory of `bytes`.
 fn pack(
     settings: FrameSettings,
     content: &[u8],
     key: Option<Digest>,
     known: Option<&dyn KnownFrames>,
+    mut bytes: Vec<u8>,
 ) -> Result<Frame, LayerError> {
     let (Some(key), Some(known)) = (key, known) else {
-        return Ok(Frame { bytes: compress(settings, content)?, names: None });
+        compress(settings, content, &mut bytes)?;
+        return Ok(Frame { bytes, names: None });
     };
-    let bytes = match known.frame(&key) {
-        Some(bytes) => bytes,
-        None => compress(settings, content)?,
+    let digest = match known.frame(&key, &mut bytes) {
+        Some(digest) => digest,
+        None => {
+            compress(settings, content, &mut bytes)?;
+            Digest::of(&bytes)
+        }
     };
-    let digest = Digest::of(&bytes);
     Ok(Frame { bytes, names: Some((key, digest)) })
 }
 
 /// One frame. A context of its own, so that nothing of other frames can reach its bytes.
-fn compress(settings: FrameSettings, content: &[u8]) -> Result<Vec<u8>, LayerError> {
+fn compress(settings: FrameSettings, content: &[u8], frame: &mut Vec<u8>) -> Result<(), LayerError> {
     let failed = |code| LayerError::Compression(get_error_name(code));
     let mut context = CCtx::try_create().ok_or(LayerError::Compression("no memory is left"))?;
     for parameter in [
@@ -204,9 +225,10 @@ fn compress(settings: FrameSettings, content: &[u8]) -> Result<Vec<u8>, LayerErr
         context.set_parameter(parameter).map_err(failed)?;
     }
     // The whole frame in one call: that pledges its size, and leaves no sizes of writes to depend on.
-    let mut frame = Vec::with_capacity(compress_bound(settings.content));
-    context.compress2(&mut frame, content).map_err(failed)?;
-    Ok(frame)
+    frame.clear();
+    frame.reserve(compress_bound(content.len()));
+    context.compress2(frame, content).map_err(failed)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -217,7 +239,8 @@ mod tests {
     fn a_frame_says_its_size_and_has_a_checksum_and_no_dictionary() {
         let settings = FrameSettings { level: 3, content: 4 << 20 };
         for length in [1, 1024, 600_000, 4 << 20] {
-            let frame = compress(settings, &vec![7; length]).unwrap();
+            let mut frame = b"left".to_vec();
+            compress(settings, &vec![7; length], &mut frame).unwrap();
             let size = zstd::zstd_safe::get_frame_content_size(&frame).unwrap();
             assert_eq!(size, Some(length as u64));
             assert_eq!(frame[4] & 0b111, 0b100, "checksum flag on, no dictionary id");

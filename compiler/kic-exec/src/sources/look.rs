@@ -1,0 +1,138 @@
+//! What the file system says of a place, and a digest over it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kic_base::{Digest, StableHasher};
+use kic_graph::{EntryFacts, FileFacts, PathFacts};
+
+use super::index::Index;
+use super::walk::{Found, FoundFile, walk};
+use super::{LookError, Looked, Place};
+use crate::context::Context;
+
+/// A place while it is looked at.
+pub(super) enum Look {
+    Done(Looked),
+    /// What was looked at before, and the digest over it.
+    Held(PathFacts, Digest),
+    /// A file: its folder's path from the root, and its name.
+    File(FoundFile, PathBuf, String),
+    /// A folder: its path from the root, and what is in it.
+    Folder(PathBuf, Vec<(String, Found)>),
+}
+
+impl Look {
+    /// [`facts_digest`] of what comes out, without it: an unchanged tree is only held against what it was.
+    pub fn digest(&self) -> Option<Digest> {
+        let mut hasher = StableHasher::new();
+        hasher.text("kic facts");
+        match self {
+            Self::Done(looked) => return looked.as_ref().ok().map(facts_digest),
+            Self::Held(_, digest) => return Some(*digest),
+            Self::File(file, ..) => hash_file(hasher.variant("File"), &file.facts()?),
+            Self::Folder(_, found) => {
+                let mut is_known = true;
+                hasher.variant("Folder").list(found, |hasher, (path, found)| {
+                    hasher.text(path);
+                    match found {
+                        Found::File(file) => match file.facts() {
+                            Some(facts) => hash_file(hasher.variant("File"), &facts),
+                            None => is_known = false,
+                        },
+                        Found::Symlink(target) => {
+                            hasher.variant("Symlink").text(target);
+                        }
+                        Found::EmptyFolder => {
+                            hasher.variant("EmptyFolder");
+                        }
+                    }
+                });
+                if !is_known {
+                    return None;
+                }
+            }
+        }
+        Some(hasher.finish())
+    }
+
+    pub fn finish(self) -> Looked {
+        match self {
+            Self::Done(looked) => looked,
+            Self::Held(facts, _) => Ok(facts),
+            Self::File(file, ..) => facts(file).map(PathFacts::File),
+            Self::Folder(_, found) => {
+                let entry = |(relative, found): (String, Found)| {
+                    let facts = match found {
+                        Found::File(file) => EntryFacts::File(facts(file)?),
+                        Found::Symlink(target) => EntryFacts::Symlink(target),
+                        Found::EmptyFolder => EntryFacts::EmptyFolder,
+                    };
+                    Ok((relative, facts))
+                };
+                found.into_iter().map(entry).collect::<Result<_, _>>().map(PathFacts::Folder)
+            }
+        }
+    }
+}
+
+fn facts(file: FoundFile) -> Result<FileFacts, Vec<LookError>> {
+    file.facts()
+        .ok_or_else(|| vec![LookError::Unreadable(PathBuf::new(), io::Error::other("it was not read"))])
+}
+
+/// What the file system says of a place, without reading any file.
+pub(super) fn look(place: &Place, index: &Index, context: &Context) -> Look {
+    let failed = |error: LookError| Look::Done(Err(vec![error]));
+    let unreadable = |error: io::Error| failed(LookError::Unreadable(place.path.clone(), error));
+    let stat = match rustix::fs::stat(&place.path) {
+        Ok(stat) => stat,
+        Err(error) => return unreadable(error.into()),
+    };
+    let absolute = match std::path::absolute(&place.path) {
+        Ok(absolute) => absolute,
+        Err(error) => return unreadable(error),
+    };
+    match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::Directory => {
+            match walk(place, &absolute, index, context.jobs.clamp(1, 8), &context.cancel) {
+                Ok(found) => Look::Folder(absolute, found),
+                Err(error) => failed(error),
+            }
+        }
+        rustix::fs::FileType::RegularFile => {
+            let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let folder = absolute.parent().map(Path::to_owned).unwrap_or_default();
+            Look::File(FoundFile::new(&stat, &name, index.folder(&folder)), folder, name)
+        }
+        _ => failed(LookError::Unsupported(place.path.clone(), "it is neither a file nor a folder")),
+    }
+}
+
+/// A digest over everything that was found at a place.
+pub fn facts_digest(facts: &PathFacts) -> Digest {
+    let mut hasher = StableHasher::new();
+    hasher.text("kic facts");
+    match facts {
+        PathFacts::File(facts) => hash_file(hasher.variant("File"), facts),
+        PathFacts::Folder(below) => {
+            hasher.variant("Folder").list(below, |hasher, (path, entry)| {
+                hasher.text(path);
+                match entry {
+                    EntryFacts::File(facts) => hash_file(hasher.variant("File"), facts),
+                    EntryFacts::Symlink(target) => {
+                        hasher.variant("Symlink").text(target);
+                    }
+                    EntryFacts::EmptyFolder => {
+                        hasher.variant("EmptyFolder");
+                    }
+                }
+            });
+        }
+    }
+    hasher.finish()
+}
+
+fn hash_file(hasher: &mut StableHasher, file: &FileFacts) {
+    hasher.digest(&file.content.digest).number(file.content.size).boolean(file.executable);
+}
