@@ -8,5 +8,6 @@
 mod collection;
 mod compile;
 mod interrupted;
+mod large_tree;
 mod second_store;
 mod unpack;

@@ -8,15 +8,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::support::contents::files;
 use crate::support::image_layout::{assert_valid, root_digest};
 use crate::support::kic::{kic, shown, stdout};
+use crate::support::large_tree;
 use crate::support::random::Random;
+use crate::support::repeats;
 use crate::support::rich_spec::{self, Making};
 
 /// A change to a file within this time of another may have the same time; afterwards it is taken on trust.
@@ -318,18 +320,6 @@ fn a_change_to_one_file_builds_one_layer_and_the_plan_that_names_it() {
     assert_eq!(built.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["one", "launch"]);
 }
 
-/// Files that take 80 MB: more than one layer holds.
-fn large_tree(path: &Path) {
-    let mut random = Random::new(3);
-    for number in 0..2_000 {
-        let name = path.join(format!("tree/{:02}/{number:04}", number / 100));
-        fs::create_dir_all(name.parent().unwrap()).unwrap();
-        // Nothing to compress, and quick to make.
-        let piece = random.bytes(4_000);
-        fs::write(name, piece.repeat(10)).unwrap();
-    }
-}
-
 #[test]
 fn a_large_tree_is_several_layers_and_a_file_that_changes_makes_one_of_them_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -338,7 +328,7 @@ fn a_large_tree_is_several_layers_and_a_file_that_changes_makes_one_of_them_anew
         format!("cluster \"c\" {{ base scratch; files \"t\"{more} {{ copy \"tree\" to=\"/tree\"; }}; }}")
     };
     fs::write(path.join("cluster.kdl"), spec("")).unwrap();
-    large_tree(path);
+    large_tree::make(&path.join("tree"));
     let first = outcomes(path, &["-j", "1"]);
     let names: Vec<_> = first.iter().map(|(name, _)| name.as_str()).collect();
     assert!((5..=12).contains(&names.len()), "{names:?}");
@@ -378,6 +368,74 @@ fn a_large_tree_is_several_layers_and_a_file_that_changes_makes_one_of_them_anew
     fs::write(path.join("cluster.kdl"), spec(" split=#false")).unwrap();
     assert_eq!(outcomes(path, &[]).len(), 2);
     assert_eq!(unpacked("whole"), parts);
+}
+
+#[test]
+fn a_file_that_changes_while_a_large_tree_is_compiled_leads_nothing_astray() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let tree = path.join("tree");
+    large_tree::make(&tree);
+    fs::write(
+        path.join("cluster.kdl"),
+        "cluster \"c\" { base scratch; files \"t\" { copy \"tree\" to=\"/tree\"; }; }",
+    )
+    .unwrap();
+    let compile = |store: &str, more: &[&str]| {
+        let mut command = kic(path, &path.join(store));
+        command.args(["compile", "--quiet"]).args(more);
+        command
+    };
+    let cold = || {
+        drop(fs::remove_dir_all(path.join("cold")));
+        stdout(&mut compile("cold", &["--no-output"]))
+    };
+    let warm = || compile("store", &["-o", "out.oci"]);
+    stdout(&mut warm());
+    std::thread::sleep(SETTLED);
+    let began = Instant::now();
+    stdout(&mut warm());
+    let mut length = began.elapsed();
+    let mut random = repeats::chance(9);
+    for round in 0..repeats::rounds(5) {
+        let file = large_tree::file(&tree, random.below(large_tree::FILES));
+        let modified = fs::metadata(&file).unwrap().modified().unwrap();
+        // As large as it was, and, so programs say, as old.
+        let write = |seed: u64| {
+            fs::write(&file, large_tree::body(seed)).unwrap();
+            fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+        };
+        write(random.next());
+        let before = cold();
+        if random.below(2) == 0 {
+            write(random.next());
+            write(random.next());
+        }
+        let between = cold();
+        let began = Instant::now();
+        let child = warm().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(length.mul_f64(random.below(1000) as f64 / 1000.0));
+        write(random.next());
+        let output = child.wait_with_output().unwrap();
+        length = began.elapsed();
+        let after = cold();
+        // It is an image of what was there, or the change was noticed.
+        if output.status.success() {
+            let digest = String::from_utf8(output.stdout).unwrap();
+            assert!(
+                [&between, &after].contains(&&digest),
+                "round {round}: {before}{between}{after}: {digest}"
+            );
+        } else {
+            let shown = shown(&output);
+            assert!(shown.contains("changed while it was compiled"), "round {round}: {shown}");
+        }
+        // What it has written down leads nobody astray, either at once or later.
+        assert_eq!(stdout(&mut warm()), after, "round {round}");
+        std::thread::sleep(SETTLED);
+        assert_eq!(stdout(&mut warm()), after, "round {round}, settled");
+    }
+    assert_valid(&path.join("out.oci"));
 }
 
 #[test]

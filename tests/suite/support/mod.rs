@@ -8,6 +8,7 @@ pub mod http;
 pub mod image_layout;
 pub mod kic;
 pub mod killing;
+pub mod large_tree;
 pub mod markdown;
 pub mod peers;
 pub mod random;
