@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::Instant;
 
 use kic_base::Digest;
 use serde_json::{Value, json};
@@ -267,77 +266,4 @@ fn a_damaged_layer_is_told_once_and_without_what_follows_from_it() {
         fs::write(&path, kept).unwrap();
     }
     assert_eq!(index(&layout)["manifests"].as_array().unwrap().len(), 1);
-}
-
-/// Not a test of right or wrong: `cargo test --release -p kic-tests -- verify_command::how_fast --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn how_fast_an_image_is_verified() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut random = crate::support::random::Random::new(5);
-    let image = folder.path().join("image");
-    fs::create_dir_all(image.join("blobs/sha256")).unwrap();
-    let mut layers = Vec::new();
-    for _ in 0..8 {
-        layers.push(put(&image, "application/vnd.oci.image.layer.v1.tar+gzip", &random.bytes(64 << 20)));
-    }
-    let config = json!({
-        "architecture": "amd64", "os": "linux",
-        "rootfs": { "type": "layers", "diff_ids": layers.iter().map(|layer| layer["digest"].clone()).collect::<Vec<_>>() },
-    });
-    let config = put(&image, "application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": layers,
-    });
-    let mut manifest =
-        put(&image, "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes());
-    manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": "docker.io/library/big:1" });
-    let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
-    fs::write(image.join("index.json"), index.to_string()).unwrap();
-    fs::write(image.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    fs::write(
-        folder.path().join("cluster.kdl"),
-        "cluster \"big\" { base scratch; registry \"r.local\" { image \"oci:image\" as=\"docker.io/library/big:1\"; }; }",
-    )
-    .unwrap();
-    let store = folder.path().join("store");
-    stdout(kic(folder.path(), &store).args(["compile", "-q", "cluster.kdl", "-o", "big.oci"]));
-    for jobs in ["1", "2"] {
-        for _ in 0..3 {
-            let started = Instant::now();
-            stdout(kic(folder.path(), &store).args(["verify", "-j", jobs, "big.oci"]));
-            let verified = started.elapsed();
-            // What the cores do at their best: the same bytes hashed twice, as layers and as blobs, and nothing else.
-            let blobs: Vec<_> = fs::read_dir(folder.path().join("big.oci/blobs/sha256"))
-                .unwrap()
-                .map(|entry| entry.unwrap().path())
-                .collect();
-            let started = Instant::now();
-            std::thread::scope(|scope| {
-                for half in blobs.chunks(blobs.len().div_ceil(jobs.parse().unwrap())) {
-                    scope.spawn(move || {
-                        for _ in 0..2 {
-                            for path in half {
-                                let mut hash = kic_base::Sha256::new();
-                                let mut file = fs::File::open(path).unwrap();
-                                let mut buffer = vec![0; 256 << 10];
-                                loop {
-                                    match std::io::Read::read(&mut file, &mut buffer).unwrap() {
-                                        0 => break,
-                                        count => hash.update(&buffer[..count]),
-                                    }
-                                }
-                                hash.finish();
-                            }
-                        }
-                    });
-                }
-            });
-            let floor = started.elapsed();
-            eprintln!(
-                "{jobs} jobs: verified in {verified:?}, hashed twice in {floor:?}: {:.0} %",
-                100.0 * floor.as_secs_f64() / verified.as_secs_f64()
-            );
-        }
-    }
 }
