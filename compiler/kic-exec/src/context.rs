@@ -45,6 +45,25 @@ pub struct Context {
 }
 
 impl Context {
+    /// One that fetches nothing and tells nobody.
+    #[cfg(test)]
+    pub(crate) fn for_tests(store: Store, sources: Sources) -> Self {
+        Self {
+            store,
+            substituter: None,
+            registries: None,
+            jobs: 2,
+            downloads: 1,
+            receiving: Arc::new(Semaphore::new(1)),
+            watch: Arc::new(crate::event::Unwatched),
+            cancel: CancellationToken::new(),
+            disk_images: Arc::default(),
+            programs: Default::default(),
+            build: None,
+            sources: Arc::new(sources),
+        }
+    }
+
     /// The network, or why not.
     pub(crate) fn network(&self, wanted: &str, span: Option<&Span>) -> Result<&Registries, Diagnostic> {
         self.registries.as_ref().ok_or_else(|| {

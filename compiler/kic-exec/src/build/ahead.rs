@@ -191,30 +191,10 @@ fn fill(file: &mut File, bytes: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use kic_store::Store;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::event::Unwatched;
     use crate::sources::{Fingerprint, Sources};
-
-    fn context(folder: &Path) -> Context {
-        Context {
-            store: Store::open(&folder.join("store")).unwrap(),
-            substituter: None,
-            registries: None,
-            jobs: 2,
-            downloads: 1,
-            watch: Arc::new(Unwatched),
-            cancel: CancellationToken::new(),
-            disk_images: Arc::default(),
-            programs: Default::default(),
-            build: None,
-            sources: Arc::new(Sources::default()),
-        }
-    }
 
     fn entry(path: &Path, size: u64) -> TreeEntry {
         let content = ContentFacts { digest: Digest::of(b""), size };
@@ -280,7 +260,8 @@ mod tests {
         // It came between, and is another one.
         std::fs::write(&batches[2][5].1, "another").unwrap();
         batches[3].remove(4);
-        let context = context(folder.path());
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let context = Context::for_tests(store, Sources::default());
         let known = KnownFiles::default();
         std::thread::scope(|scope| {
             let mut ahead = Ahead::start(scope, batches, &known, &context);

@@ -3,10 +3,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::event::Unwatched;
 
 /// A store, a folder of sources, and a spec's path that never is read.
 struct Ground {
@@ -53,20 +51,7 @@ impl Ground {
     }
 
     fn context(&self, sources: Sources) -> Context {
-        Context {
-            store: self.store.clone(),
-            substituter: None,
-            registries: None,
-            jobs: 2,
-            downloads: 1,
-            receiving: Arc::new(tokio::sync::Semaphore::new(1)),
-            watch: Arc::new(Unwatched),
-            cancel: CancellationToken::new(),
-            disk_images: Arc::default(),
-            programs: Default::default(),
-            build: None,
-            sources: Arc::new(sources),
-        }
+        Context::for_tests(self.store.clone(), sources)
     }
 }
 
