@@ -22,7 +22,9 @@ mod value;
 mod world;
 
 pub use chart::{Chart, ChartSource, ChartValues, Kustomization};
-pub use evaluate::{ModuleDocumentation, Override, ParameterDocumentation, Settings, documentation};
+pub use evaluate::{
+    ModuleDocumentation, Override, ParameterDocumentation, Settings, documentation, documentation_of,
+};
 pub use image_source::{DiskFormat, ImageSource};
 pub use lock::{ChartKey, ChartPin, FetchPin, ImagePin, Lock, ReferrerPin};
 pub use module_page::module_page;

@@ -74,7 +74,8 @@ impl Import {
     }
 }
 
-fn read(path: &Path) -> Result<Source, Diagnostic> {
+/// The text at a path, `-` for standard input.
+pub(super) fn read(path: &Path) -> Result<Source, Diagnostic> {
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let mut bytes = Vec::new();
     let result = if path == Path::new("-") {

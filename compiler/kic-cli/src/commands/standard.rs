@@ -1,9 +1,12 @@
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use kic_base::closest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_spec::ModuleDocumentation;
 use serde_json::json;
 
+use super::import::read;
 use crate::arguments::{Format, Global};
 use crate::terminal::{Terminal, print};
 
@@ -19,7 +22,7 @@ pub struct Standard {
 enum What {
     /// Print what a module is for, and its parameters
     Show {
-        /// The module, with or without `std:`
+        /// The module, with or without `std:`, or the path of one
         name: String,
     },
 }
@@ -47,7 +50,13 @@ impl Standard {
             return Ok(Diagnostics::new());
         };
         let name = name.strip_prefix("std:").unwrap_or(name);
-        let Some(module) = kic_spec::documentation(name) else {
+        let is_path = name.contains('/') || name.ends_with(".kdl");
+        let module = if is_path {
+            Some(kic_spec::documentation_of(name, &read(Path::new(name))?)?)
+        } else {
+            kic_spec::documentation(name)
+        };
+        let Some(module) = module else {
             let help = match closest(name, kic_spec::standard_modules()) {
                 Some(close) => format!("did you mean `std:{close}`?"),
                 None => "`kic std` lists them all".to_owned(),
@@ -76,14 +85,17 @@ impl Standard {
                     })
                 ));
             }
-            _ => print(&page(&module)),
+            _ => {
+                let title = if is_path { name.to_owned() } else { format!("std:{name}") };
+                print(&page(&title, &module));
+            }
         }
         Ok(Diagnostics::new())
     }
 }
 
-fn page(module: &ModuleDocumentation) -> String {
-    let mut text = format!("std:{}\n{}\n", module.name, module.doc);
+fn page(title: &str, module: &ModuleDocumentation) -> String {
+    let mut text = format!("{title}\n{}\n", module.doc);
     for parameter in &module.parameters {
         let words = match parameter.words.as_slice() {
             [] => String::new(),

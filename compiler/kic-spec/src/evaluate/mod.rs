@@ -36,7 +36,7 @@ use crate::world::World;
 use binding::{Binding, Form, Scalar};
 use evaluator::Evaluator;
 pub(crate) use module::{Library, normalised};
-pub use module::{ModuleDocumentation, ParameterDocumentation, documentation};
+pub use module::{ModuleDocumentation, ParameterDocumentation, documentation, documentation_of};
 use parameter::{Given, Parameter, bind, declared};
 use parameter_type::ParameterType;
 pub(crate) use parameter_type::TYPES as PARAMETER_TYPES;

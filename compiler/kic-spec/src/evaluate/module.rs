@@ -220,8 +220,25 @@ pub struct ParameterDocumentation {
 
 /// The documentation of a module of the standard library.
 pub fn documentation(name: &str) -> Option<ModuleDocumentation> {
-    let (file, _) = kic_syntax::parse(&Source::new(format!("std:{name}"), stdlib::find(name)?));
-    let module = file.nodes.first()?;
+    documentation_of(name, &Source::new(format!("std:{name}"), stdlib::find(name)?)).ok()
+}
+
+/// What the module in `source` says of itself, for a reader who knows it by `name`.
+///
+/// # Errors
+/// Where it cannot be read, or is no module.
+pub fn documentation_of(name: &str, source: &Source) -> Result<ModuleDocumentation, Diagnostics> {
+    let (file, said) = kic_syntax::parse(source);
+    if said.has_errors() {
+        return Err(said);
+    }
+    let Some(module) = file.nodes.first().filter(|node| node.name.value == "module") else {
+        let span = file.nodes.first().map_or_else(|| source.span(0..0), Node::head);
+        let diagnostic = Diagnostic::new(&code::NOT_A_MODULE, format!("`{name}` is no module"))
+            .at(&span, "expected one `module` node")
+            .help("write `module \"NAME\" { … }` around what the file holds");
+        return Err(diagnostic.into());
+    };
     let texts = |name: &'static str| {
         let nodes = module.children().iter().filter(move |child| child.name.value == name);
         nodes.filter_map(|node| match &node.arguments().next()?.value {
@@ -240,7 +257,7 @@ pub fn documentation(name: &str) -> Option<ModuleDocumentation> {
         name: parameter.name,
         doc: parameter.doc,
     });
-    Some(ModuleDocumentation {
+    Ok(ModuleDocumentation {
         name: name.to_owned(),
         doc: texts("doc").next().unwrap_or_default(),
         parameters: parameters.collect(),

@@ -214,6 +214,7 @@ impl Context<'_> {
             let what = match child.schema.name {
                 "admits" => self.admits(child),
                 "webhook" => self.webhook(child),
+                "rollout" if !self.is_named(child) => None,
                 _ => check_kind(child),
             };
             let Some(what) = what else { continue };
@@ -222,6 +223,22 @@ impl Context<'_> {
             checks.push(Spanned::new(check, child.span().clone()));
         }
         self.layer(node, Content::Readiness(checks))
+    }
+
+    /// Whether a check of a rollout names an object: kubectl knows no rollout of a whole kind.
+    fn is_named(&mut self, node: &Decoded) -> bool {
+        let Some(resource) = node.text(0).filter(|resource| !resource.value.contains('/')) else {
+            return true;
+        };
+        self.error(
+            Diagnostic::new(
+                &code::INVALID_RESOURCE,
+                format!("`{}` names a kind, and no object of it", resource.value),
+            )
+            .at(&resource.span, "")
+            .help(format!("write `KIND/NAME`, such as `deployment/{}`", resource.value)),
+        );
+        false
     }
 
     fn webhook(&mut self, node: &Decoded) -> Option<CheckKind> {
