@@ -226,15 +226,15 @@ fn a_faulty_network_ends_in_the_same_digest_or_in_its_diagnostic() {
 
 /// Puts an image with one layer of `size` bytes into the folder of a registry, and never holds it in memory.
 fn store_large(folder: &Path, registry: &StockRegistry, size: usize) {
-    let (mut random, mut hasher) = (Random::new(80), Sha256::new());
+    // Each MiB has its number: none is like another, and they are quick to make.
+    let (mut bytes, mut hasher) = (Random::new(80).bytes(1 << 20), Sha256::new());
     let data = folder.join("layer");
     let mut file = fs::File::create(&data).unwrap();
-    let mut left = size;
-    while left > 0 {
-        let bytes = random.bytes(left.min(1 << 20));
-        hasher.update(&bytes);
-        file.write_all(&bytes).unwrap();
-        left -= bytes.len();
+    for begin in (0..size).step_by(bytes.len()) {
+        bytes[..8].copy_from_slice(&(begin as u64).to_le_bytes());
+        let piece = &bytes[..bytes.len().min(size - begin)];
+        hasher.update(piece);
+        file.write_all(piece).unwrap();
     }
     let digest = hasher.finish();
     let tree = folder.join("upstream/docker/registry/v2");
@@ -256,8 +256,9 @@ fn store_large(folder: &Path, registry: &StockRegistry, size: usize) {
     registry.push_manifest("large", "v1", manifest_type, manifest.to_string().as_bytes());
 }
 
-/// Downloads one blob of `size` bytes over connections that break after `piece` bytes each; how many bytes were sent.
-fn broken_download(size: usize, piece: u64) -> Option<u64> {
+/// Downloads one blob of `size` bytes over connections that break after `piece` bytes each; how many bytes were sent. What comes is
+/// held against a download over whole connections where that is asked for; kic itself holds it against its digest.
+fn broken_download(size: usize, piece: u64, is_compared: bool) -> Option<u64> {
     let folder = tempfile::tempdir().unwrap();
     let registry = StockRegistry::start(&folder.path().join("upstream"), false)?;
     store_large(folder.path(), &registry, size);
@@ -268,23 +269,25 @@ fn broken_download(size: usize, piece: u64) -> Option<u64> {
         let mut command = kic(folder.path(), &folder.path().join(store));
         stdout(command.args(["compile", "--quiet", "--no-output"]))
     };
-    assert_eq!(compile(&proxy.host, "store"), compile(&registry.host, "other-store"));
+    let digest = compile(&proxy.host, "store");
+    if is_compared {
+        assert_eq!(digest, compile(&registry.host, "other-store"));
+    }
     Some(proxy.sent())
 }
 
 #[test]
 fn a_blob_over_a_connection_that_breaks_ten_times_arrives_with_each_byte_once_or_nearly_so() {
     let size = 50 << 20;
-    let Some(sent) = broken_download(size, 5 << 20) else { return };
+    let Some(sent) = broken_download(size, 5 << 20, true) else { return };
     assert!(sent as f64 <= size as f64 * 1.05, "{sent} bytes were sent for a blob of {size}");
 }
 
-/// The same at full size: 2 GB, broken every 200 MB.
+/// The same at full size: 2 GB, broken every 200 MB. It takes 4 GB of disk.
 #[test]
-#[ignore = "needs 10 GB of disk and minutes: cargo test -p kic-tests -- --ignored two_gigabytes"]
 fn two_gigabytes_over_a_connection_that_breaks_every_200_megabytes_arrive() {
     let size = 2_000_000_000;
-    let Some(sent) = broken_download(size, 200_000_000) else { return };
+    let Some(sent) = broken_download(size, 200_000_000, false) else { return };
     eprintln!("{sent} bytes were sent for a blob of {size}");
     assert!(sent as f64 <= size as f64 * 1.01, "{sent} bytes were sent for a blob of {size}");
 }
