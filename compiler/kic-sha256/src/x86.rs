@@ -32,40 +32,50 @@ struct Halves {
     cdgh: __m128i,
 }
 
+/// What the rounds of a block take, four at a time: its words with the constants added.
+type Schedule = [__m128i; ROUNDS.len()];
+
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn compress(states: &mut [State; 2], blocks: &[[u8; BLOCK]]) {
+    let Some(block) = blocks.first() else { return };
     let [mut first, mut second] = [load(&states[0]), load(&states[1])];
-    for block in blocks {
+    let mut schedule = [vector(&[0; 4]); ROUNDS.len()];
+    // For the schedule of the first block alone.
+    rounds(&mut first.clone(), &mut second.clone(), &mut schedule, block);
+    for place in 1..=blocks.len() {
         let (before_first, before_second) = (first, second);
-        // Written out, without arrays and closures: what is not inlined for lack of the instructions goes through memory.
-        let (mut one, mut two) = (words(block, 0), words(block, 1));
-        let (mut three, mut four) = (words(block, 2), words(block, 3));
-        let (with_next, last) = ROUNDS.split_at(12);
-        for constants in with_next.as_chunks::<4>().0 {
-            four_rounds(&mut first, &mut second, one, &constants[0]);
-            one = next_words(one, two, three, four);
-            four_rounds(&mut first, &mut second, two, &constants[1]);
-            two = next_words(two, three, four, one);
-            four_rounds(&mut first, &mut second, three, &constants[2]);
-            three = next_words(three, four, one, two);
-            four_rounds(&mut first, &mut second, four, &constants[3]);
-            four = next_words(four, one, two, three);
-        }
-        four_rounds(&mut first, &mut second, one, &last[0]);
-        four_rounds(&mut first, &mut second, two, &last[1]);
-        four_rounds(&mut first, &mut second, three, &last[2]);
-        four_rounds(&mut first, &mut second, four, &last[3]);
+        // Behind the last block, the one that is made is for nobody.
+        rounds(&mut first, &mut second, &mut schedule, blocks.get(place).unwrap_or(block));
         first = add(first, before_first);
         second = add(second, before_second);
     }
     *states = [store(first), store(second)];
 }
 
+/// The rounds of a block, and on the way the schedule of the next one. It waits for nothing that they do, so it costs no time of
+/// its own; made for the same block, it would be in their way.
+#[inline]
+#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+fn rounds(first: &mut Halves, second: &mut Halves, schedule: &mut Schedule, next: &[u8; BLOCK]) {
+    let mut words = [words(next, 0), words(next, 1), words(next, 2), words(next, 3)];
+    let (of_block, others) = schedule.split_at_mut(4);
+    let (constants_of_block, constants) = ROUNDS.split_at(4);
+    for (four, place) in of_block.iter_mut().enumerate() {
+        four_rounds(first, second, *place);
+        *place = _mm_add_epi32(words[four], vector(&constants_of_block[four]));
+    }
+    for (place, constants) in others.iter_mut().zip(constants) {
+        four_rounds(first, second, *place);
+        let next = next_words(words[0], words[1], words[2], words[3]);
+        words = [words[1], words[2], words[3], next];
+        *place = _mm_add_epi32(next, vector(constants));
+    }
+}
+
 /// Four rounds of both states in turns: a round of one fills the time that the other waits for its own.
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn four_rounds(first: &mut Halves, second: &mut Halves, words: __m128i, constants: &[u32; 4]) {
-    let lower = _mm_add_epi32(words, vector(constants));
+fn four_rounds(first: &mut Halves, second: &mut Halves, lower: __m128i) {
     let upper = _mm_shuffle_epi32::<0b00_00_11_10>(lower);
     first.cdgh = _mm_sha256rnds2_epu32(first.cdgh, first.abef, lower);
     second.cdgh = _mm_sha256rnds2_epu32(second.cdgh, second.abef, lower);
