@@ -67,7 +67,10 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
         E::CredentialHelper { .. } => (&code::CREDENTIAL_HELPER, "check that it is installed and logged in, or take its entry out of Docker's config.json".into()),
         E::Body { .. } | E::Setup { .. } => (&code::INTERNAL, "please report this".into()),
     };
-    at(Diagnostic::new(code, error.to_string()), span).help(help)
+    let mirrors = error.place().map(|place| place.mirrors.as_slice()).unwrap_or_default();
+    mirrors.iter().fold(at(Diagnostic::new(code, error.to_string()), span).help(help), |diagnostic, said| {
+        diagnostic.note(format!("a mirror was asked before: {said}"))
+    })
 }
 
 /// What the store could not do.

@@ -13,6 +13,8 @@ pub struct Place {
     pub wanted: String,
     /// How often it was tried, over all sources.
     pub attempts: u32,
+    /// What the mirrors that were asked before said last, a sentence each.
+    pub mirrors: Vec<String>,
 }
 
 impl fmt::Display for Place {
@@ -360,9 +362,9 @@ impl RegistryError {
         }
     }
 
-    pub(crate) fn after(mut self, attempts: u32) -> Self {
+    pub(crate) fn after(mut self, attempts: u32, mirrors: Vec<String>) -> Self {
         if let Some(place) = place_of!(&mut self) {
-            place.attempts = attempts;
+            (place.attempts, place.mirrors) = (attempts, mirrors);
         }
         self
     }

@@ -130,13 +130,17 @@ impl Rounds {
         Ok(())
     }
 
-    /// The registry's own answer says more than that of its mirrors.
+    /// The registry's own answer says more than that of its mirrors, which it takes along.
     fn final_error(&mut self) -> RegistryError {
         let attempts = self.attempts;
         let own = self.sources.iter().position(|tried| !tried.source.mirror).unwrap_or(self.at);
         let at = if self.sources[own].error.is_some() { own } else { self.at };
         match self.sources[at].error.take() {
-            Some(error) => error.after(attempts),
+            Some(error) => {
+                let mirrors = self.sources.iter().filter(|tried| tried.source.mirror);
+                let said = mirrors.filter_map(|tried| Some(tried.error.as_ref()?.to_string())).collect();
+                error.after(attempts, said)
+            }
             None => RegistryError::Setup { reason: "no source was tried".into() },
         }
     }

@@ -296,5 +296,5 @@ pub(crate) fn shown(url: &Url) -> String {
 }
 
 pub(crate) fn place(url: &Url, wanted: &str) -> Box<Place> {
-    Box::new(Place { host: host(url), wanted: wanted.to_owned(), attempts: 1 })
+    Box::new(Place { host: host(url), wanted: wanted.to_owned(), attempts: 1, mirrors: Vec::new() })
 }
