@@ -11,7 +11,8 @@ use kic_oci::model::{Descriptor, Manifest};
 use kic_spec::LayerKind;
 use serde_json::Value as Json;
 
-use super::needs::{self, Applied};
+use super::needs;
+use super::texts::Applied;
 use crate::documents::Documents;
 
 /// The largest layer of manifests or policies that is read, in bytes.

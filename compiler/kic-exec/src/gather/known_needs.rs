@@ -12,7 +12,7 @@ use kic_spec::Spec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::needs::Applied;
+use super::texts::Applied;
 use crate::context::Context;
 
 /// What is known of one text. The place that brings it in is the spec's, and not kept.

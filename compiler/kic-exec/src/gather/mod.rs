@@ -14,6 +14,7 @@ mod pins;
 mod referrers;
 mod renders;
 mod rewriting;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,48 +1,22 @@
 //! The images that manifests, policies and commands name.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use kic_base::{Digest, Source, Span, StableHasher};
+use kic_base::{Digest, Source, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{
-    ContentFacts, EntryFacts, FileFacts, Need, NeedStep, ObjectFacts, PathFacts, PathKey, PolicyFacts,
-    render_key,
-};
+use kic_graph::{ContentFacts, Need, NeedStep, ObjectFacts, PathFacts, PathKey, PolicyFacts};
 use kic_manifest::{Confidence, Discovery, Found, Gap, Object};
 use kic_redirect::{Pod, Policy};
-use kic_spec::{Content, LayerKind, ManifestItem, Spec, Step, is_manifest_name, unreadable};
+use kic_spec::{Spec, Step};
 
 use super::gaps::{self, Open};
 use super::known_needs::KnownNeeds;
 use super::renders::Render;
-use super::rewriting::{self, Rewriting};
+use super::rewriting;
+use super::texts::{Applied, Kind, Text, texts};
 use crate::context::Context;
-use crate::fault;
 use crate::parallel::parallel;
-
-/// The largest manifest that is read, in bytes.
-const MANIFEST_LIMIT: u64 = 256 << 20;
-
-/// A text to look through, and what of the spec brings it in.
-struct Text {
-    name: String,
-    place: Place,
-    digest: Digest,
-    said: Span,
-    kind: Kind,
-    layer: Applied,
-    /// How its images are named anew, where they are.
-    rewriting: Option<Arc<Rewriting>>,
-}
-
-/// The layer that a text is applied with, and the namespace of its objects that name none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Applied {
-    pub layer: (LayerKind, String),
-    pub namespace: Option<String>,
-}
 
 /// What all texts name.
 #[derive(Debug, Default)]
@@ -72,27 +46,6 @@ struct Named {
 
 /// What of one text goes into the inputs.
 pub(super) type InText = (Vec<Need>, Vec<PolicyFacts>, Vec<ObjectFacts>);
-
-/// What a text is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Objects of a file or download.
-    Written,
-    /// Objects that are written nowhere: one of the spec, those of a chart.
-    Generated,
-    /// Objects that are not applied: hooks of a chart.
-    Dropped,
-    /// The description of a chart.
-    Description,
-}
-
-/// Where a text is.
-#[derive(Clone)]
-enum Place {
-    Here(Vec<u8>),
-    File(PathBuf),
-    Stored,
-}
 
 /// Looks through all manifests and policies, in the order of the spec; those that cannot be read give errors, and nothing
 /// else. Those of which the last run knew what they name are not read.
@@ -216,122 +169,7 @@ fn pod_of_command(command: &str, image: &str) -> Option<(Pod, kic_redirect::Plac
     Some(Pod::with(image, "containers", namespace.or(joined)))
 }
 
-fn texts(
-    spec: &Spec,
-    files: &BTreeMap<PathKey, PathFacts>,
-    fetches: &BTreeMap<String, ContentFacts>,
-    renders: &BTreeMap<Digest, Render>,
-) -> Vec<Text> {
-    let mut texts = Vec::new();
-    for layer in &spec.layers {
-        let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else {
-            continue;
-        };
-        let namespace = match &layer.content {
-            Content::Manifests { namespace, .. } | Content::Policies { namespace, .. } => namespace.clone(),
-            _ => None,
-        };
-        let applied = Applied { layer: (layer.kind(), layer.name.value.clone()), namespace };
-        let rewriting = layer.rewrite().map(|host| Arc::new(Rewriting::new(spec, host)));
-        let first = texts.len();
-        for item in items {
-            let span = &item.span;
-            match &item.value {
-                ManifestItem::Object { file_name, object } => {
-                    let text = kic_manifest::emit(object);
-                    texts.push(Text::here(file_name, &text, span, Kind::Generated, &applied));
-                }
-                ManifestItem::Fetch { fetch, .. } => {
-                    let Some(content) = fetches.get(&fetch.url.value) else { continue };
-                    let (name, digest) = (fetch.url.value.clone(), content.digest);
-                    texts.push(Text::written(name, Place::Stored, digest, span, &applied));
-                }
-                ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
-                    let render = render_key(spec, &item.value).and_then(|key| renders.get(&key));
-                    let mut applied = applied.clone();
-                    if let ManifestItem::Chart(chart) = &item.value {
-                        applied.namespace = Some(chart.namespace.clone());
-                    }
-                    texts.extend(render.into_iter().flat_map(|render| of_render(render, span, &applied)));
-                }
-                ManifestItem::File { from, .. } => {
-                    let path = spec.locate(from);
-                    let mut push = |path: PathBuf, facts: &FileFacts| {
-                        let (name, digest) = (path.display().to_string(), facts.content.digest);
-                        texts.push(Text::written(name, Place::File(path), digest, &from.span, &applied));
-                    };
-                    match files.get(&PathKey::manifests(path.clone())) {
-                        None => {}
-                        Some(PathFacts::File(facts)) => push(path, facts),
-                        Some(PathFacts::Folder(below)) => {
-                            for (name, entry) in below {
-                                if let EntryFacts::File(facts) = entry
-                                    && is_manifest_name(name)
-                                {
-                                    push(path.join(name), facts);
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        for text in texts.iter_mut().skip(first) {
-            if matches!(text.kind, Kind::Written | Kind::Generated) {
-                text.rewriting.clone_from(&rewriting);
-            }
-        }
-    }
-    texts
-}
-
-/// The texts of a chart or kustomization; among them are the hooks that are not applied, and the description of the chart,
-/// whose annotations name images.
-fn of_render<'a>(render: &'a Render, span: &'a Span, layer: &'a Applied) -> impl Iterator<Item = Text> + 'a {
-    let here = |name: &str, content: &str, kind| Text::here(name, content, span, kind, layer);
-    let files = render.facts.files.iter().map(move |(name, content)| here(name, content, Kind::Generated));
-    let dropped = here("hooks that are not applied", &render.dropped, Kind::Dropped);
-    let description = render.description.iter();
-    files
-        .chain([dropped])
-        .chain(description.map(move |(name, content)| here(name, content, Kind::Description)))
-}
-
 impl Text {
-    /// A text that somebody wrote, as it stands.
-    fn written(name: String, place: Place, digest: Digest, said: &Span, layer: &Applied) -> Self {
-        Self {
-            name,
-            place,
-            digest,
-            said: said.clone(),
-            kind: Kind::Written,
-            layer: layer.clone(),
-            rewriting: None,
-        }
-    }
-
-    fn here(name: &str, text: &str, said: &Span, kind: Kind, layer: &Applied) -> Self {
-        let bytes = text.as_bytes().to_vec();
-        let digest = Digest::of(&bytes);
-        Self {
-            name: name.to_owned(),
-            place: Place::Here(bytes),
-            digest,
-            said: said.clone(),
-            kind,
-            layer: layer.clone(),
-            rewriting: None,
-        }
-    }
-
-    /// What is kept of it is found again by: its bytes, and the namespace of its objects that name none.
-    fn key(&self, digest: &Digest) -> Digest {
-        let mut hasher = StableHasher::new();
-        hasher.digest(digest).text(self.layer.namespace.as_deref().unwrap_or_default());
-        hasher.finish()
-    }
-
     fn facts(&self, policies: Vec<Policy>) -> Vec<PolicyFacts> {
         let fact = |policy| PolicyFacts {
             policy,
@@ -342,35 +180,9 @@ impl Text {
         policies.into_iter().map(fact).collect()
     }
 
-    /// Whether what it names is kept for the next run: it follows from the bytes alone.
-    fn is_kept(&self) -> bool {
-        matches!(self.kind, Kind::Written | Kind::Generated) && self.rewriting.is_none()
-    }
-
-    /// Its source, whose text is read when one of its places is shown.
-    fn source(&self, context: &Context) -> Source {
-        let (place, digest, store) = (self.place.clone(), self.digest, context.store.clone());
-        Source::lazy(self.name.clone(), move || {
-            let bytes = match &place {
-                Place::Here(bytes) => Some(bytes.clone()),
-                Place::File(path) => std::fs::read(path).ok(),
-                Place::Stored => store.read(&digest, MANIFEST_LIMIT).ok(),
-            };
-            // What changed since has other places.
-            let bytes = bytes.filter(|bytes| Digest::of(bytes) == digest);
-            bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
-        })
-    }
-
     /// The digest of its bytes, and the images that it names.
     fn needs(&self, context: &Context) -> Result<(Digest, Named), Diagnostics> {
-        let bytes = match &self.place {
-            Place::Here(bytes) => bytes.clone(),
-            Place::File(path) => std::fs::read(path).map_err(|error| unreadable(path, &self.said, &error))?,
-            Place::Stored => {
-                context.store.read(&self.digest, MANIFEST_LIMIT).map_err(|error| fault::store(&error))?
-            }
-        };
+        let bytes = self.bytes(context)?;
         Ok((Digest::of(&bytes), self.named(bytes)?))
     }
 
@@ -437,9 +249,9 @@ impl Text {
 
 /// What a text of a base says, where its layer is applied. What cannot be read says nothing: who compiled it was told.
 pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Applied) -> InText {
+    let bytes = text.as_bytes().to_vec();
     let text = Text::here(name, text, said, Kind::Generated, layer);
-    let Place::Here(bytes) = &text.place else { return InText::default() };
-    match text.named(bytes.clone()) {
+    match text.named(bytes) {
         Ok(named) => (named.needs, text.facts(named.policies), named.objects),
         Err(_) => InText::default(),
     }
