@@ -4,7 +4,7 @@
 use super::group::version_text;
 use super::kinds::{CONFIGURED_VERSIONS, GROUPS_WITH_OTHER_VERSIONS, KINDS_WITH_OTHER_VERSIONS};
 use super::walk::Walk;
-use super::words::words;
+use super::words::{Hint, key_hint, words};
 use super::{Confidence, Gap, GapKind};
 use crate::{Object, Yaml};
 
@@ -37,22 +37,43 @@ pub(crate) fn versioned(object: &Object) -> Option<Gap> {
     {
         return None;
     }
-    let (key, node, written) = object.root.get("spec")?.entries().iter().find_map(|(key, node)| {
-        let key = key.as_str()?;
-        let words = words(key);
-        let (last, stem) = words.split_last()?;
-        let is_its_own =
-            last == "version" && !stem.iter().any(|word| CONFIGURED_VERSIONS.contains(&word.as_str()));
-        let text = version_text(node).filter(|text| is_its_own && is_release(text))?;
-        Some((key, node, text))
+    let spec = object.root.get("spec")?;
+    let parts = || spec.entries().iter().filter_map(|(key, part)| Some((key.as_str()?, part)));
+    let (path, node, written) = parts().find_map(|(key, node)| version(key, node)).or_else(|| {
+        parts().filter(|(key, _)| may_run(&words(key))).find_map(|(key, part)| {
+            let (path, node, written) = version_of_part(key, part)?;
+            Some((format!("{key}.{path}"), node, written))
+        })
     })?;
     Some(Gap {
         kind: GapKind::Versioned(format!("{}.{group}", object.kind)),
         written,
         span: node.span.clone(),
         object: object.title(),
-        path: format!("spec.{key}"),
+        path: format!("spec.{path}"),
     })
+}
+
+/// The version in a field that is named for the version of a program.
+fn version<'a>(key: &str, node: &'a Yaml) -> Option<(String, &'a Yaml, String)> {
+    let words = words(key);
+    let (last, stem) = words.split_last()?;
+    let written = version_text(node).filter(|text| last == "version" && may_run(stem) && is_release(text))?;
+    Some((key.to_owned(), node, written))
+}
+
+/// The version of a part of an object: plainly its `version`, or the `tag` of an image that has no name.
+fn version_of_part<'a>(key: &str, part: &'a Yaml) -> Option<(String, &'a Yaml, String)> {
+    let is_image = key_hint(&words(key)) == Hint::Image;
+    let field = if is_image { "tag" } else { "version" };
+    let node = part.get(field)?;
+    let written = version_text(node).filter(|text| is_release(text))?;
+    Some((field.to_owned(), node, written))
+}
+
+/// Whether what has a name of these words may be a program that runs.
+fn may_run(words: &[String]) -> bool {
+    !words.iter().any(|word| CONFIGURED_VERSIONS.contains(&word.as_str()))
 }
 
 /// Whether a text reads like a release of a program: `v1`, `v1beta1` and `2` are versions of interfaces and formats.
