@@ -201,10 +201,9 @@ impl Text {
             Place::File(path) => {
                 std::fs::read(path).map_err(|error| unreadable(path, &self.said, &error).into())
             }
-            Place::Stored => context
-                .store
-                .read(&self.digest, MANIFEST_LIMIT)
-                .map_err(|error| fault::store(&error).into()),
+            Place::Stored => {
+                context.store.read(&self.digest, MANIFEST_LIMIT).map_err(|error| fault::store(&error).into())
+            }
         }
     }
 }

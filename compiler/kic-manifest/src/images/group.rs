@@ -9,6 +9,16 @@ use crate::{Style, Yaml, YamlValue};
 const OTHER_REPOSITORIES: &[&str] =
     &["branch", "commit", "revision", "chart", "chartName", "targetRevision", "owner", "git", "semver"];
 
+/// Fields whose image an `imageTag` beside them belongs to.
+const WHOLE_IMAGES: &[&str] = &["image", "imagename", "imagerepository", "imagerepo", "repository", "repo"];
+
+/// The tag and registry of a mapping that are for all the images in it.
+#[derive(Default)]
+struct OfAll<'a> {
+    tag: Option<(&'a str, &'a Yaml)>,
+    registry: Option<(&'a str, &'a Yaml)>,
+}
+
 /// The scalars of a group, each under its key.
 struct Group<'a> {
     registry: Option<&'a Yaml>,
@@ -48,6 +58,18 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
     if let Some(taken) = triple(walk, node, under_image).or_else(|| remote(walk, node)) {
         return taken;
     }
+    let field = |names: &[&str]| {
+        let place = joined.iter().position(|joined| names.contains(&joined.as_str()))?;
+        fields.get(place).map(|(_, name, value)| (*name, *value))
+    };
+    let scalar = |names: &[&str]| field(names).filter(|(_, value)| scalar_text(value).is_some());
+    let of_all = match field(WHOLE_IMAGES) {
+        None => OfAll {
+            tag: scalar(&["imagetag", "imageversion", "imagetagversion"]),
+            registry: scalar(&["imageregistry"]),
+        },
+        Some(_) => OfAll::default(),
+    };
     // In a list of images, `name` beside a `repository` is what the image is called.
     let labelled = node.get("repository").and_then(Yaml::as_str).is_some_and(|text| !text.is_empty());
     for (name_words, name, value) in &fields {
@@ -98,8 +120,9 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         if tag.is_none() {
             let whole =
                 Candidate::read(text).is_some_and(|candidate| candidate.in_folder_of_known_registry());
-            let bare = Candidate::read(text)
-                .is_some_and(|candidate| candidate.is_path() && !candidate.has_version());
+            let bare = Candidate::read(text).is_some_and(|candidate| {
+                !candidate.has_version() && (candidate.is_path() || (*name == "image" && !walk.machines))
+            });
             tag = part(&["version"]).filter(|_| named || whole || (image && bare));
             loose = tag.is_some() && !named;
             // `imageRepository` may be the folder of many images, and the version that of the whole.
@@ -110,8 +133,15 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         // `crypt-` is a prefix of names, `registry.example.com/crypt` the folder of images.
         let folder =
             |(_, node): &(&str, &Yaml)| node.as_str().is_some_and(|text| !text.ends_with(['-', '_']));
-        let registry = part(&["registry", "imageregistry"])
+        let mut registry = part(&["registry", "imageregistry"])
             .or_else(|| part(&["prefix", "imageprefix"]).filter(|found| image && folder(found)));
+        let own = (tag, registry);
+        if image && let Some(plain) = Candidate::read(text).filter(|candidate| !candidate.has_version()) {
+            tag = tag.or(of_all.tag.filter(|_| digest.is_none()));
+            let versioned = tag.is_some() || digest.is_some();
+            registry = registry.or(of_all.registry.filter(|_| versioned && !plain.names_registry()));
+        }
+        let is_of_all = own.0.is_some() != tag.is_some() || own.1.is_some() != registry.is_some();
         let parts = [registry, tag, digest];
         if parts
             .into_iter()
@@ -175,6 +205,11 @@ pub(crate) fn find<'a>(walk: &mut Walk, node: &'a Yaml, key: &str) -> Vec<&'a st
         }
         let strong = under_image || image || prefix.last().is_some_and(|word| word.ends_with("image"));
         if record(walk, &group, text, name, strong) {
+            if is_of_all && let Some(found) = walk.found.last_mut() {
+                found.confidence = found.confidence.min(Confidence::Likely);
+                found.reason =
+                    format!("put together from `{name}` and fields that are for all images beside it");
+            }
             if (loose || wide)
                 && let Some(found) = walk.found.last_mut()
             {
