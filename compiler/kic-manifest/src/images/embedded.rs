@@ -65,6 +65,7 @@ fn inner(walk: &mut Walk, node: &Yaml, text: &str, root: &Yaml, key: &str) {
     inside.level = walk.level;
     inside.secret = walk.secret;
     inside.hub.clone_from(&walk.hub);
+    inside.versionless = walk.settings && !is_of_chart(key) && !says_version(root);
     inside.path = format!("{} > ", walk.path);
     let field = |key: &str| root.get(key).and_then(Yaml::as_str).map(str::to_owned);
     match (field("apiVersion"), field("kind")) {
@@ -85,6 +86,20 @@ fn inner(walk: &mut Walk, node: &Yaml, text: &str, root: &Yaml, key: &str) {
         }
         walk.found.push(found);
     }
+}
+
+/// Whether a text under `key` is the values of a chart, which knows versions itself.
+fn is_of_chart(key: &str) -> bool {
+    words(key).iter().any(|word| word == "values")
+}
+
+/// Whether a field somewhere in a document is named for a version or tag.
+fn says_version(node: &Yaml) -> bool {
+    let named = |key: &str| {
+        words(key).last().is_some_and(|word| matches!(word.as_str(), "version" | "versions" | "tag" | "tags"))
+    };
+    node.entries().iter().any(|(key, value)| named(&key.key()) || says_version(value))
+        || node.items().iter().any(says_version)
 }
 
 /// Lines such as `KEY=REF`, `key = "REF"` or `key: REF` in a text that is no YAML as a whole.

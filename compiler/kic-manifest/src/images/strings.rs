@@ -110,7 +110,9 @@ impl Walk {
 
     /// Less sure of a reference without a tag where its version may stand elsewhere: whether that is so.
     fn complete(&self, candidate: &Candidate, confidence: Confidence) -> (Confidence, bool) {
-        let loose = self.level > 0 || VALUES.iter().any(|key| self.path.contains(&format!(".{key}.")));
+        let plain = self.versionless && candidate.in_folder_of_known_registry();
+        let loose =
+            (self.level > 0 && !plain) || VALUES.iter().any(|key| self.path.contains(&format!(".{key}.")));
         let incomplete = !candidate.has_version()
             && !candidate.is_bare_word()
             && (self.versioned_elsewhere || loose || self.path.to_ascii_lowercase().ends_with("baseimage"))

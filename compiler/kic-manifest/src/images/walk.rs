@@ -79,6 +79,8 @@ pub(crate) struct Walk {
     pub(super) under_image: Under,
     /// Whether the version of an image without one may stand elsewhere.
     pub(crate) versioned_elsewhere: bool,
+    /// Whether what is at hand is a text of settings in which no version stands.
+    pub(crate) versionless: bool,
     /// Whether the mapping at hand is one of settings, such as the data of a ConfigMap.
     pub(super) settings: bool,
     /// Whether each value of the mapping at hand is a path with a version.
@@ -150,6 +152,7 @@ impl Walk {
             version: None,
             under_image: Under::Nothing,
             versioned_elsewhere: false,
+            versionless: false,
             settings: false,
             table: false,
         }
