@@ -291,7 +291,7 @@ fn triple<'a>(walk: &mut Walk, node: &'a Yaml, under_image: bool) -> Option<Vec<
         written = format!("{}/{written}", registry.trim_end_matches('/'));
     }
     if let Some(tag) = &tag {
-        written = format!("{written}:{tag}");
+        written = format!("{written}{}{tag}", before_version(tag));
     }
     let candidate = Candidate::read(&written)?;
     let (confidence, version) = match tag {
@@ -305,6 +305,11 @@ fn triple<'a>(walk: &mut Walk, node: &'a Yaml, under_image: bool) -> Option<Vec<
     let parts = Parts::Group(GroupParts { registry, folder: part("repository"), ..GroupParts::default() });
     walk.entry(key, |walk| walk.push(candidate, written, span, parts, confidence, reason));
     Some(vec!["registry", "repository", key, "version", "tag"])
+}
+
+/// What stands between an image and its version: some write a digest where others write a tag.
+fn before_version(version: &str) -> char {
+    if version.starts_with("sha256:") { '@' } else { ':' }
 }
 
 /// An entry of a manifest of images: `image-name` in the folder `image-remote`, with its tag and digest.
@@ -374,7 +379,7 @@ fn record(walk: &mut Walk, group: &Group<'_>, text: &str, name: &str, strong: bo
     }
     written.push_str(text.trim_start_matches('/'));
     if let Some(tag) = &tag {
-        written.push(':');
+        written.push(before_version(tag));
         written.push_str(tag);
     }
     if let Some(digest) = &digest {
