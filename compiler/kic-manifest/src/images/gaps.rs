@@ -5,7 +5,7 @@ use super::group::version_text;
 use super::kinds::{CONFIGURED_VERSIONS, GROUPS_WITH_OTHER_VERSIONS, KINDS_WITH_OTHER_VERSIONS};
 use super::walk::Walk;
 use super::words::{Hint, key_hint, words};
-use super::{Confidence, Gap, GapKind};
+use super::{Confidence, Found, Gap, GapKind};
 use crate::{Object, Yaml};
 
 /// A container's image that is no reference. What a policy or a text inside a string has is not yet a container.
@@ -54,11 +54,26 @@ pub(crate) fn versioned(object: &Object) -> Option<Gap> {
     })
 }
 
-/// The version in a field that is named for the version of a program.
+/// Whether an object that leaves `gap` open names an image all the same: what is only possible may be an artifact,
+/// and counts where its tag has the version.
+pub(crate) fn is_named(gap: &Gap, found: &[Found]) -> bool {
+    let version = gap.written.strip_prefix('v').unwrap_or(&gap.written);
+    found.iter().any(|found| {
+        found.confidence > Confidence::Possible
+            || found.reference.tag().is_some_and(|tag| tag.contains(version))
+    })
+}
+
+/// The version in a field that is named for the version of a program, or for the tag of images.
 fn version<'a>(key: &str, node: &'a Yaml) -> Option<(String, &'a Yaml, String)> {
     let words = words(key);
     let (last, stem) = words.split_last()?;
-    let written = version_text(node).filter(|text| last == "version" && may_run(stem) && is_release(text))?;
+    let is_version = match last.as_str() {
+        "version" => may_run(stem),
+        "tag" => stem.last().is_some_and(|word| word == "image"),
+        _ => false,
+    };
+    let written = version_text(node).filter(|text| is_version && is_release(text))?;
     Some((key.to_owned(), node, written))
 }
 

@@ -14,8 +14,8 @@ use crate::{Object, Style, Yaml};
 pub(crate) fn object(object: &Object, discovery: &mut Discovery) {
     let mut walk = Walk::new(object.title(), Confidence::Certain, "");
     walk.object(&object.root, &object.api_version, &object.kind);
-    if walk.found.is_empty() && walk.gaps.is_empty() {
-        discovery.gaps.extend(gaps::versioned(object));
+    if walk.gaps.is_empty() {
+        discovery.gaps.extend(gaps::versioned(object).filter(|gap| !gaps::is_named(gap, &walk.found)));
     }
     discovery.found.append(&mut walk.found);
     discovery.gaps.append(&mut walk.gaps);
