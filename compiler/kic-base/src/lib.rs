@@ -14,7 +14,7 @@ mod suggest;
 pub use digest::{Digest, DigestError, Sha256};
 pub use epoch::Epoch;
 pub use image_reference::{ImageReference, ImageReferenceError};
-pub use nested_sha256::NestedSha256;
+pub use nested_sha256::{NestedSha256, Sha256State};
 pub use platform::{Platform, PlatformError};
 pub use span::{Source, Span, Spanned};
 pub use stable_hasher::StableHasher;

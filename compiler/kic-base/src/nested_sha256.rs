@@ -9,6 +9,9 @@ use crate::{Digest, Sha256};
 const BEGIN: State =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
+/// What a SHA-256 over whole blocks of 64 bytes comes to before its end.
+pub type Sha256State = State;
+
 /// A running SHA-256 that also gives the digests of parts, one after the other: of a layer, and of files in it.
 ///
 /// A part that begins where a block begins, as every file of a tar does, goes over the same blocks as the whole. Both together
@@ -37,6 +40,18 @@ impl NestedSha256 {
     /// A digest of nothing yet, and no part.
     pub fn new() -> Self {
         Self { states: [BEGIN; 2], rest: [0; BLOCK], filled: 0, length: 0, part: Part::None }
+    }
+
+    /// What went on so far in 32 bytes, where whole blocks were given: see [`Self::go_on_from`].
+    pub fn state(&self) -> Option<Sha256State> {
+        (self.filled == 0).then_some(self.states[0])
+    }
+
+    /// As if so many bytes were given, whole blocks, after which the state was this one. A part that was begun is forgotten.
+    pub fn go_on_from(&mut self, state: Sha256State, length: u64) {
+        self.states[0] = state;
+        self.length += length;
+        self.part = Part::None;
     }
 
     /// Begins a part here. One that was begun before is forgotten.
@@ -149,6 +164,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_known_to_come_to_a_state_need_not_be_given() {
+        let bytes: Vec<u8> = (0..1_000_u32).map(|number| (number * 7 % 251) as u8).collect();
+        let mut whole = NestedSha256::new();
+        whole.update(&bytes[..640]);
+        let state = whole.state().unwrap();
+        let mut rest = NestedSha256::new();
+        rest.go_on_from(state, 640);
+        rest.update(&bytes[640..]);
+        assert_eq!(rest.state(), None);
+        assert_eq!(rest.finish(), Digest::of(&bytes));
     }
 
     #[test]

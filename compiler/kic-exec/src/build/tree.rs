@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{Bytes, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEntry, TreeEntryKind};
-use kic_oci::layer::{Compression, LayerDigests, LayerError, LayerWriter, PackedFrame};
+use kic_oci::layer::{
+    Compression, KnownBegin, KnownFrames, LayerDigests, LayerError, LayerWriter, PackedFrame,
+};
 use kic_store::{HashedWriter, Store};
 
 use super::ahead::{Ahead, MOST_BYTES, Wanted, batches};
@@ -48,7 +50,7 @@ fn bytes(entries: &[TreeEntry]) -> u64 {
 fn write(
     graph: &Graph,
     index: NodeIndex,
-    batches: Vec<Vec<Wanted>>,
+    wanted: Vec<Vec<Wanted>>,
     room: &Room,
     context: &Context,
 ) -> Result<LayerOutput, Diagnostics> {
@@ -56,24 +58,88 @@ fn write(
     let Derivation::Tree { settings, entries } = &node.derivation else {
         return Err(fault::internal("not a tree").into());
     };
-    let mut layer = begin(&context.store, *settings, room.threads)?;
-    let known = context.sources.known_files();
     // With one frame, or two, there is little to take over.
     let is_worth_it = bytes(entries) >= WORTH_FRAMES;
-    let frames = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
-    let has_frames = frames.is_some();
-    if let Some(frames) = frames {
-        layer.reuse(frames);
+    let known = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
+    let begin = known.as_ref().and_then(|known| known_begin(*settings, entries, known));
+    let write = |begin: Option<KnownBegin>, wanted: Vec<Vec<Wanted>>| {
+        write_after(begin, wanted, node, room, known.as_ref(), graph, context)
+    };
+    match begin {
+        None => write(None, wanted),
+        // Where a frame is damaged or gone, what is in it is needed after all.
+        Some(begin) => write(Some(begin), wanted).or_else(|_| write(None, batches(entries))),
     }
+}
+
+/// The frames at the beginning that were packed before; nothing where there are none.
+fn known_begin(
+    settings: LayerSettings,
+    entries: &[TreeEntry],
+    known: &Arc<dyn KnownFrames>,
+) -> Option<KnownBegin> {
+    if settings.compression != kic_spec::Compression::Zstd {
+        return None;
+    }
+    let mut begin = KnownBegin::new(Arc::clone(known), settings.epoch, settings.mtime);
+    for entry in entries {
+        let added = match &entry.kind {
+            TreeEntryKind::Folder { mode } => begin.directory(&entry.path, *mode),
+            TreeEntryKind::Symlink(target) => begin.symlink(&entry.path, target),
+            TreeEntryKind::File { mode, content, .. } => {
+                begin.file(&entry.path, *mode, content.size, &content.digest)
+            }
+        };
+        // What is wrong is said where it is written.
+        added.ok()?;
+        if !begin.goes_on() {
+            break;
+        }
+    }
+    (begin.entries() > 0).then_some(begin)
+}
+
+/// Writes the layer, of whose files those are read that are not in the frames that it begins with.
+fn write_after(
+    begin: Option<KnownBegin>,
+    mut wanted: Vec<Vec<Wanted>>,
+    node: &Node,
+    room: &Room,
+    known: Option<&Arc<dyn KnownFrames>>,
+    graph: &Graph,
+    context: &Context,
+) -> Result<LayerOutput, Diagnostics> {
+    let Derivation::Tree { settings, entries } = &node.derivation else {
+        return Err(fault::internal("not a tree").into());
+    };
+    let mut layer = self::begin(&context.store, *settings, room.threads)?;
+    let unread = begin.as_ref().map_or(0, KnownBegin::entries);
+    if let Some(known) = known {
+        layer.reuse(Arc::clone(known));
+    }
+    if let Some(begin) = begin {
+        layer.begin_with(begin);
+        wanted.iter_mut().for_each(|batch| batch.retain(|(place, ..)| *place >= unread));
+        wanted.retain(|batch| !batch.is_empty());
+    }
+    let files = context.sources.known_files();
     std::thread::scope(|scope| {
-        let mut ahead = Ahead::start(scope, batches, &known, context);
+        let mut ahead = Ahead::start(scope, wanted, &files, context);
         for (place, entry) in entries.iter().enumerate() {
-            write_entry(&mut layer, entry, ahead.take(place), &known, node, graph, context)?;
+            match &entry.kind {
+                TreeEntryKind::File { mode, content, .. } if place < unread => {
+                    context.go_on()?;
+                    layer
+                        .unread_file(&entry.path, *mode, content.size, &content.digest)
+                        .map_err(|error| layer_error(error, node.span.as_ref()))?;
+                }
+                _ => write_entry(&mut layer, entry, ahead.take(place), &files, node, graph, context)?,
+            }
         }
         Ok::<_, Diagnostics>(())
     })?;
     let (output, frames) = finish_with_frames(layer, settings.compression)?;
-    if has_frames && !frames.is_empty() {
+    if !frames.is_empty() {
         context.sources.note_frames(&output.digest, &frames, &context.store);
     }
     Ok(output)

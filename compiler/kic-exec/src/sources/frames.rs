@@ -1,18 +1,18 @@
 //! Frames of layers that were packed for a spec, so that a layer that is packed again takes those that are the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kic_base::{Digest, StableHasher};
-use kic_oci::layer::{KnownFrames, PackedFrame};
+use kic_oci::layer::{KnownFrames, PackedFrame, States};
 use kic_store::Store;
 use serde::{Deserialize, Serialize};
 
 /// Of so many layers at most; those noted longest ago go first.
 const MOST_LAYERS: usize = 200;
 
-/// The frames of a layer: key, digest, offset and size of each.
-type Frames = Vec<(Digest, Digest, u64, u64)>;
+/// The frames of a layer: key, digest, offset, size and states of each.
+type Frames = Vec<(Digest, Digest, u64, u64, States)>;
 
 /// What is known of frames, read when it is first asked for.
 #[derive(Debug, Default)]
@@ -44,18 +44,23 @@ impl SpecFrames {
         let state = self.read(store)?;
         let mut places = BTreeMap::new();
         for (layer, frames) in &state.layers {
-            places.extend(frames.iter().map(|(key, digest, offset, size)| {
-                (*key, Place { layer: *layer, digest: *digest, offset: *offset, size: *size })
+            places.extend(frames.iter().map(|&(key, digest, offset, size, states)| {
+                (key, Place { layer: *layer, digest, offset, size, states })
             }));
         }
         Some(Arc::new(StoredFrames { places, store: store.clone() }))
     }
 
-    /// Notes the frames of a layer that is in the store.
+    /// Notes the frames of a layer that is in the store. Others that have the same ones are forgotten for those.
     pub fn note(&self, layer: &Digest, frames: &[PackedFrame], store: &Store) {
         let Some(mut state) = self.read(store) else { return };
-        let frames = frames.iter().map(|frame| (frame.key, frame.digest, frame.offset, frame.size)).collect();
-        state.layers.retain(|(known, _)| known != layer);
+        let frames: Frames = frames
+            .iter()
+            .map(|frame| (frame.key, frame.digest, frame.offset, frame.size, frame.states))
+            .collect();
+        let keys: BTreeSet<Digest> = frames.iter().map(|(key, ..)| *key).collect();
+        state.layers.iter_mut().for_each(|(_, frames)| frames.retain(|(key, ..)| !keys.contains(key)));
+        state.layers.retain(|(known, frames)| known != layer && !frames.is_empty());
         state.layers.push((*layer, frames));
         let too_many = state.layers.len().saturating_sub(MOST_LAYERS);
         state.layers.drain(..too_many);
@@ -95,6 +100,7 @@ struct Place {
     digest: Digest,
     offset: u64,
     size: u64,
+    states: States,
 }
 
 struct StoredFrames {
@@ -104,9 +110,13 @@ struct StoredFrames {
 
 impl KnownFrames for StoredFrames {
     fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest> {
-        let Place { layer, digest, offset, size } = *self.places.get(key)?;
+        let Place { layer, digest, offset, size, .. } = *self.places.get(key)?;
         self.store.read_part(&layer, offset, size, bytes)?;
         // What the disk damaged is compressed anew.
         (Digest::of(bytes) == digest).then_some(digest)
+    }
+
+    fn states(&self, key: &Digest) -> Option<States> {
+        Some(self.places.get(key)?.states)
     }
 }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use flate2::GzBuilder;
 use flate2::write::GzEncoder;
-use kic_base::{Digest, Epoch, Sha256};
+use kic_base::{Digest, Epoch, NestedSha256, Sha256};
 
 use super::LayerError;
-use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame};
-use super::frames::{FrameSettings, Frames};
+use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame, States};
+use super::frames::{FrameName, FrameSettings, Frames};
 use crate::model::media_types;
 
 /// How a layer is packed.
@@ -46,8 +46,8 @@ impl Compression {
 }
 
 /// What an epoch fixes of the compression.
-struct Settings {
-    frames: FrameSettings,
+pub(super) struct Settings {
+    pub frames: FrameSettings,
     gzip_level: u32,
 }
 
@@ -59,10 +59,14 @@ pub(super) struct Encoder<W: Write> {
     buffer: Vec<u8>,
     filled: usize,
     /// The digest of the tar; nothing where the output is the tar.
-    diff: Option<Sha256>,
+    diff: Option<NestedSha256>,
     diff_size: u64,
     /// Where frames may be used again.
     keys: Option<FrameKeys>,
+    /// The next frames that are taken over, whatever is given for them; the last one first.
+    taken: Vec<States>,
+    /// What waits was not given.
+    is_unread: bool,
 }
 
 enum Stage<W: Write> {
@@ -81,7 +85,7 @@ struct HashingWriter<W> {
 const PIECE: usize = 128 << 10;
 
 impl Settings {
-    fn of(epoch: Epoch) -> Self {
+    pub fn of(epoch: Epoch) -> Self {
         // Epoch 1 is the only one so far; the next one makes this a `match` on its number.
         debug_assert_eq!(epoch.number(), 1);
         Self { frames: FrameSettings { level: 3, content: 4 << 20 }, gzip_level: 6 }
@@ -103,8 +107,17 @@ impl<W: Write> Encoder<W> {
                 (Stage::Zstd(out, Frames::new(settings.frames, threads)?), settings.frames.content)
             }
         };
-        let diff = (compression != Compression::None).then(Sha256::new);
-        Ok(Self { stage, buffer: vec![0; piece], filled: 0, diff, diff_size: 0, keys: None })
+        let diff = (compression != Compression::None).then(NestedSha256::new);
+        Ok(Self {
+            stage,
+            buffer: vec![0; piece],
+            filled: 0,
+            diff,
+            diff_size: 0,
+            keys: None,
+            taken: Vec::new(),
+            is_unread: false,
+        })
     }
 
     /// Takes frames from there, and says at the end which there are. Before anything is written; with zstd alone.
@@ -113,6 +126,25 @@ impl<W: Write> Encoder<W> {
             self.keys = Some(FrameKeys::new(frames.settings()));
             frames.reuse(known);
         }
+    }
+
+    /// Takes the first frames from there, which are known to begin and end with these states. Before anything is written, and
+    /// after [`Self::reuse`].
+    pub fn begin_with(&mut self, mut frames: Vec<States>) {
+        frames.reverse();
+        self.taken = frames;
+    }
+
+    /// As many bytes that are not given. Good for frames that are taken over; an error where there is another one.
+    pub fn skip(&mut self, mut size: u64) -> Result<(), LayerError> {
+        while size > 0 {
+            let room = self.room()?.len();
+            let count = usize::try_from(size).map_or(room, |size| size.min(room));
+            self.is_unread = true;
+            self.advance(count);
+            size -= count as u64;
+        }
+        Ok(())
     }
 
     /// What comes next by [`Self::room`] is the body of a file, with that digest where it is known.
@@ -174,13 +206,21 @@ impl<W: Write> Encoder<W> {
         };
         out.inner.flush().map_err(LayerError::Output)?;
         let digest = out.hasher.finish();
-        let diff_id = self.diff.map_or(digest, Sha256::finish);
+        let diff_id = self.diff.map_or(digest, NestedSha256::finish);
         let digests = LayerDigests { digest, size: out.size, diff_id, diff_size: self.diff_size };
         Ok((out.inner, digests, packed))
     }
 
     fn pass_on(&mut self) -> Result<(), LayerError> {
+        let key = self.keys.as_mut().and_then(FrameKeys::end_frame);
+        if let Some(states) = self.taken.pop() {
+            return self.take_over(key, states);
+        }
+        if self.is_unread {
+            return Err(LayerError::KnownFrame);
+        }
         let bytes = &self.buffer[..self.filled];
+        let before = self.diff.as_ref().and_then(NestedSha256::state);
         if let Some(diff) = &mut self.diff {
             diff.update(bytes);
         }
@@ -189,11 +229,31 @@ impl<W: Write> Encoder<W> {
             Stage::Plain(out) => out.write_all(bytes).map_err(LayerError::Output)?,
             Stage::Gzip(encoder) => encoder.write_all(bytes).map_err(LayerError::Output)?,
             Stage::Zstd(out, frames) => {
-                let key = self.keys.as_mut().and_then(FrameKeys::end_frame);
-                self.buffer = frames.push(std::mem::take(&mut self.buffer), self.filled, key, out)?;
+                let after = self.diff.as_ref().and_then(NestedSha256::state);
+                let name = match (key, before, after) {
+                    (Some(key), Some(before), Some(after)) => {
+                        Some(FrameName { key, states: [before, after] })
+                    }
+                    _ => None,
+                };
+                self.buffer = frames.push(std::mem::take(&mut self.buffer), self.filled, name, out)?;
             }
         }
         self.filled = 0;
+        Ok(())
+    }
+
+    fn take_over(&mut self, key: Option<Digest>, states: States) -> Result<(), LayerError> {
+        let (Some(key), Stage::Zstd(out, frames), Some(diff)) = (key, &mut self.stage, &mut self.diff) else {
+            return Err(LayerError::KnownFrame);
+        };
+        if diff.state() != Some(states[0]) {
+            return Err(LayerError::KnownFrame);
+        }
+        frames.take_over(FrameName { key, states }, out)?;
+        diff.go_on_from(states[1], self.filled as u64);
+        self.diff_size += self.filled as u64;
+        (self.filled, self.is_unread) = (0, false);
         Ok(())
     }
 }

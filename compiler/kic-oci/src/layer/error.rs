@@ -63,6 +63,9 @@ pub enum LayerError {
     /// A time stamp that does not fit a tar header: after the year 2242.
     #[error("the time stamp {0} is over what a layer can hold")]
     Time(u64),
+    /// A frame that was packed before, and is there no more; what is in it was not given.
+    #[error("a part of a layer that was packed before is there no more")]
+    KnownFrame,
     /// The body ended early.
     #[error("the file `{path}` should have {size} bytes, but ended after {found}")]
     Short {

@@ -1,6 +1,6 @@
 //! By what a frame is known before it is compressed: what goes into it, by the digests of the files.
 
-use kic_base::{Digest, StableHasher};
+use kic_base::{Digest, Sha256State, StableHasher};
 
 use super::frames::{FrameSettings, VERSION};
 
@@ -9,7 +9,13 @@ use super::frames::{FrameSettings, VERSION};
 pub trait KnownFrames: Send + Sync {
     /// Puts the compressed bytes of the frame with that key into `bytes`, whatever was in it, and gives their digest.
     fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest>;
+
+    /// What the digest of the tar was when the frame with that key was packed.
+    fn states(&self, key: &Digest) -> Option<States>;
 }
+
+/// What the digest of the tar was before and after a frame. Where it is the same before, it is the same after.
+pub type States = [Sha256State; 2];
 
 /// A frame of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub struct PackedFrame {
     pub offset: u64,
     /// How many bytes it has.
     pub size: u64,
+    /// What the digest of the tar was before and after it.
+    pub states: States,
 }
 
 /// Puts the keys of frames together, one after the other: from the bytes of headers and paddings, and of the bodies of files

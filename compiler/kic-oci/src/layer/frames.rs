@@ -8,7 +8,7 @@ use kic_base::Digest;
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name, version_number};
 
 use super::LayerError;
-use super::frame_keys::{KnownFrames, PackedFrame};
+use super::frame_keys::{KnownFrames, PackedFrame, States};
 
 /// zstd 1.5.7, the version of epoch 1.
 pub(super) const VERSION: u32 = 10_507;
@@ -54,7 +54,7 @@ struct Job {
     length: usize,
     /// Where the compressed bytes go.
     packed: Vec<u8>,
-    key: Option<Digest>,
+    name: Option<FrameName>,
     done: SyncSender<Packed>,
 }
 
@@ -63,10 +63,17 @@ struct Packed {
     frame: Result<Frame, LayerError>,
 }
 
-/// A compressed frame; its key and the digest of its bytes, where it may be used again.
+/// By what a frame is known, and may be used again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameName {
+    pub key: Digest,
+    pub states: States,
+}
+
+/// A compressed frame; its name and the digest of its bytes, where it may be used again.
 struct Frame {
     bytes: Vec<u8>,
-    names: Option<(Digest, Digest)>,
+    names: Option<(FrameName, Digest)>,
 }
 
 impl Frames {
@@ -103,14 +110,34 @@ impl Frames {
         &mut self,
         content: Vec<u8>,
         length: usize,
-        key: Option<Digest>,
+        name: Option<FrameName>,
         out: &mut impl Write,
     ) -> Result<Vec<u8>, LayerError> {
+        let size = content.len();
+        match self.start(content, length, name, out)? {
+            Some(content) => Ok(content),
+            None => Ok(self.spare.pop().unwrap_or_else(|| vec![0; size])),
+        }
+    }
+
+    /// Takes a frame that was packed before as the next one.
+    pub fn take_over(&mut self, name: FrameName, out: &mut impl Write) -> Result<(), LayerError> {
+        self.start(Vec::new(), 0, Some(name), out).map(drop)
+    }
+
+    /// Packs a frame, or has it packed; what it packs itself, it gives back.
+    fn start(
+        &mut self,
+        content: Vec<u8>,
+        length: usize,
+        name: Option<FrameName>,
+        out: &mut impl Write,
+    ) -> Result<Option<Vec<u8>>, LayerError> {
         if self.threads <= 1 {
             let packed = self.spare_packed.pop().unwrap_or_default();
-            let frame = pack(self.settings, &content[..length], key, self.known.as_deref(), packed)?;
+            let frame = pack(self.settings, &content[..length], name, self.known.as_deref(), packed)?;
             self.write(frame, out)?;
-            return Ok(content);
+            return Ok(Some(content));
         }
         if self.pending.len() > self.threads {
             self.write_oldest(out)?;
@@ -120,15 +147,14 @@ impl Frames {
             self.pending.pop_front();
             self.write_packed(packed, out)?;
         }
-        let size = content.len();
         let packed = self.spare_packed.pop().unwrap_or_default();
         let (done, receiver) = sync_channel(1);
         self.pool()?
             .jobs
-            .send(Job { content, length, packed, key, done })
+            .send(Job { content, length, packed, name, done })
             .map_err(|_| LayerError::Compression("its threads have ended"))?;
         self.pending.push_back(receiver);
-        Ok(self.spare.pop().unwrap_or_else(|| vec![0; size]))
+        Ok(None)
     }
 
     /// Writes all frames that are under way, and gives those that have a key.
@@ -147,15 +173,17 @@ impl Frames {
 
     fn write_packed(&mut self, packed: Packed, out: &mut impl Write) -> Result<(), LayerError> {
         self.write(packed.frame?, out)?;
-        self.spare.push(packed.content);
+        if !packed.content.is_empty() {
+            self.spare.push(packed.content);
+        }
         Ok(())
     }
 
     fn write(&mut self, frame: Frame, out: &mut impl Write) -> Result<(), LayerError> {
         out.write_all(&frame.bytes).map_err(LayerError::Output)?;
         let size = frame.bytes.len() as u64;
-        if let Some((key, digest)) = frame.names {
-            self.written.push(PackedFrame { key, digest, offset: self.size, size });
+        if let Some((FrameName { key, states }, digest)) = frame.names {
+            self.written.push(PackedFrame { key, digest, offset: self.size, size, states });
         }
         self.size += size;
         self.spare_packed.push(frame.bytes);
@@ -173,8 +201,8 @@ impl Frames {
             let started = thread::Builder::new().name("compress".to_owned()).spawn(move || {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Job { content, length, packed, key, done }) = job else { return };
-                    let frame = pack(settings, &content[..length], key, known.as_deref(), packed);
+                    let Ok(Job { content, length, packed, name, done }) = job else { return };
+                    let frame = pack(settings, &content[..length], name, known.as_deref(), packed);
                     // The writer may have given up: then nobody waits for this frame.
                     let _ = done.send(Packed { content, frame });
                 }
@@ -190,26 +218,27 @@ impl Frames {
     }
 }
 
-/// One frame, compressed, or as it was compressed before; in the memory of `bytes`.
+/// One frame, compressed, or as it was compressed before, without content only that; in the memory of `bytes`.
 fn pack(
     settings: FrameSettings,
     content: &[u8],
-    key: Option<Digest>,
+    name: Option<FrameName>,
     known: Option<&dyn KnownFrames>,
     mut bytes: Vec<u8>,
 ) -> Result<Frame, LayerError> {
-    let (Some(key), Some(known)) = (key, known) else {
+    let (Some(name), Some(known)) = (name, known) else {
         compress(settings, content, &mut bytes)?;
         return Ok(Frame { bytes, names: None });
     };
-    let digest = match known.frame(&key, &mut bytes) {
+    let digest = match known.frame(&name.key, &mut bytes) {
         Some(digest) => digest,
+        None if content.is_empty() => return Err(LayerError::KnownFrame),
         None => {
             compress(settings, content, &mut bytes)?;
             Digest::of(&bytes)
         }
     };
-    Ok(Frame { bytes, names: Some((key, digest)) })
+    Ok(Frame { bytes, names: Some((name, digest)) })
 }
 
 /// One frame. A context of its own, so that nothing of other frames can reach its bytes.

@@ -6,7 +6,7 @@ use kic_base::{Digest, Epoch};
 use super::encoder::Encoder;
 use super::entry::{check_path, check_target};
 use super::tar_header::{BLOCK, END, Header, Kind, padding};
-use super::{Compression, Entry, EntryKind, KnownFrames, LayerDigests, LayerError, PackedFrame};
+use super::{Compression, Entry, EntryKind, KnownBegin, KnownFrames, LayerDigests, LayerError, PackedFrame};
 
 /// Writes one layer: entries in the order of their paths' bytes, each path once; then [`Self::finish`].
 ///
@@ -48,6 +48,12 @@ impl<W: Write> LayerWriter<W> {
         self.encoder.reuse(known);
     }
 
+    /// Begins with those frames, whose files need no bodies: after [`Self::reuse`] of the same known frames, and before the first
+    /// entry.
+    pub fn begin_with(&mut self, known: KnownBegin) {
+        self.encoder.begin_with(known.frames());
+    }
+
     /// Adds an entry of any kind; `body` gives the bytes of a file, and is not read for other kinds.
     pub fn entry(&mut self, entry: &Entry, body: &mut dyn Read) -> Result<(), LayerError> {
         match &entry.kind {
@@ -60,7 +66,7 @@ impl<W: Write> LayerWriter<W> {
 
     /// Adds a file with those permissions (at most 0o7777), whose body has exactly `size` bytes.
     pub fn file(&mut self, path: &str, mode: u32, size: u64, body: &mut dyn Read) -> Result<(), LayerError> {
-        self.file_of(path, mode, size, None, body)
+        self.file_of(path, mode, size, None, Some(body))
     }
 
     /// Adds a file whose body has that digest, which whoever reads it makes sure of.
@@ -72,7 +78,18 @@ impl<W: Write> LayerWriter<W> {
         digest: &Digest,
         body: &mut dyn Read,
     ) -> Result<(), LayerError> {
-        self.file_of(path, mode, size, Some(*digest), body)
+        self.file_of(path, mode, size, Some(*digest), Some(body))
+    }
+
+    /// Adds a file of the frames that the layer began with.
+    pub fn unread_file(
+        &mut self,
+        path: &str,
+        mode: u32,
+        size: u64,
+        digest: &Digest,
+    ) -> Result<(), LayerError> {
+        self.file_of(path, mode, size, Some(*digest), None)
     }
 
     fn file_of(
@@ -81,12 +98,15 @@ impl<W: Write> LayerWriter<W> {
         mode: u32,
         size: u64,
         digest: Option<Digest>,
-        body: &mut dyn Read,
+        body: Option<&mut dyn Read>,
     ) -> Result<(), LayerError> {
         self.header(Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime })?;
         self.broken = true;
         self.encoder.begin_body(digest);
-        self.body(path, size, body)?;
+        match body {
+            Some(body) => self.body(path, size, body)?,
+            None => self.encoder.skip(size)?,
+        }
         self.encoder.end_body();
         self.encoder.write(&[0; BLOCK][..padding(size)])?;
         self.broken = false;
@@ -200,7 +220,7 @@ impl<W: Write> LayerWriter<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{embedded_file_header, embedded_file_trailer};
+    use super::super::{States, embedded_file_header, embedded_file_trailer};
     use super::*;
 
     fn plain() -> LayerWriter<Vec<u8>> {
@@ -281,15 +301,34 @@ mod tests {
 
     /// Frames by key, and how many were asked for and found.
     #[derive(Default)]
-    struct Kept(std::sync::Mutex<(std::collections::BTreeMap<Digest, Vec<u8>>, usize)>);
+    struct Kept(std::sync::Mutex<(Packed, usize)>);
+
+    type Packed = std::collections::BTreeMap<Digest, (Vec<u8>, States)>;
 
     impl KnownFrames for Kept {
         fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest> {
             let mut kept = self.0.lock().unwrap();
-            let found = kept.0.get(key)?.clone();
+            let found = kept.0.get(key)?.0.clone();
             kept.1 += 1;
             *bytes = found;
             Some(Digest::of(bytes))
+        }
+
+        fn states(&self, key: &Digest) -> Option<States> {
+            Some(self.0.lock().unwrap().0.get(key)?.1)
+        }
+    }
+
+    /// Frames of which the bytes are there no more.
+    struct Gone(Arc<Kept>);
+
+    impl KnownFrames for Gone {
+        fn frame(&self, _: &Digest, _: &mut Vec<u8>) -> Option<Digest> {
+            None
+        }
+
+        fn states(&self, key: &Digest) -> Option<States> {
+            self.0.states(key)
         }
     }
 
@@ -326,7 +365,7 @@ mod tests {
                 let from = usize::try_from(frame.offset).unwrap();
                 let part = &bytes[from..from + usize::try_from(frame.size).unwrap()];
                 assert_eq!(Digest::of(part), frame.digest);
-                kept.insert(frame.key, part.to_vec());
+                kept.insert(frame.key, (part.to_vec(), frame.states));
             }
             Arc::new(Kept(std::sync::Mutex::new((kept, 0))))
         };
@@ -342,6 +381,50 @@ mod tests {
                 assert_eq!((&again.0, again.1), (&anew.0, anew.1), "{changed:?}");
                 assert_eq!(kept.0.lock().unwrap().1, found, "{changed:?}");
                 assert_eq!(again.2.len(), 5);
+            }
+        }
+        // Nothing is read of the frames at the beginning that are known.
+        for (changed, files) in [(Some(0), 0), (Some(30), 27), (Some(59), 55)] {
+            let anew = pack(changed, None, 1, usize::MAX);
+            for threads in [1, 3] {
+                let again = |kept: Arc<dyn KnownFrames>| {
+                    let mut begin = KnownBegin::new(kept.clone(), Epoch::CURRENT, 0);
+                    let facts = |number: usize| {
+                        let bytes = body(number, u8::from(changed == Some(number)));
+                        (format!("{number:02}"), Digest::of(&bytes), bytes)
+                    };
+                    for number in 0..60 {
+                        let (path, digest, bytes) = facts(number);
+                        begin.file(&path, 0o644, bytes.len() as u64, &digest).unwrap();
+                    }
+                    assert_eq!(begin.entries(), files, "{changed:?}");
+                    let mut layer =
+                        LayerWriter::with_threads(Vec::new(), Epoch::CURRENT, Compression::Zstd, 0, threads)
+                            .unwrap();
+                    layer.reuse(kept.clone());
+                    layer.begin_with(begin);
+                    for number in 0..60 {
+                        let (path, digest, bytes) = facts(number);
+                        let size = bytes.len() as u64;
+                        if number < files {
+                            layer.unread_file(&path, 0o644, size, &digest)?;
+                        } else {
+                            layer.known_file(&path, 0o644, size, &digest, &mut &bytes[..])?;
+                        }
+                    }
+                    layer.finish_with_frames()
+                };
+                let kept = keep(&first);
+                let taken = again(kept.clone()).unwrap();
+                assert_eq!((&taken.0, taken.1), (&anew.0, anew.1), "{changed:?}");
+                let states = |frames: &[PackedFrame]| -> Vec<_> {
+                    frames.iter().map(|frame| (frame.offset, frame.size, frame.states)).collect()
+                };
+                let anew = pack(changed, Some(&nothing), 1, usize::MAX);
+                assert_eq!(states(&taken.2), states(&anew.2));
+                // One that is gone is an error, and never other bytes.
+                let gone = again(Arc::new(Gone(kept)));
+                assert_eq!(matches!(gone, Err(LayerError::KnownFrame)), files > 0, "{changed:?}");
             }
         }
         // Without the digest of a body, its frames have no key.
