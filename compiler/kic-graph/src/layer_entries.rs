@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,7 +21,8 @@ use crate::rendering::{ChartPart, render_key};
 pub(crate) struct PendingEntry {
     pub kind: TreeEntryKind,
     /// For a download: the URL, what it gives, and the permission bits; `kind` means nothing then.
-    pub fetch: Option<(String, ContentFacts, u32)>,
+    /// Few have one: the others are that much smaller.
+    pub fetch: Option<Box<(String, ContentFacts, u32)>>,
     pub span: Span,
     /// Whether it came with a folder, so that an item of its own may replace it.
     from_folder: bool,
@@ -162,7 +164,7 @@ impl Entries<'_> {
 
     fn fetch(&mut self, path: String, mode: u32, fetch: &Fetch, inputs: &Inputs, span: &Span) {
         let Some(content) = inputs.fetches.get(&fetch.url.value) else { return };
-        let fetch = Some((fetch.url.value.clone(), *content, mode));
+        let fetch = Some(Box::new((fetch.url.value.clone(), *content, mode)));
         let kind = TreeEntryKind::Folder { mode };
         self.insert(path, PendingEntry { kind, fetch, span: span.clone(), from_folder: false });
     }
@@ -214,12 +216,20 @@ impl Entries<'_> {
 
     /// What a folder holds, sorted by path.
     fn folder(&mut self, entries: impl Iterator<Item = (String, PendingEntry)>) {
-        let is_reserved = |path: &str| RESERVED.iter().any(|reserved| path.starts_with(reserved));
         if self.entries.is_empty() {
             // Most layers are one folder. What is sorted already needs no search for each place.
-            let (reserved, free): (Vec<_>, Vec<_>) = entries.partition(|(path, _)| is_reserved(path));
-            self.entries = free.into_iter().collect();
-            reserved.into_iter().for_each(|(path, entry)| self.insert(path, entry));
+            self.entries = entries.collect();
+            for reserved in RESERVED {
+                let below = (Bound::Included(reserved), Bound::Unbounded);
+                let below = self.entries.range::<str, _>(below).map(|(path, _)| path);
+                let below: Vec<String> =
+                    below.take_while(|path| path.starts_with(reserved)).cloned().collect();
+                for path in below {
+                    if let Some(entry) = self.entries.remove(&path) {
+                        self.insert(path, entry);
+                    }
+                }
+            }
         } else {
             entries.for_each(|(path, entry)| self.insert(path, entry));
         }

@@ -33,7 +33,8 @@ impl Lowering {
             for (path, entry) in pending {
                 let kind = match entry.fetch {
                     None => entry.kind,
-                    Some((url, content, mode)) => {
+                    Some(fetch) => {
+                        let (url, content, mode) = *fetch;
                         let origins = [Origin::Url(url.clone())];
                         let hints = Hints {
                             kind: Kind::Blob,
