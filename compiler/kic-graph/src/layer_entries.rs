@@ -193,7 +193,7 @@ impl Entries<'_> {
                             let path = if prefix.is_empty() {
                                 relative.clone()
                             } else {
-                                format!("{prefix}/{relative}")
+                                [prefix, "/", relative].concat()
                             };
                             let kind = match entry {
                                 EntryFacts::File(facts) => TreeEntryKind::File {

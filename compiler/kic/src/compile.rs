@@ -282,13 +282,17 @@ async fn prepare_with(
 ) -> Result<Prepared, Diagnostics> {
     let (spec, mut warnings) = resolve(request, texts)?;
     let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
-    context.sources.save(&context.store);
-    let Gathered { mut inputs, locks, warnings: more } = gathered?;
-    warnings.append(more);
-    if request.record_source {
-        inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
-    }
-    let (graph, more) = kic_graph::lower(&spec, &inputs)?;
+    // What was found out is written down whatever comes of it, beside the work that goes on with it.
+    let (graph, more, locks) = std::thread::scope(|scope| {
+        scope.spawn(|| context.sources.save(&context.store));
+        let Gathered { mut inputs, locks, warnings: more } = gathered?;
+        warnings.append(more);
+        if request.record_source {
+            inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
+        }
+        let (graph, more) = kic_graph::lower(&spec, &inputs)?;
+        Ok::<_, Diagnostics>((graph, more, locks))
+    })?;
     warnings.append(more);
     let plan = kic_exec::plan(&graph, &context.store)?;
     Ok(Prepared { spec, graph: Arc::new(graph), plan, locks, warnings })
