@@ -1,5 +1,7 @@
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
 use std::time::SystemTime;
 
 use kic_base::{Digest, Sha256};
@@ -18,16 +20,26 @@ const LIMIT: u64 = 64 << 20;
 
 const CHECKSUM: usize = 32;
 
+/// Stands for the checksum while the bytes are written.
+const UNFINISHED: [u8; CHECKSUM] = [0; CHECKSUM];
+
 /// Writes bytes under a key: their checksum, and then they. They are not synced, since what a power failure takes is
 /// only found out again.
+///
+/// Where a file is there, it is written to in its place, for a new one costs many times as much. It is locked meanwhile: who
+/// reads, waits, and who writes, makes a new file after all.
 pub(crate) fn write(layout: &Layout, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
     if bytes.len() as u64 > LIMIT {
         return Ok(());
     }
-    let path = layout.memo(key);
+    let (path, checksum) = (layout.memo(key), checksum(key, bytes));
+    if let Some(file) = open_alone(&path) {
+        return overwrite(&file, &checksum, bytes).map_err(|error| StoreError::at(&path, error));
+    }
     let is_new = !path.exists();
     let mut file = TemporaryFile::new(layout)?;
-    file.write_all(checksum(key, bytes).as_bytes())?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(checksum.as_bytes())?;
     file.write_all(bytes)?;
     file.persist(&path)?;
     if is_new {
@@ -36,19 +48,53 @@ pub(crate) fn write(layout: &Layout, key: &Digest, bytes: &[u8]) -> Result<(), S
     Ok(())
 }
 
-/// The bytes under a key; `None` where there are none, or damaged ones.
+/// The file at the path, locked, where there is one that nobody uses.
+fn open_alone(path: &Path) -> Option<File> {
+    let file = File::options().write(true).open(path).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
+}
+
+/// A process that is killed in the midst of it leaves an unfinished file, and not one that looks damaged.
+fn overwrite(file: &File, checksum: &Digest, bytes: &[u8]) -> io::Result<()> {
+    let length = (CHECKSUM + bytes.len()) as u64;
+    file.write_all_at(&UNFINISHED, 0)?;
+    file.write_all_at(bytes, CHECKSUM as u64)?;
+    if file.metadata()?.len() > length {
+        file.set_len(length)?;
+    }
+    file.write_all_at(checksum.as_bytes(), 0)
+}
+
+/// The bytes under a key; `None` where there are none, or unfinished or damaged ones.
 pub(crate) fn read(layout: &Layout, key: &Digest) -> Option<Vec<u8>> {
-    let mut file = fs::File::open(layout.memo(key)).ok()?;
-    let length = file.metadata().ok()?.len();
-    if length > LIMIT + CHECKSUM as u64 {
-        return None;
+    let Look::Good(content) = look(&layout.memo(key), key).ok()? else { return None };
+    Some(content)
+}
+
+enum Look {
+    Good(Vec<u8>),
+    Unfinished,
+    Damaged,
+}
+
+fn look(path: &Path, key: &Digest) -> io::Result<Look> {
+    let mut file = File::open(path)?;
+    file.lock_shared()?;
+    let length = file.metadata()?.len();
+    if !(CHECKSUM as u64..=LIMIT + CHECKSUM as u64).contains(&length) {
+        return Ok(Look::Damaged);
     }
     // As many bytes as there are in one piece: to read to an end that is not known takes a growing buffer.
     let mut expected = [0; CHECKSUM];
-    file.read_exact(&mut expected).ok()?;
-    let mut content = vec![0; usize::try_from(length).ok()?.checked_sub(CHECKSUM)?];
-    file.read_exact(&mut content).ok()?;
-    (checksum(key, &content).as_bytes() == &expected).then_some(content)
+    file.read_exact(&mut expected)?;
+    if expected == UNFINISHED {
+        return Ok(Look::Unfinished);
+    }
+    let mut content = vec![0; usize::try_from(length).unwrap_or(usize::MAX) - CHECKSUM];
+    file.read_exact(&mut content)?;
+    let is_good = checksum(key, &content).as_bytes() == &expected;
+    Ok(if is_good { Look::Good(content) } else { Look::Damaged })
 }
 
 /// Removes what is damaged, and says how much that was. What is written meanwhile comes whole, under its name or another.
@@ -57,9 +103,11 @@ pub(crate) fn remove_damaged(layout: &Layout) -> Result<usize, StoreError> {
     for path in entries(&layout.memos())? {
         let key = path.file_name().and_then(|name| name.to_str()).map(Digest::from_hex);
         let Some(Ok(key)) = key else { continue };
-        if read(layout, &key).is_none() && path.is_file() {
+        let found = look(&path, &key);
+        if !matches!(found, Ok(Look::Good(_))) && path.is_file() {
             record::remove(&path)?;
-            removed += 1;
+            // What a killed process left is no damage.
+            removed += usize::from(!matches!(found, Ok(Look::Unfinished)));
         }
     }
     Ok(removed)
@@ -126,6 +174,43 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_there_is_written_to_in_its_place_unless_somebody_uses_it() {
+        use std::os::unix::fs::MetadataExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        let path = store.layout().memo(&key);
+        store.remember(&key, b"known").unwrap();
+        let first = fs::metadata(&path).unwrap().ino();
+        for bytes in ["known better", "less", ""] {
+            store.remember(&key, bytes.as_bytes()).unwrap();
+            assert_eq!(store.recall(&key).as_deref(), Some(bytes.as_bytes()));
+            assert_eq!(fs::metadata(&path).unwrap().ino(), first);
+        }
+        let used = File::open(&path).unwrap();
+        used.lock_shared().unwrap();
+        store.remember(&key, b"another").unwrap();
+        assert_eq!(store.recall(&key).as_deref(), Some(&b"another"[..]));
+        assert_ne!(fs::metadata(&path).unwrap().ino(), first);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_none_and_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let (unfinished, damaged) = (Digest::of(b"unfinished"), Digest::of(b"damaged"));
+        for (key, first) in [(&unfinished, &UNFINISHED), (&damaged, &[7; CHECKSUM])] {
+            store.remember(key, b"known").unwrap();
+            let file = File::options().write(true).open(store.layout().memo(key)).unwrap();
+            file.write_all_at(first, 0).unwrap();
+            assert_eq!(store.recall(key), None);
+        }
+        assert_eq!(remove_damaged(store.layout()).unwrap(), 1);
+        assert_eq!(entries(&store.layout().memos()).unwrap().len(), 0);
+    }
+
+    #[test]
     fn what_was_written_longest_ago_goes_first() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
@@ -134,8 +219,8 @@ mod tests {
             store.remember(&key(number), b"known").unwrap();
             let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
             let path = store.layout().memo(&key(number));
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-            fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
         }
         let kept = (0..MOST_FILES + 40).filter(|number| store.recall(&key(*number)).is_some()).count();
         assert!((MOST_FILES - 1..=MOST_FILES + 1).contains(&kept), "{kept}");

@@ -40,6 +40,12 @@ impl TemporaryFile {
         }
     }
 
+    /// Gives the file another mode than 0444.
+    pub(crate) fn set_permissions(&self, permissions: Permissions) -> Result<(), StoreError> {
+        let set = self.file.as_file().set_permissions(permissions);
+        set.map_err(|error| StoreError::at(self.file.path(), error))
+    }
+
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let written = self.file.as_file_mut().write_all(bytes);
         written.map_err(|error| StoreError::at(self.file.path(), error))
