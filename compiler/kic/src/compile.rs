@@ -294,7 +294,11 @@ async fn prepare_with(
         Ok::<_, Diagnostics>((graph, more, locks))
     })?;
     warnings.append(more);
-    let plan = kic_exec::plan(&graph, &context.store)?;
+    // One lock for all that is looked for, and not one for each.
+    context.store.hold().map_err(|error| fault::store(&error))?;
+    let plan = kic_exec::plan(&graph, &context.store);
+    context.store.let_go().map_err(|error| fault::store(&error))?;
+    let plan = plan?;
     Ok(Prepared { spec, graph: Arc::new(graph), plan, locks, warnings })
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use kic_base::Digest;
 use kic_graph::{Bytes, ContentFacts, TreeEntry, TreeEntryKind};
 
+use super::earlier::Earlier;
 use super::local_file::changed;
 use crate::context::Context;
 use crate::parallel::parallel;
@@ -81,6 +82,7 @@ impl Ahead {
     pub fn start<'scope>(
         scope: &'scope std::thread::Scope<'scope, '_>,
         batches: Vec<Vec<Wanted>>,
+        earlier: &'scope Earlier,
         known: &'scope KnownFiles,
         context: &'scope Context,
     ) -> Self {
@@ -88,7 +90,7 @@ impl Ahead {
         let mut ahead = Self { batches: None, spare, batch: Batch::default(), next: 0 };
         if !batches.is_empty() {
             let (sender, receiver) = sync_channel(1);
-            scope.spawn(move || read(batches, &sender, &spares, known, context));
+            scope.spawn(move || read(batches, &sender, &spares, earlier, known, context));
             ahead.batches = Some(receiver);
         }
         ahead
@@ -120,12 +122,13 @@ fn read(
     batches: Vec<Vec<Wanted>>,
     sender: &SyncSender<Batch>,
     spares: &Receiver<Vec<u8>>,
+    earlier: &Earlier,
     known: &KnownFiles,
     context: &Context,
 ) {
     for wanted in batches {
         let mut bytes = spares.try_recv().unwrap_or_default();
-        let files = read_batch(&wanted, &mut bytes, known, context);
+        let files = read_batch(&wanted, &mut bytes, earlier, known, context);
         if context.cancel.is_cancelled() || sender.send(Batch { bytes, files }).is_err() {
             return;
         }
@@ -135,6 +138,7 @@ fn read(
 fn read_batch(
     wanted: &[Wanted],
     bytes: &mut Vec<u8>,
+    earlier: &Earlier,
     known: &KnownFiles,
     context: &Context,
 ) -> Vec<ReadAhead> {
@@ -146,9 +150,16 @@ fn read_batch(
     }
     let (mut rest, mut begin) = (&mut bytes[..], 0);
     let mut parts = Vec::with_capacity(wanted.len());
+    let mut files: Vec<ReadAhead> = Vec::with_capacity(wanted.len());
     for file in wanted {
         let (part, after) = rest.split_at_mut(room(&file.2));
-        parts.push((file, begin, Mutex::new(part)));
+        match earlier.get(&file.2) {
+            Some(bytes) => {
+                part[..bytes.len()].copy_from_slice(bytes);
+                files.push((file.0, Ok(begin..begin + bytes.len())));
+            }
+            None => parts.push((file, begin, Mutex::new(part))),
+        }
         begin += room(&file.2);
         rest = after;
     }
@@ -156,7 +167,9 @@ fn read_batch(
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
         (*place, read_file(path, content, known, &mut part).map(|count| *begin..*begin + count))
     };
-    parallel(&parts, context, || (), one).into_iter().flatten().collect()
+    files.extend(parallel(&parts, context, || (), one).into_iter().flatten());
+    files.sort_by_key(|(place, _)| *place);
+    files
 }
 
 /// Reads a file into `bytes`, which has room for one byte more than it should have, and gives how many it has.
@@ -245,6 +258,33 @@ mod tests {
     }
 
     #[test]
+    fn what_an_earlier_layer_held_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("there");
+        std::fs::write(&path, "abc").unwrap();
+        let wanted = |place: usize, path: &Path, text: &[u8]| -> Wanted {
+            (place, path.to_owned(), ContentFacts { digest: Digest::of(text), size: text.len() as u64 })
+        };
+        let gone = folder.path().join("gone");
+        let wanted = [
+            wanted(3, &path, b"abc"),
+            wanted(5, &gone, b"known"),
+            wanted(6, &gone, b"other"),
+            wanted(9, &path, b"abc"),
+        ];
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let context = Context::for_tests(store, Sources::default());
+        let earlier = Earlier::with(&[b"known", b"more"]);
+        let mut bytes = Vec::new();
+        let files = read_batch(&wanted, &mut bytes, &earlier, &KnownFiles::default(), &context);
+        let found: Vec<_> = files
+            .iter()
+            .map(|(place, range)| (*place, range.as_ref().ok().map(|range| &bytes[range.clone()])))
+            .collect();
+        assert_eq!(found, [(3, Some(&b"abc"[..])), (5, Some(b"known")), (6, None), (9, Some(b"abc"))]);
+    }
+
+    #[test]
     fn files_of_a_batch_come_from_one_buffer_that_is_used_again() {
         let folder = tempfile::tempdir().unwrap();
         let files = |from: usize| -> Vec<Wanted> {
@@ -262,9 +302,9 @@ mod tests {
         batches[3].remove(4);
         let store = Store::open(&folder.path().join("store")).unwrap();
         let context = Context::for_tests(store, Sources::default());
-        let known = KnownFiles::default();
+        let (earlier, known) = (Earlier::default(), KnownFiles::default());
         std::thread::scope(|scope| {
-            let mut ahead = Ahead::start(scope, batches, &known, &context);
+            let mut ahead = Ahead::start(scope, batches, &earlier, &known, &context);
             for place in (0..400).filter(|place| place % 100 < 70 && place % 3 > 0) {
                 let file = ahead.take(place);
                 match place {

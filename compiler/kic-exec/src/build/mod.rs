@@ -3,6 +3,7 @@
 mod ahead;
 mod blob;
 mod cached_blob;
+mod earlier;
 pub(crate) mod launch;
 mod local_file;
 mod pump;

@@ -11,6 +11,7 @@ use kic_oci::layer::{
 use kic_store::{HashedWriter, Store};
 
 use super::ahead::{Ahead, MOST_BYTES, Wanted, batches};
+use super::earlier::{self, Earlier};
 use super::local_file::LocalFile;
 use super::room::Room;
 use crate::context::Context;
@@ -123,8 +124,11 @@ fn write_after(
         wanted.retain(|batch| !batch.is_empty());
     }
     let files = context.sources.known_files();
+    // With few files it is quicker to open them.
+    let takes_earlier = !wanted.is_empty() && bytes(entries) <= earlier::MOST_BYTES;
+    let before = if takes_earlier { Earlier::of(node, entries.len(), context) } else { Earlier::default() };
     std::thread::scope(|scope| {
-        let mut ahead = Ahead::start(scope, wanted, &files, context);
+        let mut ahead = Ahead::start(scope, wanted, &before, &files, context);
         for (place, entry) in entries.iter().enumerate() {
             match &entry.kind {
                 TreeEntryKind::File { mode, content, .. } if place < unread => {
@@ -139,6 +143,9 @@ fn write_after(
         Ok::<_, Diagnostics>(())
     })?;
     let (output, frames) = finish_with_frames(layer, settings.compression)?;
+    if takes_earlier {
+        earlier::note(node, &output, context);
+    }
     if !frames.is_empty() {
         context.sources.note_frames(&output.digest, &frames, &context.store);
     }

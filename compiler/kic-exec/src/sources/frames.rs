@@ -1,4 +1,4 @@
-//! Frames of layers that were packed for a spec, so that a layer that is packed again takes those that are the same.
+//! Layers that were packed for a spec and their frames, so that a layer that is packed again takes what is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,8 @@ pub(super) struct SpecFrames {
 struct State {
     /// By the digest of the layer, the one noted last at the end.
     layers: Vec<(Digest, Frames)>,
+    /// The layers that were packed last, by name, and their media types.
+    packed: BTreeMap<String, (Digest, String)>,
     #[serde(skip)]
     is_read: bool,
     #[serde(skip)]
@@ -64,6 +66,21 @@ impl SpecFrames {
         state.layers.push((*layer, frames));
         let too_many = state.layers.len().saturating_sub(MOST_LAYERS);
         state.layers.drain(..too_many);
+        state.is_changed = true;
+    }
+
+    /// The layer that was packed last under that name, and its media type.
+    pub fn packed(&self, name: &str, store: &Store) -> Option<(Digest, String)> {
+        self.read(store)?.packed.get(name).cloned()
+    }
+
+    /// Notes a layer that is in the store.
+    pub fn note_packed(&self, name: &str, layer: &Digest, media_type: &str, store: &Store) {
+        let Some(mut state) = self.read(store) else { return };
+        if state.packed.len() >= MOST_LAYERS && !state.packed.contains_key(name) {
+            state.packed.clear();
+        }
+        state.packed.insert(name.to_owned(), (*layer, media_type.to_owned()));
         state.is_changed = true;
     }
 

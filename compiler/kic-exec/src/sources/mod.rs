@@ -209,7 +209,17 @@ impl Sources {
         self.frames.note(layer, frames, store);
     }
 
-    /// Writes down which frames the layers have that were packed in this run.
+    /// The layer that was packed last for the spec under that name, and its media type.
+    pub(crate) fn packed(&self, name: &str, store: &Store) -> Option<(Digest, String)> {
+        self.frames.packed(name, store)
+    }
+
+    /// Notes a layer that is in the store.
+    pub(crate) fn note_packed(&self, name: &str, layer: &Digest, media_type: &str, store: &Store) {
+        self.frames.note_packed(name, layer, media_type, store);
+    }
+
+    /// Writes down which layers were packed in this run, and their frames.
     pub fn save_frames(&self, store: &Store) {
         self.frames.save(store);
     }
