@@ -33,11 +33,18 @@ pub(crate) async fn build(
     let batches = batches(entries);
     let bytes = bytes(entries);
     let ahead = if batches.is_empty() { 0 } else { bytes.min(MOST_BYTES) };
-    let room = Room::take(*settings, bytes, ahead, context.jobs).await;
+    // One frame gives one thread something to do.
+    let is_one_frame = bytes + MOST_AROUND * entries.len() as u64 <= FRAME;
+    let jobs = if is_one_frame { 1 } else { context.jobs };
+    let room = Room::take(*settings, bytes, ahead, jobs).await;
     let (graph, context) = (Arc::clone(graph), context.clone());
     // The room is free again when the work is at its end, whoever still waits for it.
     context.clone().blocking(move || write(&graph, index, batches, &room, &context)).await
 }
+
+/// So many bytes of a layer are compressed at a time; and the headers and the padding of an entry are seldom more than so many.
+const FRAME: u64 = 4 << 20;
+const MOST_AROUND: u64 = 1 << 10;
 
 /// How many bytes the files of a layer have.
 fn bytes(entries: &[TreeEntry]) -> u64 {
