@@ -3,6 +3,7 @@
 mod damage;
 mod full_disk;
 mod places;
+mod taken_over;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
