@@ -45,6 +45,26 @@ fn quick_folder() -> TempDir {
 
 /// Runs kic in `folder`, and holds the most memory that it had against the bound.
 fn assert_bound(folder: &Path, arguments: &[&str], bound: u64) {
+    // One that has nothing to do may be over before anybody looks, on a machine with much else to do: then once more.
+    let mut most = 0;
+    for _ in 0..10 {
+        most = measure(folder, arguments);
+        // A process that does nothing has some megabytes: the measure works.
+        if most > 5 << 20 {
+            break;
+        }
+    }
+    assert!(most > 5 << 20, "{most}");
+    let bound = if program().parent().unwrap().ends_with("release") { bound } else { bound + DEBUG };
+    assert!(most < bound, "{arguments:?}: {} MB, and not {}", megabytes(most), megabytes(bound));
+}
+
+fn megabytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
+/// Runs kic in `folder`, and gives the most memory that it was seen with.
+fn measure(folder: &Path, arguments: &[&str]) -> u64 {
     let mut command = kic(folder, &folder.join("store"));
     let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
@@ -52,16 +72,13 @@ fn assert_bound(folder: &Path, arguments: &[&str], bound: u64) {
     while child.try_wait().unwrap().is_none() {
         most = most_resident(child.id()).unwrap_or(0).max(most);
         assert!(began.elapsed() < Duration::from_secs(300), "it hangs");
-        std::thread::sleep(Duration::from_millis(5));
+        let is_young = began.elapsed() < Duration::from_millis(100);
+        std::thread::sleep(if is_young { Duration::from_micros(100) } else { Duration::from_millis(5) });
     }
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", shown(&output));
-    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
     eprintln!("kic {}: {} MB at most, {:?}", arguments.join(" "), megabytes(most), began.elapsed());
-    // A process that does nothing has some megabytes: the measure works.
-    assert!(most > 5 << 20, "{most}");
-    let bound = if program().parent().unwrap().ends_with("release") { bound } else { bound + DEBUG };
-    assert!(most < bound, "{arguments:?}: {} MB, and not {}", megabytes(most), megabytes(bound));
+    most
 }
 
 fn write_spec(folder: &Path, content: &str) {
