@@ -17,6 +17,7 @@ const MOST_FILES: usize = 100_000;
 
 /// Start a spec: from a Kubefile of sealer's, or from a few answers. On a terminal, what no option says is asked for.
 #[derive(Debug, Args)]
+#[command(override_usage = "kic init [OPTIONS] [DIR]\n       kic init [OPTIONS] --from <KUBEFILE>")]
 pub struct Init {
     /// The folder of the new spec
     #[arg(value_name = "DIR", default_value = ".")]
