@@ -4,14 +4,13 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
 use kic_base::Digest;
 use kic_graph::{Bytes, ContentFacts, TreeEntry, TreeEntryKind};
 
-use super::earlier::Earlier;
 use super::local_file::changed;
 use crate::context::Context;
 use crate::parallel::parallel;
@@ -32,7 +31,7 @@ pub(super) const MOST_BYTES: u64 = 3 * (BATCH_BYTES + SMALL);
 const FEW: usize = 64;
 
 /// A file to read: the place of its entry, its path, and what it held.
-pub(super) type Wanted = (usize, PathBuf, ContentFacts);
+pub(super) type Wanted<'a> = (usize, &'a Path, ContentFacts);
 
 /// Where in the bytes of its batch a file is that holds what it held, or why not. Of a file with another length, as many bytes as
 /// show that.
@@ -55,24 +54,38 @@ pub(super) struct Ahead {
     next: usize,
 }
 
-/// What is to be read of a layer's entries, in batches; nothing where that is not worth it.
-pub(super) fn batches(entries: &[TreeEntry]) -> Vec<Vec<Wanted>> {
+/// The small files among a layer's entries.
+fn small(entries: &[TreeEntry]) -> impl Iterator<Item = Wanted<'_>> {
+    entries.iter().enumerate().filter_map(|(place, entry)| match &entry.kind {
+        TreeEntryKind::File { content, bytes: Bytes::Local(path), .. } if content.size <= SMALL => {
+            Some((place, path.as_path(), *content))
+        }
+        _ => None,
+    })
+}
+
+/// Whether a layer has many small files.
+pub(super) fn has_many(entries: &[TreeEntry]) -> bool {
+    small(entries).nth(FEW - 1).is_some()
+}
+
+/// What is to be read of a layer's entries, in batches: those of its small files that are wanted, or nothing where these are few.
+pub(super) fn batches<'a>(
+    entries: &'a [TreeEntry],
+    is_wanted: impl Fn(usize, &ContentFacts) -> bool,
+) -> Vec<Vec<Wanted<'a>>> {
     let mut batches: Vec<Vec<Wanted>> = Vec::new();
     let (mut bytes, mut count) = (BATCH_BYTES, 0);
-    for (place, entry) in entries.iter().enumerate() {
-        let TreeEntryKind::File { content, bytes: Bytes::Local(path), .. } = &entry.kind else { continue };
-        if content.size > SMALL {
-            continue;
-        }
+    for file in small(entries).filter(|(place, _, content)| is_wanted(*place, content)) {
         if bytes >= BATCH_BYTES || batches.last().is_none_or(|batch| batch.len() >= BATCH_FILES) {
             batches.push(Vec::new());
             bytes = 0;
         }
-        if let Some(batch) = batches.last_mut() {
-            batch.push((place, path.clone(), *content));
-        }
-        bytes += content.size;
+        bytes += file.2.size;
         count += 1;
+        if let Some(batch) = batches.last_mut() {
+            batch.push(file);
+        }
     }
     if count < FEW { Vec::new() } else { batches }
 }
@@ -81,8 +94,7 @@ impl Ahead {
     /// Starts to read. The thread ends when everything is read, or when this is dropped.
     pub fn start<'scope>(
         scope: &'scope std::thread::Scope<'scope, '_>,
-        batches: Vec<Vec<Wanted>>,
-        earlier: &'scope Earlier,
+        batches: Vec<Vec<Wanted<'scope>>>,
         known: &'scope KnownFiles,
         context: &'scope Context,
     ) -> Self {
@@ -90,7 +102,7 @@ impl Ahead {
         let mut ahead = Self { batches: None, spare, batch: Batch::default(), next: 0 };
         if !batches.is_empty() {
             let (sender, receiver) = sync_channel(1);
-            scope.spawn(move || read(batches, &sender, &spares, earlier, known, context));
+            scope.spawn(move || read(batches, &sender, &spares, known, context));
             ahead.batches = Some(receiver);
         }
         ahead
@@ -122,13 +134,12 @@ fn read(
     batches: Vec<Vec<Wanted>>,
     sender: &SyncSender<Batch>,
     spares: &Receiver<Vec<u8>>,
-    earlier: &Earlier,
     known: &KnownFiles,
     context: &Context,
 ) {
     for wanted in batches {
         let mut bytes = spares.try_recv().unwrap_or_default();
-        let files = read_batch(&wanted, &mut bytes, earlier, known, context);
+        let files = read_batch(&wanted, &mut bytes, known, context);
         if context.cancel.is_cancelled() || sender.send(Batch { bytes, files }).is_err() {
             return;
         }
@@ -138,7 +149,6 @@ fn read(
 fn read_batch(
     wanted: &[Wanted],
     bytes: &mut Vec<u8>,
-    earlier: &Earlier,
     known: &KnownFiles,
     context: &Context,
 ) -> Vec<ReadAhead> {
@@ -150,16 +160,9 @@ fn read_batch(
     }
     let (mut rest, mut begin) = (&mut bytes[..], 0);
     let mut parts = Vec::with_capacity(wanted.len());
-    let mut files: Vec<ReadAhead> = Vec::with_capacity(wanted.len());
     for file in wanted {
         let (part, after) = rest.split_at_mut(room(&file.2));
-        match earlier.get(&file.2) {
-            Some(bytes) => {
-                part[..bytes.len()].copy_from_slice(bytes);
-                files.push((file.0, Ok(begin..begin + bytes.len())));
-            }
-            None => parts.push((file, begin, Mutex::new(part))),
-        }
+        parts.push((file, begin, Mutex::new(part)));
         begin += room(&file.2);
         rest = after;
     }
@@ -167,9 +170,7 @@ fn read_batch(
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
         (*place, read_file(path, content, known, &mut part).map(|count| *begin..*begin + count))
     };
-    files.extend(parallel(&parts, context, || (), one).into_iter().flatten());
-    files.sort_by_key(|(place, _)| *place);
-    files
+    parallel(&parts, context, || (), one).into_iter().flatten().collect()
 }
 
 /// Reads a file into `bytes`, which has room for one byte more than it should have, and gives how many it has.
@@ -218,14 +219,21 @@ mod tests {
     #[test]
     fn batches_have_a_bound_and_few_files_have_none() {
         let path = Path::new("a");
-        let sizes = |batches: Vec<Vec<Wanted>>| batches.iter().map(Vec::len).collect::<Vec<_>>();
-        assert!(batches(&vec![entry(path, 10); FEW - 1]).is_empty());
-        assert_eq!(sizes(batches(&vec![entry(path, 10); 2500])), [1024, 1024, 452]);
-        assert_eq!(sizes(batches(&vec![entry(path, SMALL); 70])), [2; 35]);
+        let all =
+            |entries: &[TreeEntry]| batches(entries, |_, _| true).iter().map(Vec::len).collect::<Vec<_>>();
+        assert!(all(&vec![entry(path, 10); FEW - 1]).is_empty());
+        assert!(!has_many(&vec![entry(path, 10); FEW - 1]));
+        assert!(has_many(&vec![entry(path, 10); FEW]));
+        assert_eq!(all(&vec![entry(path, 10); 2500]), [1024, 1024, 452]);
+        assert_eq!(all(&vec![entry(path, SMALL); 70]), [2; 35]);
         let mut mixed = vec![entry(path, SMALL + 1); 5];
         mixed.extend(vec![entry(path, 0); FEW]);
-        let places: Vec<usize> = batches(&mixed).concat().iter().map(|(place, ..)| *place).collect();
-        assert_eq!(places, (5..5 + FEW).collect::<Vec<_>>());
+        let places = |wanted: fn(usize, &ContentFacts) -> bool| -> Vec<usize> {
+            batches(&mixed, wanted).concat().iter().map(|(place, ..)| *place).collect()
+        };
+        assert_eq!(places(|_, _| true), (5..5 + FEW).collect::<Vec<_>>());
+        // Nor have those of many that are not known otherwise.
+        assert!(places(|place, _| place > 5).is_empty());
     }
 
     #[test]
@@ -258,53 +266,27 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_layer_held_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("there");
-        std::fs::write(&path, "abc").unwrap();
-        let wanted = |place: usize, path: &Path, text: &[u8]| -> Wanted {
-            (place, path.to_owned(), ContentFacts { digest: Digest::of(text), size: text.len() as u64 })
-        };
-        let gone = folder.path().join("gone");
-        let wanted = [
-            wanted(3, &path, b"abc"),
-            wanted(5, &gone, b"known"),
-            wanted(6, &gone, b"other"),
-            wanted(9, &path, b"abc"),
-        ];
-        let store = Store::open(&folder.path().join("store")).unwrap();
-        let context = Context::for_tests(store, Sources::default());
-        let earlier = Earlier::with(&[b"known", b"more"]);
-        let mut bytes = Vec::new();
-        let files = read_batch(&wanted, &mut bytes, &earlier, &KnownFiles::default(), &context);
-        let found: Vec<_> = files
-            .iter()
-            .map(|(place, range)| (*place, range.as_ref().ok().map(|range| &bytes[range.clone()])))
-            .collect();
-        assert_eq!(found, [(3, Some(&b"abc"[..])), (5, Some(b"known")), (6, None), (9, Some(b"abc"))]);
-    }
-
-    #[test]
     fn files_of_a_batch_come_from_one_buffer_that_is_used_again() {
         let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<_> = (0..400).map(|place| folder.path().join(place.to_string())).collect();
         let files = |from: usize| -> Vec<Wanted> {
             let file = |place: usize| {
-                let (path, text) = (folder.path().join(place.to_string()), "x".repeat(place * 7 % 40));
-                std::fs::write(&path, &text).unwrap();
+                let text = "x".repeat(place * 7 % 40);
+                std::fs::write(&paths[place], &text).unwrap();
                 let content = ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
-                (place, path, content)
+                (place, paths[place].as_path(), content)
             };
             (from..from + 70).map(file).collect()
         };
         let mut batches = vec![files(0), files(100), files(200), files(300)];
         // It came between, and is another one.
-        std::fs::write(&batches[2][5].1, "another").unwrap();
+        std::fs::write(batches[2][5].1, "another").unwrap();
         batches[3].remove(4);
         let store = Store::open(&folder.path().join("store")).unwrap();
         let context = Context::for_tests(store, Sources::default());
-        let (earlier, known) = (Earlier::default(), KnownFiles::default());
+        let known = KnownFiles::default();
         std::thread::scope(|scope| {
-            let mut ahead = Ahead::start(scope, batches, &earlier, &known, &context);
+            let mut ahead = Ahead::start(scope, batches, &known, &context);
             for place in (0..400).filter(|place| place % 100 < 70 && place % 3 > 0) {
                 let file = ahead.take(place);
                 match place {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kic_base::Digest;
 use kic_graph::{ContentFacts, Node};
-use kic_oci::layer::read_files;
+use kic_oci::layer::WholeLayer;
 
 use crate::context::Context;
 use crate::realised::LayerOutput;
@@ -16,9 +16,12 @@ pub(super) const MOST_BYTES: u64 = 4 << 20;
 /// At most so many bytes of headers and padding for each file.
 const OVERHEAD: u64 = 4 << 10;
 
-/// Contents by digest, each of which was just computed.
+/// Its contents by digest, each of which was just computed.
 #[derive(Debug, Default)]
-pub(super) struct Earlier(BTreeMap<Digest, Vec<u8>>);
+pub(super) struct Earlier {
+    layer: WholeLayer,
+    files: BTreeMap<Digest, usize>,
+}
 
 impl Earlier {
     /// What the layer of that name held which was packed last for the spec; nothing where it cannot be read.
@@ -27,22 +30,20 @@ impl Earlier {
         let read = || {
             let (layer, media_type) = context.sources.packed(&label(node), &context.store)?;
             let layer = context.store.blob(&layer).ok()?;
-            read_files(layer, &media_type, |_| true, limit).ok()
+            WholeLayer::read(layer, &media_type, limit).ok()
         };
-        Self(read().into_iter().flatten().map(|(_, bytes)| (Digest::of(&bytes), bytes)).collect())
+        read().map(Self::in_layer).unwrap_or_default()
+    }
+
+    fn in_layer(layer: WholeLayer) -> Self {
+        let digest = |number| Some((Digest::of(layer.file(number)?), number));
+        Self { files: (0..layer.files()).filter_map(digest).collect(), layer }
     }
 
     /// The bytes with that digest.
     pub fn get(&self, content: &ContentFacts) -> Option<&[u8]> {
-        self.0.get(&content.digest).map(Vec::as_slice).filter(|bytes| bytes.len() as u64 == content.size)
-    }
-}
-
-#[cfg(test)]
-impl Earlier {
-    /// Those contents.
-    pub fn with(contents: &[&[u8]]) -> Self {
-        Self(contents.iter().map(|bytes| (Digest::of(bytes), bytes.to_vec())).collect())
+        let bytes = self.layer.file(*self.files.get(&content.digest)?)?;
+        (bytes.len() as u64 == content.size).then_some(bytes)
     }
 }
 
@@ -54,4 +55,88 @@ pub(super) fn note(node: &Node, output: &LayerOutput, context: &Context) {
 /// By what a layer is known from one run to the next. Those of two platforms may share it: it only says where to look.
 fn label(node: &Node) -> String {
     format!("{} {}", node.kind.name(), node.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use kic_base::Epoch;
+    use kic_graph::{Derivation, Kind};
+    use kic_oci::layer::{Compression, LayerWriter};
+    use kic_store::Store;
+
+    use super::*;
+    use crate::sources::Sources;
+
+    fn content(bytes: &[u8]) -> ContentFacts {
+        ContentFacts { digest: Digest::of(bytes), size: bytes.len() as u64 }
+    }
+
+    fn node() -> Node {
+        Node {
+            derivation: Derivation::Blob(content(b"")),
+            digest: Digest::of(b""),
+            kind: Kind::Files,
+            name: "etc".to_owned(),
+            span: None,
+            origins: Vec::new(),
+            is_document: false,
+        }
+    }
+
+    /// Folders, links, one content twice, and one of two frames.
+    fn layer(compression: Compression, large: &[u8]) -> (Vec<u8>, LayerOutput) {
+        let mut layer = LayerWriter::new(Vec::new(), Epoch::CURRENT, compression, 0).unwrap();
+        layer.directory("a", 0o755).unwrap();
+        for (path, bytes) in [("a/1", &b"one"[..]), ("a/2", b"two"), ("a/3", b"one"), ("b", large)] {
+            layer.file(path, 0o644, bytes.len() as u64, &mut &*bytes).unwrap();
+        }
+        layer.symlink("c", "a/1").unwrap();
+        layer.file("d", 0o644, 0, &mut &b""[..]).unwrap();
+        layer.file(&"e".repeat(200), 0o600, 4, &mut &b"last"[..]).unwrap();
+        let (bytes, digests) = layer.finish().unwrap();
+        let media_type = compression.media_type().to_owned();
+        let output =
+            LayerOutput { media_type, digest: digests.digest, size: digests.size, diff_id: digests.diff_id };
+        (bytes, output)
+    }
+
+    #[test]
+    fn what_the_layer_before_held_is_known_unless_it_is_damaged_or_gone_or_too_large() {
+        for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("store")).unwrap();
+            let sources = Sources::open(Path::new("/specs/cluster.kdl"), &store);
+            let context = Context::for_tests(store.clone(), sources);
+            let earlier = |files: usize| Earlier::of(&node(), files, &context);
+            assert!(earlier(6).get(&content(b"one")).is_none(), "nothing was packed yet");
+
+            let large = vec![b'x'; MOST_BYTES as usize];
+            let (bytes, output) = layer(compression, &large);
+            store.put(&bytes).unwrap();
+            note(&node(), &output, &context);
+            let found = earlier(6);
+            for known in [&b"one"[..], b"two", b"", b"last", &large] {
+                assert!(found.get(&content(known)) == Some(known), "{compression:?}");
+            }
+            assert!(found.get(&content(b"three")).is_none());
+            assert!(found.get(&ContentFacts { size: 4, ..content(b"one") }).is_none());
+            assert!(earlier(0).get(&content(b"one")).is_none(), "it is over the limit");
+
+            let hex = output.digest.to_string().replace("sha256:", "");
+            let path = folder.path().join("store/blobs/sha256").join(&hex[..2]).join(hex);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            let mut damaged = bytes.clone();
+            let last = damaged.len() - 1;
+            damaged[last] ^= 1;
+            fs::File::create(&path).unwrap().write_all(&damaged).unwrap();
+            assert!(earlier(6).get(&content(b"one")).is_none(), "damaged");
+            assert!(!path.exists(), "it is set aside");
+            assert!(earlier(6).get(&content(b"one")).is_none(), "gone");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use kic_oci::layer::{
 };
 use kic_store::{HashedWriter, Store};
 
-use super::ahead::{Ahead, MOST_BYTES, Wanted, batches};
+use super::ahead::{self, Ahead, batches};
 use super::earlier::{self, Earlier};
 use super::local_file::LocalFile;
 use super::room::Room;
@@ -30,16 +30,15 @@ pub(crate) async fn build(
     let Derivation::Tree { settings, entries } = &graph.nodes[index].derivation else {
         return Err(fault::internal("not a tree").into());
     };
-    let batches = batches(entries);
     let bytes = bytes(entries);
-    let ahead = if batches.is_empty() { 0 } else { bytes.min(MOST_BYTES) };
+    let ahead = if ahead::has_many(entries) { bytes.min(ahead::MOST_BYTES) } else { 0 };
     // One frame gives one thread something to do.
     let is_one_frame = bytes + MOST_AROUND * entries.len() as u64 <= FRAME;
     let jobs = if is_one_frame { 1 } else { context.jobs };
     let room = Room::take(*settings, bytes, ahead, jobs).await;
     let (graph, context) = (Arc::clone(graph), context.clone());
     // The room is free again when the work is at its end, whoever still waits for it.
-    context.clone().blocking(move || write(&graph, index, batches, &room, &context)).await
+    context.clone().blocking(move || write(&graph, index, &room, &context)).await
 }
 
 /// So many bytes of a layer are compressed at a time; and the headers and the padding of an entry are seldom more than so many.
@@ -58,7 +57,6 @@ fn bytes(entries: &[TreeEntry]) -> u64 {
 fn write(
     graph: &Graph,
     index: NodeIndex,
-    wanted: Vec<Vec<Wanted>>,
     room: &Room,
     context: &Context,
 ) -> Result<LayerOutput, Diagnostics> {
@@ -70,13 +68,11 @@ fn write(
     let is_worth_it = bytes(entries) >= WORTH_FRAMES;
     let known = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
     let begin = known.as_ref().and_then(|known| known_begin(*settings, entries, known));
-    let write = |begin: Option<KnownBegin>, wanted: Vec<Vec<Wanted>>| {
-        write_after(begin, wanted, node, room, known.as_ref(), graph, context)
-    };
+    let write = |begin| write_after(begin, node, room, known.as_ref(), graph, context);
     match begin {
-        None => write(None, wanted),
+        None => write(None),
         // Where a frame is damaged or gone, what is in it is needed after all.
-        Some(begin) => write(Some(begin), wanted).or_else(|_| write(None, batches(entries))),
+        Some(begin) => write(Some(begin)).or_else(|_| write(None)),
     }
 }
 
@@ -110,7 +106,6 @@ fn known_begin(
 /// Writes the layer, of whose files those are read that are not in the frames that it begins with.
 fn write_after(
     begin: Option<KnownBegin>,
-    mut wanted: Vec<Vec<Wanted>>,
     node: &Node,
     room: &Room,
     known: Option<&Arc<dyn KnownFrames>>,
@@ -127,15 +122,14 @@ fn write_after(
     }
     if let Some(begin) = begin {
         layer.begin_with(begin);
-        wanted.iter_mut().for_each(|batch| batch.retain(|(place, ..)| *place >= unread));
-        wanted.retain(|batch| !batch.is_empty());
     }
     let files = context.sources.known_files();
     // With few files it is quicker to open them.
-    let takes_earlier = !wanted.is_empty() && bytes(entries) <= earlier::MOST_BYTES;
+    let takes_earlier = ahead::has_many(entries) && bytes(entries) <= earlier::MOST_BYTES;
     let before = if takes_earlier { Earlier::of(node, entries.len(), context) } else { Earlier::default() };
+    let wanted = batches(entries, |place, content| place >= unread && before.get(content).is_none());
     std::thread::scope(|scope| {
-        let mut ahead = Ahead::start(scope, wanted, &before, &files, context);
+        let mut ahead = Ahead::start(scope, wanted, &files, context);
         for (place, entry) in entries.iter().enumerate() {
             match &entry.kind {
                 TreeEntryKind::File { mode, content, .. } if place < unread => {
@@ -144,7 +138,11 @@ fn write_after(
                         .unread_file(&entry.path, *mode, content.size, &content.digest)
                         .map_err(|error| layer_error(error, node.span.as_ref()))?;
                 }
-                _ => write_entry(&mut layer, entry, ahead.take(place), &files, node, graph, context)?,
+                TreeEntryKind::File { content, bytes: Bytes::Local(_), .. } => {
+                    let bytes = before.get(content).map(Ok).or_else(|| ahead.take(place));
+                    write_entry(&mut layer, entry, bytes, &files, node, graph, context)?;
+                }
+                _ => write_entry(&mut layer, entry, None, &files, node, graph, context)?,
             }
         }
         Ok::<_, Diagnostics>(())
@@ -162,11 +160,11 @@ fn write_after(
 /// Layers of so many bytes take frames that were packed before.
 const WORTH_FRAMES: u64 = 12 << 20;
 
-/// Writes one entry; `ahead` is its file, where that was read before.
+/// Writes one entry; `known_bytes` are those of its file, where they are known already.
 fn write_entry(
     layer: &mut LayerWriter<HashedWriter>,
     entry: &TreeEntry,
-    ahead: Option<io::Result<&[u8]>>,
+    known_bytes: Option<io::Result<&[u8]>>,
     known: &KnownFiles,
     node: &Node,
     graph: &Graph,
@@ -179,15 +177,12 @@ fn write_entry(
         TreeEntryKind::File { mode, content, bytes } => {
             let body: Box<dyn Read> = match bytes {
                 Bytes::Inline(bytes) => Box::new(&bytes[..]),
-                Bytes::Local(path) if ahead.is_some() => {
-                    let bytes =
-                        ahead.transpose().map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
-                    Box::new(io::Cursor::new(bytes.unwrap_or_default()))
-                }
                 Bytes::Local(path) => {
-                    let file = LocalFile::open(path, content, known)
-                        .map_err(|error| changed(path, Some(&error), node.span.as_ref()))?;
-                    Box::new(file)
+                    let changed = |error| changed(path, Some(&error), node.span.as_ref());
+                    match known_bytes {
+                        Some(bytes) => Box::new(bytes.map_err(changed)?),
+                        None => Box::new(LocalFile::open(path, content, known).map_err(changed)?),
+                    }
                 }
                 Bytes::Node(input) => {
                     let digest = match &graph.nodes[*input].derivation {

@@ -12,6 +12,7 @@ mod frames;
 mod known_begin;
 mod read_file;
 pub(crate) mod tar_header;
+mod whole_layer;
 mod writer;
 
 #[cfg(test)]
@@ -24,4 +25,5 @@ pub use frame_keys::{KnownFrames, PackedFrame, States};
 pub use known_begin::KnownBegin;
 pub use read_file::{read_file, read_files};
 pub use tar_header::{embedded_file_header, embedded_file_trailer};
+pub use whole_layer::WholeLayer;
 pub use writer::LayerWriter;

@@ -50,15 +50,7 @@ fn each_file<'r>(
     limit: u64,
     mut take: impl FnMut(&str, &mut Archived<'_, 'r>) -> io::Result<bool>,
 ) -> io::Result<()> {
-    let unpacked: Box<dyn Read + 'r> = match layer_format(media_type) {
-        Some(LayerFormat::Tar) => Box::new(layer),
-        Some(LayerFormat::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(layer)),
-        Some(LayerFormat::Zstd) => Box::new(zstd::stream::read::Decoder::new(layer)?),
-        None => {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{media_type}` is no layer")));
-        }
-    };
-    let mut archive = tar::Archive::new(unpacked.take(limit));
+    let mut archive = tar::Archive::new(unpack(layer, media_type)?.take(limit));
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path_bytes().into_owned();
@@ -70,6 +62,18 @@ fn each_file<'r>(
         }
     }
     Ok(())
+}
+
+/// The tar of a layer.
+pub(super) fn unpack<'r>(layer: impl Read + 'r, media_type: &str) -> io::Result<Box<dyn Read + 'r>> {
+    Ok(match layer_format(media_type) {
+        Some(LayerFormat::Tar) => Box::new(layer),
+        Some(LayerFormat::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(layer)),
+        Some(LayerFormat::Zstd) => Box::new(zstd::stream::read::Decoder::new(layer)?),
+        None => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{media_type}` is no layer")));
+        }
+    })
 }
 
 /// All bytes of an entry.

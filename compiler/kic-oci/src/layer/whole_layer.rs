@@ -1,0 +1,139 @@
+use std::io::{self, Cursor, Read};
+use std::ops::Range;
+
+use zstd::zstd_safe::{decompress, find_frame_compressed_size, get_error_name, get_frame_content_size};
+
+use super::read_file::unpack;
+use crate::model::media_types::{LayerFormat, layer_format};
+
+/// A small layer, unpacked in memory as a whole: nothing of it is copied once more.
+#[derive(Debug, Default)]
+pub struct WholeLayer {
+    tar: Vec<u8>,
+    files: Vec<Range<usize>>,
+}
+
+impl WholeLayer {
+    /// Reads a layer to its end, whose tar has at most `limit` bytes.
+    ///
+    /// # Errors
+    /// A media type that is no layer's, a layer that is no tar, or one over the limit.
+    pub fn read(layer: impl Read, media_type: &str, limit: u64) -> io::Result<Self> {
+        let tar = match layer_format(media_type) {
+            Some(LayerFormat::Zstd) => decompress_frames(&read_to_end(layer, limit)?, limit)?,
+            _ => read_to_end(unpack(layer, media_type)?, limit)?,
+        };
+        let mut files = Vec::new();
+        let mut archive = tar::Archive::new(Cursor::new(&tar));
+        for entry in archive.entries_with_seek()? {
+            let entry = entry?;
+            if entry.header().entry_type().is_file() {
+                let begin = usize::try_from(entry.raw_file_position()).unwrap_or(usize::MAX);
+                let size = usize::try_from(entry.size()).unwrap_or(usize::MAX);
+                let range = begin..begin.saturating_add(size);
+                if range.end > tar.len() {
+                    return Err(invalid("the layer ends early"));
+                }
+                files.push(range);
+            }
+        }
+        Ok(Self { tar, files })
+    }
+
+    /// How many files it has.
+    pub fn files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The bytes of one of its files, in the order of the layer.
+    pub fn file(&self, number: usize) -> Option<&[u8]> {
+        self.tar.get(self.files.get(number)?.clone())
+    }
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+fn too_large() -> io::Error {
+    invalid("the layer is too large")
+}
+
+fn read_to_end(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// What zstd frames hold that say how many bytes that is, as those do that kic packs: all in one call, into memory of that size.
+fn decompress_frames(frames: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    let failed = |code| invalid(get_error_name(code));
+    let (mut rest, mut size) = (frames, 0_u64);
+    while !rest.is_empty() {
+        let content = get_frame_content_size(rest).ok().flatten();
+        size = size.saturating_add(content.ok_or_else(|| invalid("a frame that does not say its size"))?);
+        rest = &rest[find_frame_compressed_size(rest).map_err(failed)?..];
+    }
+    let size = usize::try_from(size).ok().filter(|size| *size as u64 <= limit).ok_or_else(too_large)?;
+    let mut tar = Vec::with_capacity(size);
+    decompress(&mut tar, frames).map_err(failed)?;
+    Ok(tar)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use kic_base::Epoch;
+
+    use super::super::{Compression, LayerWriter};
+    use super::*;
+    use crate::model::media_types::{OCI_LAYER, OCI_LAYER_ZSTD};
+
+    #[test]
+    fn the_files_of_a_layer_are_those_that_were_packed() {
+        let bodies = [&b""[..], b"one", &[7; 512], &[0; 5 << 20], b"one"];
+        for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+            let mut layer = LayerWriter::new(Vec::new(), Epoch::CURRENT, compression, 0).unwrap();
+            for (number, body) in bodies.iter().enumerate() {
+                layer.directory(&number.to_string(), 0o755).unwrap();
+                let path = format!("{number}/{}", "x".repeat(number * 100 + 1));
+                layer.file(&path, 0o644, body.len() as u64, &mut &**body).unwrap();
+                layer.symlink(&format!("{number}/y"), "x").unwrap();
+                layer.hard_link(&format!("{number}/z"), &path).unwrap();
+            }
+            let (packed, digests) = layer.finish().unwrap();
+            let read = |packed: &[u8], limit| WholeLayer::read(packed, compression.media_type(), limit);
+            let whole = read(&packed, digests.diff_size).unwrap();
+            let files: Vec<_> = (0..whole.files()).map(|number| whole.file(number).unwrap()).collect();
+            assert!(files == bodies, "{compression:?}");
+            assert!(whole.file(bodies.len()).is_none());
+            assert!(read(&packed, digests.diff_size - 1).is_err(), "{compression:?}");
+            assert!(read(&packed[..packed.len() / 2], u64::MAX).is_err(), "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_layer_or_does_not_say_its_size_is_an_error() {
+        assert!(WholeLayer::read(&b""[..], "application/json", 10).is_err());
+        assert!(WholeLayer::read(&[7; 1024][..], OCI_LAYER, 10_000).is_err());
+        assert_eq!(WholeLayer::read(&b""[..], OCI_LAYER, 10).unwrap().files(), 0);
+        assert!(WholeLayer::read(&b"no frame"[..], OCI_LAYER_ZSTD, 10_000).is_err());
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.write_all(&[0; 512]).unwrap();
+        encoder.flush().unwrap();
+        encoder.write_all(&[0; 512]).unwrap();
+        let unsaid = encoder.finish().unwrap();
+        assert!(WholeLayer::read(&unsaid[..], OCI_LAYER_ZSTD, 10_000).is_err());
+        // One that says more than it holds.
+        let mut wrong = zstd::bulk::compress(&[0; 1024], 3).unwrap();
+        let after = wrong.split_off(5);
+        assert_eq!(
+            WholeLayer::read(&[&wrong[..], &after[..]].concat()[..], OCI_LAYER_ZSTD, 2048).unwrap().files(),
+            0
+        );
+        wrong.extend([0xff, 0xff]);
+        wrong.extend(&after[2..]);
+        assert!(WholeLayer::read(&wrong[..], OCI_LAYER_ZSTD, 1 << 20).is_err());
+    }
+}
