@@ -31,9 +31,15 @@ pub(crate) async fn build(
         return Err(fault::internal("not a tree").into());
     };
     let bytes = bytes(entries);
-    let ahead = if ahead::has_many(entries) { bytes.min(ahead::MOST_BYTES) } else { 0 };
+    let around = MOST_AROUND * entries.len() as u64;
+    let ahead = match ahead::has_many(entries) {
+        // The layer before is held beside what is read, and is about as large as this one.
+        true if bytes <= earlier::MOST_BYTES => 2 * bytes + around,
+        true => bytes.min(ahead::MOST_BYTES),
+        false => 0,
+    };
     // One frame gives one thread something to do.
-    let is_one_frame = bytes + MOST_AROUND * entries.len() as u64 <= FRAME;
+    let is_one_frame = bytes + around <= FRAME;
     let jobs = if is_one_frame { 1 } else { context.jobs };
     let room = Room::take(*settings, bytes, ahead, jobs).await;
     let (graph, context) = (Arc::clone(graph), context.clone());
