@@ -41,8 +41,10 @@ fn a_layer_whose_predecessor_is_damaged_or_gone_is_packed_from_its_files() {
     }
 }
 
+type Change = fn(&Path);
+
 /// What is done to a folder of 200 small files before it is packed again.
-const CHANGES: [(&str, fn(&Path)); 11] = [
+const CHANGES: [(&str, Change); 11] = [
     ("one file", |tree| fs::write(file(tree, 7), "another").unwrap()),
     ("a name", |tree| fs::rename(file(tree, 20), tree.join("zzz")).unwrap()),
     ("a content that others have", |tree| fs::write(file(tree, 100), text(3)).unwrap()),
