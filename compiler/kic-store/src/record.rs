@@ -13,6 +13,9 @@ use crate::temporary_file::TemporaryFile;
 /// Records are small: the largest names a few thousand blobs. What is larger is not one of ours.
 const LIMIT: u64 = 64 << 20;
 
+/// Most records are smaller: so much room for one that it is read in one piece.
+const USUAL: usize = 1024;
+
 /// Writes a record: one line with its checksum, one with its JSON.
 ///
 /// The checksum covers the key and the JSON text, so a torn or flipped record is noticed, and one under a wrong
@@ -79,7 +82,7 @@ pub(crate) enum Look<T> {
 
 /// Reads a record, and leaves a damaged one.
 pub(crate) fn look<T: DeserializeOwned>(path: &Path, key: &Digest) -> Result<Look<T>, StoreError> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL);
     let read = fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
     match read {
         Ok(_) => {}

@@ -255,10 +255,10 @@ impl Store {
     fn open_leased(&self, digest: &Digest) -> Result<Option<(File, u64)>, StoreError> {
         let now = self.inner.leases.add(self.layout(), digest)?;
         let opened = open_file(&self.layout().blob(digest))?;
-        if let (Some((file, _)), Some(now)) = (&opened, now) {
-            note_use(file, now);
+        if let (Some((file, metadata)), Some(now)) = (&opened, now) {
+            note_use(file, metadata, now);
         }
-        Ok(opened)
+        Ok(opened.map(|(file, metadata)| (file, metadata.len())))
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -346,9 +346,9 @@ impl Identity {
 
 /// Sets the time of the last read, by which a collection tells what was used last. Some file systems never do, and others once
 /// a day; once an hour is enough.
-fn note_use(file: &File, now: i64) {
+fn note_use(file: &File, metadata: &Metadata, now: i64) {
     const HOUR: i64 = 3600;
-    if file.metadata().is_ok_and(|metadata| metadata.atime() + HOUR < now) {
+    if metadata.atime() + HOUR < now {
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
             last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
@@ -358,11 +358,11 @@ fn note_use(file: &File, now: i64) {
     }
 }
 
-/// A regular file and its size, or `None` when there is none of that name.
-pub(crate) fn open_file(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
+/// A regular file and its metadata, or `None` when there is none of that name.
+pub(crate) fn open_file(path: &Path) -> Result<Option<(File, Metadata)>, StoreError> {
     let opened = File::open(path).and_then(|file| {
         let metadata = file.metadata()?;
-        Ok(metadata.is_file().then_some((file, metadata.len())))
+        Ok(metadata.is_file().then_some((file, metadata)))
     });
     match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
