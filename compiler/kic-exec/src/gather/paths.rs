@@ -19,8 +19,12 @@ pub(super) async fn gather(
     let wanted = wanted(spec);
     let place = |key: &PathKey| Place { path: key.path.clone(), globs: key.exclude.clone(), deep: key.deep };
     let places: Vec<Place> = wanted.iter().map(|one| place(&one.key)).collect();
-    let inner = context.clone();
-    let looked = context.blocking(move || Ok(inner.sources.look(&places, &inner))).await?;
+    let looked = if context.sources.has_looked(&places) {
+        context.sources.look(&places, context)
+    } else {
+        let inner = context.clone();
+        context.blocking(move || Ok(inner.sources.look(&places, &inner))).await?
+    };
     context.go_on()?;
     found(wanted, looked)
 }

@@ -125,6 +125,12 @@ impl Sources {
         looked
     }
 
+    /// Whether all that [`Self::look`] would give for these places is known, so that it need not wait for the disk.
+    pub(crate) fn has_looked(&self, places: &[Place]) -> bool {
+        let state = self.lock();
+        places.iter().all(|place| state.held.contains_key(place))
+    }
+
     /// Whether places hold what they held. Where one does not, what was found is kept for the next time in this run that
     /// somebody looks.
     pub fn hold(&self, expected: &[(Place, Digest)], context: &Context) -> bool {
