@@ -2,6 +2,7 @@
 //! mirrors, read from its layers. The proof holds the spec against them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kic_base::{Digest, Source, Span};
 use kic_diag::{Diagnostics, declared as code};
@@ -76,7 +77,7 @@ pub(super) async fn read(
 }
 
 /// The files that a plan applies, in its order, each with the layer and namespace.
-fn applied(plan: &Json) -> Vec<(String, Applied)> {
+fn applied(plan: &Json) -> Vec<(String, Arc<Applied>)> {
     let text = |value: &Json, key: &str| value.get(key).and_then(Json::as_str).map(str::to_owned);
     let mut applied = Vec::new();
     for step in plan.get("steps").and_then(Json::as_array).into_iter().flatten() {
@@ -85,7 +86,7 @@ fn applied(plan: &Json) -> Vec<(String, Applied)> {
             Some("policies") => LayerKind::Policies,
             _ => LayerKind::Manifests,
         };
-        let layer = Applied { layer: (kind, name), namespace: text(step, "namespace") };
+        let layer = Arc::new(Applied { layer: (kind, name), namespace: text(step, "namespace") });
         let files = step.get("files").and_then(Json::as_array).into_iter().flatten();
         applied.extend(files.filter_map(Json::as_str).map(|file| (file.to_owned(), layer.clone())));
     }

@@ -1,178 +1,273 @@
 //! The images that manifests name, known from the run before: what is found in a text follows from its bytes and from the
 //! build of kic, and from nothing else.
+//!
+//! The bytes that are kept: the number of texts (4), and of each its key (32) and, as one text, what is known of it, which is read
+//! when it is asked for.
 
-use std::collections::BTreeMap;
+use std::cell::LazyCell;
+use std::ops::Range;
 use std::sync::Arc;
 
-use kic_base::{Digest, ImageReference, Source, Span, StableHasher};
+use kic_base::{Digest, Source};
 use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::Confidence;
 use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
-use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use super::texts::Applied;
+use super::memo_key;
+use super::packed::{Reader, put_bytes, put_length, put_list, put_option, put_text};
+use super::texts::{Kind, Text};
 use crate::context::Context;
 
-/// What is known of one text. The place that brings it in is the spec's, and not kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct KnownNeed {
-    reference: ImageReference,
-    start: usize,
-    end: usize,
-    object: String,
-    path: String,
-    confidence: String,
-    reason: String,
-    /// The place among the pods of the text, and in that pod: the list, and the name in it.
-    pod: Option<(usize, String, String)>,
-}
+/// The images that a text names, the settings of policies in it, and its objects.
+pub(super) type Known = (Vec<Need>, Vec<Policy>, Vec<ObjectFacts>);
 
-/// What is known of a text.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct KnownText {
-    needs: Vec<KnownNeed>,
-    /// The namespace and text of each pod.
-    pods: Vec<(String, Json)>,
-    /// The settings of Kyverno's own, as their text.
-    filters: Vec<(String, Option<String>)>,
-    objects: Vec<KnownObject>,
-}
-
-/// What is known of an object. Its layer is the spec's, and not kept.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct KnownObject {
-    kind: String,
-    name: String,
-    namespace: Option<String>,
-}
-
-/// What is known of texts, by the digest of their bytes.
+/// What is known of texts, by their keys.
 #[derive(Debug, Default)]
 pub(super) struct KnownNeeds {
     key: Option<Digest>,
-    known: BTreeMap<Digest, KnownText>,
+    bytes: Vec<u8>,
+    /// Where of the bytes each text stands, by key.
+    known: Vec<(Digest, Range<usize>)>,
     /// What this run has asked for: all that the next one is likely to.
-    used: BTreeMap<Digest, KnownText>,
+    used: Vec<(Digest, Used)>,
     is_changed: bool,
+}
+
+#[derive(Debug)]
+enum Used {
+    /// It stands there in the bytes.
+    Before(Range<usize>),
+    Now(Vec<u8>),
 }
 
 impl KnownNeeds {
     /// What the last run of this build has found in the texts of a spec.
     pub fn open(spec: &Spec, context: &Context) -> Self {
-        let key = context.build.and_then(|build| {
-            let path = std::path::absolute(spec.lock_path()).ok()?;
-            let mut hasher = StableHasher::new();
-            hasher.text("kic needs").digest(&build).bytes(path.as_os_str().as_encoded_bytes());
-            Some(hasher.finish())
-        });
-        let bytes = key.and_then(|key| context.store.recall(&key));
-        let known = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Self { key, known, ..Self::default() }
+        let key = memo_key("kic needs", spec, context);
+        let bytes = key.and_then(|key| context.store.recall(&key)).unwrap_or_default();
+        let known = places(&bytes).unwrap_or_default();
+        Self { key, bytes, known, ..Self::default() }
     }
 
-    /// What the text of that key names, if that is known; the settings of policies in it, and its objects. `source` is asked for its text only to
-    /// show a place.
-    pub fn find(
+    /// What a text names, if that is known. Its bytes are read only to show a place.
+    pub fn find(&mut self, text: &Text, context: &Context) -> Option<Known> {
+        let key = text.key(&text.digest);
+        let place = self.known.binary_search_by(|(known, _)| known.cmp(&key)).ok()?;
+        let range = self.known[place].1.clone();
+        let found = take(&mut Reader(self.bytes.get(range.clone())?), text, context)?;
+        self.used.push((key, Used::Before(range)));
+        Some(found)
+    }
+
+    /// Notes what was found in a text whose bytes have that digest. One with policies is read again: they are held as they stand
+    /// there.
+    pub fn note(
         &mut self,
+        text: &Text,
         digest: &Digest,
-        source: &Source,
-        said: &Span,
-        is_generated: bool,
-        applied: &Applied,
-    ) -> Option<(Vec<Need>, Vec<Policy>, Vec<ObjectFacts>)> {
-        // Two texts may be the same.
-        let known = match self.known.remove(digest) {
-            Some(known) => self.used.entry(*digest).or_insert(known),
-            None => self.used.get(digest)?,
-        };
-        let pods: Vec<Arc<Pod>> = known
-            .pods
-            .iter()
-            .map(|(namespace, object)| Arc::new(Pod { namespace: namespace.clone(), object: object.clone() }))
-            .collect();
-        let need = |known: &KnownNeed| {
-            Some(Need {
-                reference: known.reference.clone(),
-                span: source.span_again(known.start..known.end),
-                said: said.clone(),
-                is_generated,
-                object: known.object.clone(),
-                path: known.path.clone(),
-                // Texts in which images are named anew are not kept.
-                asked: None,
-                confidence: Confidence::by_name(&known.confidence)?,
-                reason: known.reason.clone(),
-                step: NeedStep::Apply(applied.layer.0, applied.layer.1.clone()),
-                pod: match &known.pod {
-                    Some((index, list, name)) => Some((pods.get(*index)?.clone(), Place::new(list, name)?)),
-                    None => None,
-                },
-            })
-        };
-        let needs = known.needs.iter().map(need).collect::<Option<Vec<_>>>()?;
-        let at = || source.span_again(0..0);
-        let filters = known
-            .filters
-            .iter()
-            .map(|(resources, webhooks)| Policy::settings(resources, webhooks.as_deref(), at()))
-            .collect();
-        let objects = known
-            .objects
-            .iter()
-            .map(|object| ObjectFacts {
-                kind: object.kind.clone(),
-                name: object.name.clone(),
-                namespace: object.namespace.clone(),
-                layer: applied.layer.clone(),
-            })
-            .collect();
-        Some((needs, filters, objects))
-    }
-
-    /// Notes what was found in a text. One with policies is read again: they are held as they stand there.
-    pub fn note(&mut self, digest: Digest, needs: &[Need], policies: &[Policy], objects: &[ObjectFacts]) {
+        needs: &[Need],
+        policies: &[Policy],
+        objects: &[ObjectFacts],
+    ) {
         let Some(filters) = policies.iter().map(Policy::as_settings).collect::<Option<Vec<_>>>() else {
             return;
         };
-        let objects = objects.iter().map(|object| KnownObject {
-            kind: object.kind.clone(),
-            name: object.name.clone(),
-            namespace: object.namespace.clone(),
-        });
-        let mut known = KnownText { filters, objects: objects.collect(), ..KnownText::default() };
-        let mut arcs: Vec<Arc<Pod>> = Vec::new();
-        for need in needs {
-            let pod = need.pod.as_ref().map(|(pod, place)| {
-                let index = arcs.iter().position(|other| Arc::ptr_eq(other, pod)).unwrap_or_else(|| {
-                    arcs.push(pod.clone());
-                    arcs.len() - 1
-                });
-                (index, place.list.to_owned(), place.name.clone())
-            });
-            known.needs.push(KnownNeed {
-                reference: need.reference.clone(),
-                start: need.span.range().start,
-                end: need.span.range().end,
-                object: need.object.clone(),
-                path: need.path.clone(),
-                confidence: need.confidence.name().to_owned(),
-                reason: need.reason.clone(),
-                pod,
-            });
-        }
-        known.pods = arcs.iter().map(|pod| (pod.namespace.clone(), pod.object.clone())).collect();
-        self.used.insert(digest, known);
+        let mut bytes = Vec::new();
+        put(&mut bytes, needs, &filters, objects);
+        self.used.push((text.key(digest), Used::Now(bytes)));
         self.is_changed = true;
     }
 
     /// Keeps what the next run needs. Where that does not work, it reads the texts again.
-    pub fn save(self, context: &Context) {
-        if let (Some(key), true) = (self.key, self.is_changed)
-            && let Ok(bytes) = serde_json::to_vec(&self.used)
-        {
-            let _ = context.store.remember(&key, &bytes);
+    pub fn save(mut self, context: &Context) {
+        let (Some(key), true) = (self.key, self.is_changed) else { return };
+        // Two texts may be the same.
+        self.used.sort_by_key(|(key, _)| *key);
+        self.used.dedup_by(|left, right| left.0 == right.0);
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 4096);
+        put_list(&mut bytes, self.used.iter(), |bytes, (key, used)| {
+            bytes.extend_from_slice(key.as_bytes());
+            match used {
+                Used::Before(range) => put_bytes(bytes, self.bytes.get(range.clone()).unwrap_or_default()),
+                Used::Now(now) => put_bytes(bytes, now),
+            }
+        });
+        let _ = context.store.remember(&key, &bytes);
+    }
+}
+
+/// Where each text stands, by key; nothing where these are other bytes.
+fn places(bytes: &[u8]) -> Option<Vec<(Digest, Range<usize>)>> {
+    let mut reader = Reader(bytes);
+    reader.list(|reader| {
+        let key = reader.digest()?;
+        let length = reader.bytes()?.len();
+        let end = bytes.len() - reader.0.len();
+        Some((key, end - length..end))
+    })
+}
+
+/// What the spec says of a text, such as the place that brings it in, is not kept.
+fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)], objects: &[ObjectFacts]) {
+    put_list(bytes, objects.iter(), |bytes, object| {
+        put_text(bytes, &object.kind);
+        put_text(bytes, &object.name);
+        put_option(bytes, object.namespace.as_deref(), put_text);
+    });
+    put_list(bytes, filters.iter(), |bytes, (resources, webhooks)| {
+        put_text(bytes, resources);
+        put_option(bytes, webhooks.as_deref(), put_text);
+    });
+    let mut pods: Vec<&Arc<Pod>> = Vec::new();
+    let places: Vec<_> = needs
+        .iter()
+        .map(|need| {
+            let (pod, place) = need.pod.as_ref()?;
+            let index = pods.iter().position(|other| Arc::ptr_eq(other, pod)).unwrap_or_else(|| {
+                pods.push(pod);
+                pods.len() - 1
+            });
+            Some((index, place))
+        })
+        .collect();
+    put_list(bytes, pods.iter(), |bytes, pod| {
+        put_text(bytes, &pod.namespace);
+        put_text(bytes, &pod.object.to_string());
+    });
+    put_list(bytes, needs.iter().zip(places), |bytes, (need, place)| {
+        put_text(bytes, &need.reference.to_string());
+        put_length(bytes, need.span.range().start);
+        put_length(bytes, need.span.range().end);
+        for text in [&need.object, &need.path, need.confidence.name(), &need.reason] {
+            put_text(bytes, text);
+        }
+        put_option(bytes, place, |bytes, (index, place)| {
+            put_length(bytes, index);
+            put_text(bytes, place.list);
+            put_text(bytes, &place.name);
+        });
+    });
+}
+
+fn take(reader: &mut Reader<'_>, text: &Text, context: &Context) -> Option<Known> {
+    let source = LazyCell::new(|| text.source(context));
+    let objects = reader.list(|reader| {
+        Some(ObjectFacts {
+            kind: reader.text()?.to_owned(),
+            name: reader.text()?.to_owned(),
+            namespace: reader.option(Reader::text)?.map(str::to_owned),
+            layer: text.layer.layer.clone(),
+        })
+    })?;
+    let filters = reader.list(|reader| {
+        let (resources, webhooks) = (reader.text()?, reader.option(Reader::text)?);
+        Some(Policy::settings(resources, webhooks, source.span_again(0..0)))
+    })?;
+    let pods = reader.list(|reader| {
+        let namespace = reader.text()?.to_owned();
+        Some(Arc::new(Pod { namespace, object: serde_json::from_str(reader.text()?).ok()? }))
+    })?;
+    let needs = reader.list(|reader| take_need(reader, text, &source, &pods))?;
+    reader.0.is_empty().then_some((needs, filters, objects))
+}
+
+fn take_need(reader: &mut Reader<'_>, text: &Text, source: &Source, pods: &[Arc<Pod>]) -> Option<Need> {
+    Some(Need {
+        reference: reader.value()?,
+        span: source.span_again(reader.length()?..reader.length()?),
+        said: text.said.clone(),
+        is_generated: text.kind == Kind::Generated,
+        object: reader.text()?.to_owned(),
+        path: reader.text()?.to_owned(),
+        // Texts in which images are named anew are not kept.
+        asked: None,
+        confidence: Confidence::by_name(reader.text()?)?,
+        reason: reader.text()?.to_owned(),
+        step: NeedStep::Apply(text.layer.layer.0, text.layer.layer.1.clone()),
+        pod: reader.option(|reader| {
+            let pod = pods.get(reader.length()?)?.clone();
+            Some((pod, Place::new(reader.text()?, reader.text()?)?))
+        })?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use kic_base::ImageReference;
+    use kic_spec::LayerKind;
+
+    use super::*;
+    use crate::gather::texts::Applied;
+    use crate::sources::Sources;
+
+    #[test]
+    fn what_is_kept_of_a_text_is_found_again_and_cut_bytes_are_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = Context::for_tests(kic_store::Store::open(folder.path()).unwrap(), Sources::default());
+        let written = "image: ü/nginx:1.27\n";
+        let said = Source::new("cluster.kdl", "manifests").span(0..9);
+        let layer = (LayerKind::Manifests, "web".to_owned());
+        let applied = Arc::new(Applied { layer: layer.clone(), namespace: Some("shop".to_owned()) });
+        let text = Text::here("a.yaml", written, &said, Kind::Generated, &applied);
+        let pod = Arc::new(Pod { namespace: "shop".to_owned(), object: serde_json::json!({"kind": "Pod"}) });
+        let source = text.source(&context);
+        let need = |reference: &str, pod| Need {
+            reference: reference.parse::<ImageReference>().unwrap(),
+            span: source.span(7..19),
+            said: said.clone(),
+            is_generated: true,
+            object: "Pod `ü`".to_owned(),
+            path: "spec.image".to_owned(),
+            asked: None,
+            confidence: Confidence::Likely,
+            reason: "a field of that name".to_owned(),
+            step: NeedStep::Apply(layer.0, layer.1.clone()),
+            pod,
+        };
+        let place = Place::new("containers", "web").unwrap();
+        let needs = [
+            need("docker.io/library/nginx:1.27", Some((pod.clone(), place.clone()))),
+            need("docker.io/library/redis:7", None),
+            need("docker.io/library/caddy:2", Some((pod, place))),
+        ];
+        let object = |namespace: Option<&str>| ObjectFacts {
+            kind: "Pod".to_owned(),
+            name: "ü".to_owned(),
+            namespace: namespace.map(str::to_owned),
+            layer: layer.clone(),
+        };
+        let objects = [object(Some("shop")), object(None)];
+        let filters = [("[Event,*,*]".to_owned(), None), (String::new(), Some("{}".to_owned()))];
+        let mut bytes = Vec::new();
+        put(&mut bytes, &needs, &filters, &objects);
+        let found = take(&mut Reader(&bytes), &text, &context).unwrap();
+        let settings: Vec<_> = found.1.iter().map(|policy| policy.as_settings().unwrap()).collect();
+        assert_eq!(format!("{:?}", found.0), format!("{needs:?}"));
+        assert_eq!(settings, filters);
+        assert_eq!(found.2, objects);
+        // Two needs of one pod are so afterwards, too.
+        let pods: Vec<_> = found.0.iter().filter_map(|need| need.pod.as_ref()).collect();
+        assert!(Arc::ptr_eq(&pods[0].0, &pods[1].0));
+        for length in 0..bytes.len() {
+            assert!(take(&mut Reader(&bytes[..length]), &text, &context).is_none(), "{length}");
+        }
+        bytes.push(0);
+        assert!(take(&mut Reader(&bytes), &text, &context).is_none());
+    }
+
+    #[test]
+    fn the_namespace_of_a_layer_belongs_to_the_key_of_a_text() {
+        let said = Source::new("cluster.kdl", "").span(0..0);
+        let key = |namespace: Option<&str>| {
+            let layer = (LayerKind::Manifests, "web".to_owned());
+            let applied = Arc::new(Applied { layer, namespace: namespace.map(str::to_owned) });
+            let text = Text::here("a.yaml", "a: 1\n", &said, Kind::Written, &applied);
+            text.key(&text.digest)
+        };
+        let keys = [key(None), key(Some("")), key(Some("a")), key(Some("b"))];
+        for (index, one) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(one));
         }
     }
 }

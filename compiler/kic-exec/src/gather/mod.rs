@@ -9,6 +9,7 @@ mod images;
 mod known_needs;
 mod mirrors;
 mod needs;
+mod packed;
 mod paths;
 mod pins;
 mod referrers;
@@ -19,7 +20,7 @@ mod texts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use kic_base::{ImageReference, Source, Spanned};
+use kic_base::{Digest, ImageReference, Source, Spanned, StableHasher};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{BaseFacts, Confidence, Inputs, Origin, RedirectFacts, located};
 use kic_spec::{Base, ChartSource, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World};
@@ -397,6 +398,14 @@ fn downloads(spec: &Spec) -> Vec<(&Fetch, bool)> {
         }
     }
     downloads
+}
+
+/// Under what something is kept that a run of this build has found out for a spec; `None` where nothing is kept.
+fn memo_key(what: &str, spec: &Spec, context: &Context) -> Option<Digest> {
+    let path = std::path::absolute(spec.lock_path()).ok()?;
+    let mut hasher = StableHasher::new();
+    hasher.text(what).digest(&context.build?).bytes(path.as_os_str().as_encoded_bytes());
+    Some(hasher.finish())
 }
 
 /// Where the blobs of an image are.

@@ -18,6 +18,9 @@ use super::texts::{Applied, Kind, Text, texts};
 use crate::context::Context;
 use crate::parallel::parallel;
 
+/// So many bytes are looked through in less time than it takes to wake a thread for them.
+const FEW: u64 = 4096;
+
 /// What all texts name.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
@@ -63,18 +66,7 @@ pub(super) async fn gather(
     let mut open = Vec::new();
     let mut unknown: Vec<(usize, Text)> = Vec::new();
     for (index, text) in texts(spec, files, fetches, renders).into_iter().enumerate() {
-        let needs = if text.is_kept() {
-            let source = text.source(context);
-            known.find(
-                &text.key(&text.digest),
-                &source,
-                &text.said,
-                text.kind == Kind::Generated,
-                &text.layer,
-            )
-        } else {
-            None
-        };
+        let needs = if text.is_kept() { known.find(&text, context) } else { None };
         match needs {
             Some((needs, filters, objects)) => found.push(Ok((needs, text.facts(filters), objects))),
             None => {
@@ -84,22 +76,24 @@ pub(super) async fn gather(
         }
     }
     if !unknown.is_empty() {
+        let bytes: u64 = unknown.iter().map(|(_, text)| text.size).sum();
         let inner = context.clone();
-        let looked_through = context.blocking(move || {
+        let look_through = move || {
             let look_through = |(): &mut (), (index, text): &(usize, Text)| (*index, text.needs(&inner));
             let results = parallel(&unknown, &inner, || (), look_through);
             inner.go_on()?;
             let texts: BTreeMap<usize, Text> = unknown.into_iter().collect();
             Ok((texts, results))
-        });
-        match looked_through.await {
+        };
+        let looked_through = if bytes <= FEW { look_through() } else { context.blocking(look_through).await };
+        match looked_through {
             Ok((texts, results)) => {
                 for (index, result) in results.into_iter().flatten() {
                     let text = texts.get(&index);
                     found[index] = result.map(|(digest, named)| {
                         // What is left open is told each time.
                         if let Some(text) = text.filter(|text| text.is_kept() && named.gaps.is_empty()) {
-                            known.note(text.key(&digest), &named.needs, &named.policies, &named.objects);
+                            known.note(text, &digest, &named.needs, &named.policies, &named.objects);
                         }
                         let rewriting = text.and_then(|text| text.rewriting.as_ref());
                         if let (Some(text), Some(rewriting)) = (named.rewritten, rewriting) {
@@ -248,7 +242,7 @@ impl Text {
 }
 
 /// What a text of a base says, where its layer is applied. What cannot be read says nothing: who compiled it was told.
-pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Applied) -> InText {
+pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Arc<Applied>) -> InText {
     let bytes = text.as_bytes().to_vec();
     let text = Text::here(name, text, said, Kind::Generated, layer);
     match text.named(bytes) {

@@ -22,9 +22,11 @@ pub(super) struct Text {
     pub name: String,
     place: Place,
     pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
     pub said: Span,
     pub kind: Kind,
-    pub layer: Applied,
+    pub layer: Arc<Applied>,
     /// How its images are named anew, where they are.
     pub rewriting: Option<Arc<Rewriting>>,
 }
@@ -73,7 +75,7 @@ pub(super) fn texts(
             Content::Manifests { namespace, .. } | Content::Policies { namespace, .. } => namespace.clone(),
             _ => None,
         };
-        let applied = Applied { layer: (layer.kind(), layer.name.value.clone()), namespace };
+        let applied = Arc::new(Applied { layer: (layer.kind(), layer.name.value.clone()), namespace });
         let rewriting = layer.rewrite().map(|host| Arc::new(Rewriting::new(spec, host)));
         let first = texts.len();
         for item in items {
@@ -85,22 +87,25 @@ pub(super) fn texts(
                 }
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
-                    let (name, digest) = (fetch.url.value.clone(), content.digest);
-                    texts.push(Text::written(name, Place::Stored, digest, span, &applied));
+                    let name = fetch.url.value.clone();
+                    texts.push(Text::written(name, Place::Stored, content, span, &applied));
                 }
                 ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
                     let render = render_key(spec, &item.value).and_then(|key| renders.get(&key));
-                    let mut applied = applied.clone();
-                    if let ManifestItem::Chart(chart) = &item.value {
-                        applied.namespace = Some(chart.namespace.clone());
-                    }
+                    let applied = match &item.value {
+                        ManifestItem::Chart(chart) => Arc::new(Applied {
+                            namespace: Some(chart.namespace.clone()),
+                            layer: applied.layer.clone(),
+                        }),
+                        _ => applied.clone(),
+                    };
                     texts.extend(render.into_iter().flat_map(|render| of_render(render, span, &applied)));
                 }
                 ManifestItem::File { from, .. } => {
                     let path = spec.locate(from);
                     let mut push = |path: PathBuf, facts: &FileFacts| {
-                        let (name, digest) = (path.display().to_string(), facts.content.digest);
-                        texts.push(Text::written(name, Place::File(path), digest, &from.span, &applied));
+                        let (name, content) = (path.display().to_string(), &facts.content);
+                        texts.push(Text::written(name, Place::File(path), content, &from.span, &applied));
                     };
                     match files.get(&PathKey::manifests(path.clone())) {
                         None => {}
@@ -129,7 +134,11 @@ pub(super) fn texts(
 
 /// The texts of a chart or kustomization; among them are the hooks that are not applied, and the description of the chart,
 /// whose annotations name images.
-fn of_render<'a>(render: &'a Render, span: &'a Span, layer: &'a Applied) -> impl Iterator<Item = Text> + 'a {
+fn of_render<'a>(
+    render: &'a Render,
+    span: &'a Span,
+    layer: &'a Arc<Applied>,
+) -> impl Iterator<Item = Text> + 'a {
     let here = |name: &str, content: &str, kind| Text::here(name, content, span, kind, layer);
     let files = render.facts.files.iter().map(move |(name, content)| here(name, content, Kind::Generated));
     let dropped = here("hooks that are not applied", &render.dropped, Kind::Dropped);
@@ -141,11 +150,18 @@ fn of_render<'a>(render: &'a Render, span: &'a Span, layer: &'a Applied) -> impl
 
 impl Text {
     /// A text that somebody wrote, as it stands.
-    fn written(name: String, place: Place, digest: Digest, said: &Span, layer: &Applied) -> Self {
+    fn written(
+        name: String,
+        place: Place,
+        content: &ContentFacts,
+        said: &Span,
+        layer: &Arc<Applied>,
+    ) -> Self {
         Self {
             name,
             place,
-            digest,
+            digest: content.digest,
+            size: content.size,
             said: said.clone(),
             kind: Kind::Written,
             layer: layer.clone(),
@@ -153,13 +169,14 @@ impl Text {
         }
     }
 
-    pub fn here(name: &str, text: &str, said: &Span, kind: Kind, layer: &Applied) -> Self {
+    pub fn here(name: &str, text: &str, said: &Span, kind: Kind, layer: &Arc<Applied>) -> Self {
         let bytes = text.as_bytes().to_vec();
         let digest = Digest::of(&bytes);
         Self {
             name: name.to_owned(),
-            place: Place::Here(bytes),
             digest,
+            size: bytes.len() as u64,
+            place: Place::Here(bytes),
             said: said.clone(),
             kind,
             layer: layer.clone(),
@@ -169,8 +186,9 @@ impl Text {
 
     /// What is kept of it is found again by: its bytes, and the namespace of its objects that name none.
     pub fn key(&self, digest: &Digest) -> Digest {
+        let Some(namespace) = &self.layer.namespace else { return *digest };
         let mut hasher = StableHasher::new();
-        hasher.digest(digest).text(self.layer.namespace.as_deref().unwrap_or_default());
+        hasher.digest(digest).text(namespace);
         hasher.finish()
     }
 
