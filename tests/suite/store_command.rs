@@ -45,3 +45,38 @@ fn a_written_lock_keeps_its_documents() {
     stdout(&mut place.store(&store, &["gc"]));
     place.assert_compiles(0, &store, &["--offline"]);
 }
+
+#[test]
+fn what_is_known_of_images_stands_for_no_document_that_is_gone_or_damaged() {
+    let place = SharingSpecs::new(1, 1 << 20);
+    let store = place.path("store");
+    let spec = place.path(VARIANTS[0]).join("cluster.kdl");
+    // So that there is something to do.
+    let touch = || fs::write(&spec, fs::read_to_string(&spec).unwrap() + "// again\n").unwrap();
+    place.assert_compiles(0, &store, &[]);
+    let all = files(&store.join("blobs"));
+    let small = || {
+        let paths = files(&store.join("blobs")).into_keys().map(|path| store.join("blobs").join(path));
+        paths.filter(|path| fs::metadata(path).unwrap().len() < 16 << 10).collect::<Vec<_>>()
+    };
+    for path in small() {
+        fs::remove_file(path).unwrap();
+    }
+    touch();
+    place.assert_compiles(0, &store, &[]);
+    assert_eq!(files(&store.join("blobs")), all);
+    touch();
+    place.assert_compiles(0, &store, &["--offline", "--locked"]);
+    for path in small() {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[0] ^= 4;
+        fs::remove_file(&path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    touch();
+    place.forget_outputs();
+    place.assert_compiles(0, &store, &[]);
+    stdout(&mut place.store(&store, &["verify"]));
+    touch();
+    place.assert_compiles(0, &store, &["--offline", "--locked"]);
+}

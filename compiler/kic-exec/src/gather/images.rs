@@ -1,34 +1,50 @@
-//! Images: from references to digests, and from digests to what they are made of.
+//! Images: what those are made of that are cached or built upon.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
-use kic_base::{Digest, ImageReference, Platform, Span, Spanned};
-use kic_diag::{Diagnostics, declared as code};
+use kic_base::{Digest, Platform, Span, Spanned};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{
-    BaseContents, BaseImage, BaseLayer, BlobFacts, Confidence, ImageFacts, ManifestFacts, Need,
-    ReferrerFacts, located,
+    BaseContents, BaseImage, BaseLayer, BlobFacts, Confidence, ImageFacts, ManifestFacts, Need, located,
 };
 use kic_oci::model::media_types::{self, LayerFormat};
-use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest};
+use kic_oci::model::{ImageConfig, Manifest};
 use kic_spec::{ImagePin, ImageSource, ReferrerPin, Spec};
 
+use super::known_images::{KnownImages, Manifests};
 use super::pins::Pins;
-use super::{GatherOptions, base_contents, origin, referrers};
-use crate::context::{Context, interrupted};
+use super::resolve::{Resolved, pinned_root, resolve};
+use super::{GatherOptions, base_contents, keep, origin};
+use crate::context::Context;
 use crate::documents::{Documents, blob_facts};
-use crate::event::Event;
 use crate::fault;
 
-/// An image with its pin: the root, and the manifest of each platform.
-struct Resolved {
-    root: BlobFacts,
-    manifests: BTreeMap<Platform, (BlobFacts, Manifest)>,
-    name: Option<ImageReference>,
-    referrers: Vec<ReferrerFacts>,
-    /// Those of a registry, where they were asked for.
+/// An image to cache.
+struct Image {
+    facts: ImageFacts,
     referrer_pins: Option<BTreeSet<ReferrerPin>>,
     warnings: Diagnostics,
+}
+
+impl Image {
+    /// One with a pin, which bears no name of its own, and to which nothing refers.
+    fn known(source: &ImageSource, root: BlobFacts, manifests: Manifests) -> Self {
+        let (origin, name, referrers) = (origin(source), None, Vec::new());
+        let facts = ImageFacts { root, manifests, origin, name, referrers };
+        Self { facts, referrer_pins: None, warnings: Diagnostics::new() }
+    }
+
+    fn of(source: &ImageSource, resolved: Resolved) -> Self {
+        let Resolved { root, manifests, name, referrers, referrer_pins, warnings } = resolved;
+        let manifests = manifests.into_iter().map(|(platform, (manifest, document))| {
+            let layers = document.layers.iter().map(blob_facts).collect();
+            (platform, ManifestFacts { manifest, config: blob_facts(&document.config), layers })
+        });
+        let manifests = manifests.collect();
+        let facts = ImageFacts { root, manifests, origin: origin(source), name, referrers };
+        Self { facts, referrer_pins, warnings }
+    }
 }
 
 /// What the images to cache are made of, as far as that can be found out. Several are resolved at one time; errors come in
@@ -44,19 +60,29 @@ pub(super) async fn cached(
 ) -> BTreeMap<ImageSource, ImageFacts> {
     let platforms: Vec<&Spanned<Platform>> = spec.platforms.iter().collect();
     let (platforms, shared): (&[&Spanned<Platform>], &Pins) = (&platforms, pins);
-    let results: Vec<_> = stream::iter(wanted)
-        .map(|source| async move {
-            let with_referrers = comes_with_referrers(&source, spec);
-            let result = resolve(&source, platforms, with_referrers, shared, context).await;
-            (source, result)
+    let mut known = KnownImages::open(spec, context);
+    let roots: Vec<_> = wanted.iter().map(|source| pinned_alone(source, platforms, spec, shared)).collect();
+    let found = keep(known.find(&roots, platforms, context), diagnostics).unwrap_or_default();
+    let found = roots.into_iter().zip(found).map(|(root, manifests)| Some((root?, manifests?)));
+    let results: Vec<_> = stream::iter(wanted.into_iter().zip(found.chain(std::iter::repeat(None))))
+        .map(|(source, found)| async move {
+            let image = match found {
+                Some((root, manifests)) => Ok(Image::known(&source.value, root, manifests)),
+                None => {
+                    let with_referrers = comes_with_referrers(&source, spec);
+                    let resolved = resolve(&source, platforms, with_referrers, shared, context).await;
+                    resolved.map(|resolved| Image::of(&source.value, resolved))
+                }
+            };
+            (source, image)
         })
         .buffered(context.downloads.max(1))
         .collect()
         .await;
     let mut facts = BTreeMap::new();
     for (source, result) in results {
-        let resolved = match result {
-            Ok(resolved) => resolved,
+        let Image { facts: image, referrer_pins, warnings } = match result {
+            Ok(image) => image,
             Err(errors) => {
                 let is_named = spec
                     .registries
@@ -76,8 +102,12 @@ pub(super) async fn cached(
             }
         };
         if let ImageSource::Registry(reference) = &source.value {
-            pins.used.images.insert(reference.clone(), pin(&resolved));
-        } else if resolved.name.is_none() && !has_name(spec, &source.span) {
+            let manifests = image.manifests.iter().map(|(platform, facts)| (platform, &facts.manifest));
+            if referrer_pins.is_none() && warnings.is_empty() {
+                known.note(&image.root, &image.manifests);
+            }
+            pins.used.images.insert(reference.clone(), pin(&image.root, manifests, referrer_pins));
+        } else if image.name.is_none() && !has_name(spec, &source.span) {
             let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
             diagnostics.push(
                 documents
@@ -88,29 +118,30 @@ pub(super) async fn cached(
                     .help("say it: `image \"…\" as=\"docker.io/library/nginx:1.27\"`"),
             );
         }
-        let mut manifests = BTreeMap::new();
-        for (platform, (blob, manifest)) in &resolved.manifests {
+        for manifest in image.manifests.values() {
             if let Some(foreign) =
                 manifest.layers.iter().find(|layer| media_types::is_foreign_layer(&layer.media_type))
             {
-                diagnostics.push(foreign_layer(&source, foreign, context));
+                diagnostics.push(foreign_layer(&source, &foreign.digest, context));
             }
-            let layers = manifest.layers.iter().map(blob_facts).collect();
-            let facts =
-                ManifestFacts { manifest: blob.clone(), config: blob_facts(&manifest.config), layers };
-            manifests.insert(platform.clone(), facts);
         }
-        diagnostics.append(resolved.warnings);
-        let facts_of_image = ImageFacts {
-            root: resolved.root,
-            manifests,
-            origin: origin(&source.value),
-            name: resolved.name,
-            referrers: resolved.referrers,
-        };
-        facts.insert(source.value, facts_of_image);
+        diagnostics.append(warnings);
+        facts.insert(source.value, image);
     }
+    known.save(context);
     facts
+}
+
+/// The root of an image that is known by nothing but its pin, where it has one for every platform.
+fn pinned_alone(
+    source: &Spanned<ImageSource>,
+    platforms: &[&Spanned<Platform>],
+    spec: &Spec,
+    pins: &Pins,
+) -> Option<BlobFacts> {
+    let ImageSource::Registry(reference) = &source.value else { return None };
+    let is_alone = !comes_with_referrers(source, spec);
+    pinned_root(source, reference, platforms, pins).ok()?.filter(|_| is_alone)
 }
 
 /// Whether what refers to an image comes along: as the spec says where it names the image, else as a registry says that
@@ -166,15 +197,11 @@ fn has_name(spec: &Spec, span: &Span) -> bool {
         .any(|image| image.from.span == *span && image.name.is_some())
 }
 
-fn foreign_layer(
-    source: &Spanned<ImageSource>,
-    layer: &Descriptor,
-    context: &Context,
-) -> kic_diag::Diagnostic {
+fn foreign_layer(source: &Spanned<ImageSource>, layer: &Digest, context: &Context) -> Diagnostic {
     Documents { context, origin: origin(&source.value), span: Some(&source.span) }
         .diagnostic(
             &code::FOREIGN_LAYER,
-            format!("the layer {} of `{}` is only to be had elsewhere", layer.digest, source.value),
+            format!("the layer {layer} of `{}` is only to be had elsewhere", source.value),
         )
         .help("kic follows no foreign URLs: push the image with all its layers to a registry of your own")
 }
@@ -189,7 +216,8 @@ pub(super) async fn base(
     let platforms: Vec<&Spanned<Platform>> = spec.platforms.iter().collect();
     let resolved = resolve(source, &platforms, false, pins, context).await?;
     if let ImageSource::Registry(reference) = &source.value {
-        pins.used.images.insert(reference.clone(), pin(&resolved));
+        let manifests = resolved.manifests.iter().map(|(platform, (blob, _))| (platform, blob));
+        pins.used.images.insert(reference.clone(), pin(&resolved.root, manifests, None));
     }
     let mut images = BTreeMap::new();
     // What several platforms have in common is read once.
@@ -233,7 +261,7 @@ async fn base_image(
     let mut layers = Vec::new();
     for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
         if media_types::is_foreign_layer(&layer.media_type) {
-            return Err(foreign_layer(source, layer, context).into());
+            return Err(foreign_layer(source, &layer.digest, context).into());
         }
         // The bytes are the same under Docker's name and under OCI's.
         let media_type = match media_types::layer_format(&layer.media_type) {
@@ -268,176 +296,16 @@ async fn base_image(
     })
 }
 
-fn pin(resolved: &Resolved) -> ImagePin {
+fn pin<'a>(
+    root: &BlobFacts,
+    manifests: impl Iterator<Item = (&'a Platform, &'a BlobFacts)>,
+    referrers: Option<BTreeSet<ReferrerPin>>,
+) -> ImagePin {
     ImagePin {
-        digest: resolved.root.digest,
-        media_type: resolved.root.media_type.clone(),
-        size: resolved.root.size,
-        platforms: resolved
-            .manifests
-            .iter()
-            .map(|(platform, (blob, _))| (platform.clone(), blob.digest))
-            .collect(),
-        referrers: resolved.referrer_pins.clone(),
+        digest: root.digest,
+        media_type: root.media_type.clone(),
+        size: root.size,
+        platforms: manifests.map(|(platform, manifest)| (platform.clone(), manifest.digest)).collect(),
+        referrers,
     }
-}
-
-/// From a source to the root of its image, the manifest of each platform, and what refers to them.
-async fn resolve(
-    source: &Spanned<ImageSource>,
-    platforms: &[&Spanned<Platform>],
-    with_referrers: bool,
-    pins: &Pins,
-    context: &Context,
-) -> Result<Resolved, Diagnostics> {
-    let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
-    let (root, name) = match &source.value {
-        ImageSource::Registry(reference) => {
-            (registry_root(source, reference, platforms, pins, context).await?, None)
-        }
-        ImageSource::Disk { .. } => {
-            let image = context.disk_images.open(&source.value, Some(&source.span))?;
-            let root = blob_facts(image.root());
-            let name = image.names().iter().find_map(|name| full_name(name));
-            (root, name)
-        }
-    };
-    let mut manifests = BTreeMap::new();
-    let mut diagnostics = Diagnostics::new();
-    let mut referrers = Vec::new();
-    let mut referrer_pins = None;
-    match documents.document(&root.digest, &root.media_type).await? {
-        Document::Index(index) => {
-            for platform in platforms {
-                match documents.choose(&index, &platform.value) {
-                    Ok(child) => {
-                        let manifest = documents.manifest(&child.digest, &child.media_type).await?;
-                        manifests.insert(platform.value.clone(), (blob_facts(child), manifest));
-                    }
-                    Err(error) => diagnostics.push(error),
-                }
-            }
-            if with_referrers {
-                let subjects = referrers::subjects(&root, &manifests);
-                referrers.extend(referrers::inside(&index, &subjects, &documents).await?);
-            }
-        }
-        Document::Manifest(manifest) => {
-            let own = own_platform(&documents, &manifest).await?;
-            for platform in platforms {
-                let same = |own: &Platform| {
-                    own.os == platform.value.os
-                        && own.architecture == platform.value.architecture
-                        && (own.variant == platform.value.variant
-                            || own.variant.is_none()
-                            || platform.value.variant.is_none())
-                };
-                if own.as_ref().is_none_or(same) {
-                    manifests.insert(platform.value.clone(), (root.clone(), manifest.clone()));
-                } else if let Some(own) = &own {
-                    diagnostics.push(
-                        documents
-                            .diagnostic(
-                                &code::PLATFORM_MISSING,
-                                format!("`{}` is not built for `{}`", source.value, platform.value),
-                            )
-                            .help(format!("it is for `{own}` alone: choose another image, or leave the platform out of the spec")),
-                    );
-                }
-            }
-        }
-    }
-    if let (true, ImageSource::Registry(reference)) = (with_referrers, &source.value) {
-        let found =
-            referrers::of_image(source, reference, &root, &manifests, pins, context, &mut diagnostics)
-                .await?;
-        referrers.extend(referrers::pinned(&found, &documents).await?);
-        referrer_pins = Some(found);
-    }
-    let warnings = Diagnostics::new();
-    let (mut resolved, warnings) =
-        diagnostics.or(Resolved { root, manifests, name, referrers, referrer_pins, warnings })?;
-    resolved.warnings = warnings;
-    Ok(resolved)
-}
-
-/// The platform of an image without index, as its configuration says; `None` where that is no configuration of a
-/// container image.
-async fn own_platform(
-    documents: &Documents<'_>,
-    manifest: &Manifest,
-) -> Result<Option<Platform>, Diagnostics> {
-    if !media_types::is_config(&manifest.config.media_type) {
-        return Ok(None);
-    }
-    let bytes = documents.blob(&manifest.config).await?;
-    let config =
-        ImageConfig::parse(&bytes).map_err(|error| documents.invalid(&manifest.config.digest, &error))?;
-    Ok((!config.os.is_empty() && !config.architecture.is_empty()).then(|| config.platform()))
-}
-
-/// A name that says its repository, and more than a bare tag such as `latest`.
-fn full_name(name: &str) -> Option<ImageReference> {
-    name.contains(['/', ':']).then(|| name.parse().ok()).flatten()
-}
-
-/// The root of an image in a registry: from its pin, by its own digest, or by asking for its tag.
-async fn registry_root(
-    source: &Spanned<ImageSource>,
-    reference: &ImageReference,
-    platforms: &[&Spanned<Platform>],
-    pins: &Pins,
-    context: &Context,
-) -> Result<BlobFacts, Diagnostics> {
-    let wanted = Spanned::new(reference.to_string(), source.span.clone());
-    if let Some(pin) = pins.image(reference) {
-        if reference.digest().is_some_and(|digest| *digest != pin.digest) {
-            pins.may_change(&wanted, "the spec names another digest")?;
-        } else {
-            if let Some(platform) =
-                platforms.iter().find(|platform| !pin.platforms.contains_key(&platform.value))
-            {
-                pins.may_change(&wanted, &format!("it has no digest for `{}`", platform.value))?;
-            }
-            return Ok(BlobFacts { media_type: pin.media_type.clone(), digest: pin.digest, size: pin.size });
-        }
-    } else {
-        pins.may_add(&wanted)?;
-    }
-    context.go_on()?;
-    if let Some(found) = stored_root(reference.digest(), context)? {
-        return Ok(found);
-    }
-    let network = context.network(&wanted.value, Some(&source.span))?;
-    context.watch.event(Event::Resolving(&wanted.value));
-    let at = match reference.digest() {
-        Some(digest) => reference.at(*digest),
-        None => reference.clone(),
-    };
-    let document = tokio::select! {
-        document = network.resolve(&at) => document.map_err(|error| fault::registry(&error, Some(&source.span)))?,
-        () = context.cancel.cancelled() => return Err(interrupted().into()),
-    };
-    let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
-    let parsed = Document::parse(&document.media_type, &document.bytes)
-        .map_err(|error| documents.invalid(&document.digest, &error))?;
-    let size = document.bytes.len() as u64;
-    context.put(document.bytes).await?;
-    context.watch.event(Event::Resolved(&wanted.value));
-    Ok(BlobFacts { media_type: parsed.media_type().to_owned(), digest: document.digest, size })
-}
-
-/// What the store knows of a root that the spec names by digest.
-fn stored_root(digest: Option<&Digest>, context: &Context) -> Result<Option<BlobFacts>, Diagnostics> {
-    let Some(digest) = digest.filter(|digest| context.store.contains(digest)) else { return Ok(None) };
-    let bytes = context
-        .store
-        .read(digest, kic_oci::model::DOCUMENT_LIMIT as u64)
-        .map_err(|error| Diagnostics::from(fault::store(&error)))?;
-    let Ok(document) = Document::parse("", &bytes) else { return Ok(None) };
-    Ok(Some(BlobFacts {
-        media_type: document.media_type().to_owned(),
-        digest: *digest,
-        size: bytes.len() as u64,
-    }))
 }

@@ -6,6 +6,7 @@ mod chart_version;
 mod charts;
 mod gaps;
 mod images;
+mod known_images;
 mod known_needs;
 mod mirrors;
 mod needs;
@@ -14,6 +15,7 @@ mod paths;
 mod pins;
 mod referrers;
 mod renders;
+mod resolve;
 mod rewriting;
 mod texts;
 

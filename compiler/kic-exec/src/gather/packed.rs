@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use kic_base::Digest;
+use kic_graph::BlobFacts;
 
 pub(super) fn put_length(bytes: &mut Vec<u8>, length: usize) {
     // More than memos hold.
@@ -37,6 +38,12 @@ pub(super) fn put_list<T>(
     }
 }
 
+pub(super) fn put_blob(bytes: &mut Vec<u8>, blob: &BlobFacts) {
+    put_text(bytes, &blob.media_type);
+    bytes.extend_from_slice(blob.digest.as_bytes());
+    bytes.extend_from_slice(&blob.size.to_le_bytes());
+}
+
 /// Takes from the front of bytes what was put there. Other bytes give nothing, or something else.
 pub(super) struct Reader<'a>(pub &'a [u8]);
 
@@ -67,6 +74,11 @@ impl<'a> Reader<'a> {
 
     pub fn digest(&mut self) -> Option<Digest> {
         Some(Digest::from_bytes(self.take(32)?.try_into().ok()?))
+    }
+
+    pub fn blob(&mut self) -> Option<BlobFacts> {
+        let (media_type, digest) = (self.text()?.to_owned(), self.digest()?);
+        Some(BlobFacts { media_type, digest, size: u64::from_le_bytes(self.take(8)?.try_into().ok()?) })
     }
 
     pub fn option<T>(&mut self, take: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
