@@ -10,11 +10,14 @@ use kic_oci::layer::WholeLayer;
 use crate::context::Context;
 use crate::realised::LayerOutput;
 
-/// Layers with more bytes in their files are not held in memory for that.
-pub(super) const MOST_BYTES: u64 = 4 << 20;
+/// Layers with more bytes in their files, or more with headers and padding, are not held in memory for that.
+const MOST_BYTES: u64 = 4 << 20;
+const MOST: u64 = 32 << 20;
 
-/// At most so many bytes of headers and padding for each file.
-const OVERHEAD: u64 = 4 << 10;
+/// Whether a layer with so many bytes in its files, and so many around them, is held against the one before.
+pub(super) fn is_worth_it(bytes: u64, around: u64) -> bool {
+    bytes <= MOST_BYTES && bytes + around <= MOST
+}
 
 /// Its contents by digest, each of which was just computed.
 #[derive(Debug, Default)]
@@ -24,13 +27,12 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// What the layer of that name held which was packed last for the spec; nothing where it cannot be read.
-    pub fn of(node: &Node, files: usize, context: &Context) -> Self {
-        let limit = MOST_BYTES + OVERHEAD * files as u64;
+    /// What the layer of that name held which was packed last for the spec; nothing where it cannot be read, or is too large.
+    pub fn of(node: &Node, context: &Context) -> Self {
         let read = || {
             let (layer, media_type) = context.sources.packed(&label(node), &context.store)?;
             let layer = context.store.blob(&layer).ok()?;
-            WholeLayer::read(layer, &media_type, limit).ok()
+            WholeLayer::read(layer, &media_type, MOST).ok()
         };
         read().map(Self::in_layer).unwrap_or_default()
     }
@@ -112,20 +114,19 @@ mod tests {
             let store = Store::open(&folder.path().join("store")).unwrap();
             let sources = Sources::open(Path::new("/specs/cluster.kdl"), &store);
             let context = Context::for_tests(store.clone(), sources);
-            let earlier = |files: usize| Earlier::of(&node(), files, &context);
-            assert!(earlier(6).get(&content(b"one")).is_none(), "nothing was packed yet");
+            let earlier = || Earlier::of(&node(), &context);
+            assert!(earlier().get(&content(b"one")).is_none(), "nothing was packed yet");
 
-            let large = vec![b'x'; MOST_BYTES as usize];
+            let large = vec![b'x'; 5 << 20];
             let (bytes, output) = layer(compression, &large);
             store.put(&bytes).unwrap();
             note(&node(), &output, &context);
-            let found = earlier(6);
+            let found = earlier();
             for known in [&b"one"[..], b"two", b"", b"last", &large] {
                 assert!(found.get(&content(known)) == Some(known), "{compression:?}");
             }
             assert!(found.get(&content(b"three")).is_none());
             assert!(found.get(&ContentFacts { size: 4, ..content(b"one") }).is_none());
-            assert!(earlier(0).get(&content(b"one")).is_none(), "it is over the limit");
 
             let hex = output.digest.to_string().replace("sha256:", "");
             let path = folder.path().join("store/blobs/sha256").join(&hex[..2]).join(hex);
@@ -134,9 +135,14 @@ mod tests {
             let last = damaged.len() - 1;
             damaged[last] ^= 1;
             fs::File::create(&path).unwrap().write_all(&damaged).unwrap();
-            assert!(earlier(6).get(&content(b"one")).is_none(), "damaged");
+            assert!(earlier().get(&content(b"one")).is_none(), "damaged");
             assert!(!path.exists(), "it is set aside");
-            assert!(earlier(6).get(&content(b"one")).is_none(), "gone");
+            assert!(earlier().get(&content(b"one")).is_none(), "gone");
+
+            let (bytes, output) = layer(compression, &vec![b'x'; MOST as usize]);
+            store.put(&bytes).unwrap();
+            note(&node(), &output, &context);
+            assert!(earlier().get(&content(b"one")).is_none(), "too large");
         }
     }
 }

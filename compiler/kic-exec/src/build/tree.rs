@@ -31,10 +31,10 @@ pub(crate) async fn build(
         return Err(fault::internal("not a tree").into());
     };
     let bytes = bytes(entries);
-    let around = MOST_AROUND * entries.len() as u64;
+    let around = around(entries);
     let ahead = match ahead::has_many(entries) {
         // The layer before is held beside what is read, and is about as large as this one.
-        true if bytes <= earlier::MOST_BYTES => 2 * bytes + around,
+        true if earlier::is_worth_it(bytes, around) => 2 * bytes + around,
         true => bytes.min(ahead::MOST_BYTES),
         false => 0,
     };
@@ -58,6 +58,11 @@ fn bytes(entries: &[TreeEntry]) -> u64 {
         _ => 0,
     });
     sizes.sum()
+}
+
+/// How many bytes there are around them.
+fn around(entries: &[TreeEntry]) -> u64 {
+    MOST_AROUND * entries.len() as u64
 }
 
 fn write(
@@ -131,8 +136,8 @@ fn write_after(
     }
     let files = context.sources.known_files();
     // With few files it is quicker to open them.
-    let takes_earlier = ahead::has_many(entries) && bytes(entries) <= earlier::MOST_BYTES;
-    let before = if takes_earlier { Earlier::of(node, entries.len(), context) } else { Earlier::default() };
+    let takes_earlier = ahead::has_many(entries) && earlier::is_worth_it(bytes(entries), around(entries));
+    let before = if takes_earlier { Earlier::of(node, context) } else { Earlier::default() };
     let wanted = batches(entries, |place, content| place >= unread && before.get(content).is_none());
     std::thread::scope(|scope| {
         let mut ahead = Ahead::start(scope, wanted, &files, context);
