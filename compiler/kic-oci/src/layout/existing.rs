@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -42,10 +42,14 @@ impl Existing {
         if !is_at(&lock, &path) {
             return Ok(None);
         }
-        let mut is_empty = true;
+        let (mut is_empty, mut temporary) = (true, Vec::new());
         for entry in fs::read_dir(&path).map_err(at)? {
-            let name = entry.map_err(at)?.file_name();
-            is_empty &= name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+            let entry = entry.map_err(at)?;
+            if is_temporary(&entry) {
+                temporary.push(entry.path());
+            } else {
+                is_empty = false;
+            }
         }
         if !is_empty {
             check(&path)?;
@@ -61,9 +65,9 @@ impl Existing {
                 Err(error) => return Err(damaged(&path.join("index.json"), &error.to_string())),
             },
         };
-        let this = Self { path, index, index_bytes, was_empty: is_empty, _lock: lock };
-        this.remove_temporary();
-        Ok(Some(this))
+        // What a dead process did not finish.
+        temporary.iter().for_each(|path| drop(fs::remove_file(path)));
+        Ok(Some(Self { path, index, index_bytes, was_empty: is_empty, _lock: lock }))
     }
 
     /// Makes what a layout must have beside its blobs. First of all the file that says it is one, so that a
@@ -124,15 +128,17 @@ impl Existing {
         fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))
     }
 
-    /// Removes the files that a write, of this or of a dead process, did not finish.
+    /// Removes the files that a write did not finish.
     pub fn remove_temporary(&self) {
         let Ok(entries) = fs::read_dir(&self.path) else { return };
-        for entry in entries.flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()) {
-                let _ = fs::remove_file(entry.path());
-            }
+        for entry in entries.flatten().filter(is_temporary) {
+            let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+fn is_temporary(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
 /// Whether a directory that is not empty is a layout that kic may write into.

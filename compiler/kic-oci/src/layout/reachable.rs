@@ -55,10 +55,11 @@ fn is_plain(media_type: &str) -> bool {
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     let file = File::open(path).ok()?;
-    if file.metadata().ok()?.len() > DOCUMENT_LIMIT as u64 {
+    let length = file.metadata().ok()?.len();
+    if length > DOCUMENT_LIMIT as u64 {
         return None;
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(length).ok()? + 1);
     file.take(DOCUMENT_LIMIT as u64 + 1).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -139,29 +139,34 @@ fn add(
     options: LayoutOptions,
 ) -> Result<Option<Written>, LayoutError> {
     let Some(layout) = Existing::open(directory)? else { return Ok(None) };
-    let written = layout.prepare().and_then(|()| fill(&layout, root, blobs, source, options));
-    if written.is_err() {
+    let filled = layout.prepare().and_then(|()| fill(&layout, root, blobs, source, options));
+    if filled.is_err() {
         layout.remove_temporary();
         layout.restore_empty();
     }
-    let written = written?;
+    let (mut written, unneeded) = filled?;
     if written.changed {
         sync_directory(&layout.path)?;
     }
+    // Once it is safe that nothing names them.
+    let removed = unneeded.iter().filter(|digest| fs::remove_file(layout.blobs().join(digest.hex())).is_ok());
+    written.removed = removed.count() as u64;
     Ok(Some(written))
 }
 
+/// Adds the image. With it come the blobs that are not needed any more, once that is synced.
 fn fill(
     layout: &Existing,
     root: &Descriptor,
     blobs: &BTreeMap<Digest, Descriptor>,
     source: &dyn BlobSource,
     options: LayoutOptions,
-) -> Result<Written, LayoutError> {
+) -> Result<(Written, BTreeSet<Digest>), LayoutError> {
     let mut written = Written::default();
     let mut added = Added(Vec::new());
+    let blobs_path = layout.blobs();
     for blob in blobs.values() {
-        let path = layout.blobs().join(blob.digest.hex());
+        let path = blobs_path.join(blob.digest.hex());
         if has_blob(&path, blob, options.verify) {
             written.kept += 1;
             continue;
@@ -174,16 +179,15 @@ fn fill(
         written.added_bytes += blob.size;
     }
     if written.added > 0 {
-        sync_directory(&layout.blobs())?;
+        sync_directory(&blobs_path)?;
     }
     let (index, replaced) = with_root(layout.index.clone(), root);
     let index_changed = layout.write_index(&index)?;
     added.0.clear();
-    let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
-    written.removed = remove_unreachable(layout, &index, &gone, blobs);
-    written.replaced = gone.iter().map(|old| old.digest).collect();
     written.changed = index_changed || written.added > 0;
-    Ok(written)
+    let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
+    written.replaced = gone.iter().map(|old| old.digest).collect();
+    Ok((written, unneeded(&blobs_path, &index, &gone, blobs)))
 }
 
 /// The index with `root` in the place of all that had its reference, and what that was.
@@ -198,24 +202,21 @@ fn with_root(mut index: Index, root: &Descriptor) -> (Index, Vec<Descriptor>) {
     (index, replaced)
 }
 
-/// Removes the blobs that only `gone` needed; none where that cannot be told for certain.
-fn remove_unreachable(
-    layout: &Existing,
+/// The blobs that only `gone` needed; none where that cannot be told for certain.
+fn unneeded(
+    blobs_path: &Path,
     index: &Index,
     gone: &[Descriptor],
     blobs: &BTreeMap<Digest, Descriptor>,
-) -> u64 {
-    if gone.is_empty() {
-        return 0;
+) -> BTreeSet<Digest> {
+    let mut candidates = reachable(blobs_path, gone).digests;
+    if candidates.is_empty() {
+        return candidates;
     }
-    let needed = reachable(&layout.blobs(), &index.manifests);
-    if !needed.complete {
-        return 0;
-    }
-    let candidates = reachable(&layout.blobs(), gone).digests;
-    let unneeded =
-        candidates.iter().filter(|digest| !needed.digests.contains(digest) && !blobs.contains_key(digest));
-    unneeded.filter(|digest| fs::remove_file(layout.blobs().join(digest.hex())).is_ok()).count() as u64
+    let needed = reachable(blobs_path, &index.manifests);
+    candidates
+        .retain(|digest| needed.complete && !needed.digests.contains(digest) && !blobs.contains_key(digest));
+    candidates
 }
 
 /// Blobs added to a layout whose index does not name them yet; removed again on an error.
