@@ -224,7 +224,12 @@ fn run<T>(
         });
     }
     let result = runtime.block_on(work);
-    // Blocking work that was asked to stop ends soon; a read that hangs must not hold the process.
-    runtime.shutdown_timeout(Duration::from_secs(2));
+    if result.is_ok() {
+        // Nothing is left to wait for.
+        runtime.shutdown_background();
+    } else {
+        // Blocking work that was asked to stop ends soon; a read that hangs must not hold the process.
+        runtime.shutdown_timeout(Duration::from_secs(2));
+    }
     result
 }
