@@ -28,6 +28,23 @@ fn a_lock_keeps_what_it_pins_when_the_output_is_gone() {
 }
 
 #[test]
+fn a_lock_does_not_keep_the_layer_that_was_packed_before() {
+    let place = SharingSpecs::new(1, 1 << 20);
+    let store = place.path("store");
+    place.assert_compiles(0, &store, &[]);
+    let records = || {
+        let paths = fs::read_dir(store.join("roots")).unwrap().map(|entry| entry.unwrap().path());
+        let texts = paths.map(|path| fs::read_to_string(path).unwrap());
+        texts.filter(|text| text.contains("\"kind\":\"lock\"")).collect::<Vec<_>>()
+    };
+    let before = records();
+    assert_eq!(before.len(), 1);
+    place.write("tree/7/file", b"another");
+    stdout(&mut place.compile(0, &store, &place.alone(0)));
+    assert!(records() == before, "nothing that it pins is another");
+}
+
+#[test]
 fn a_written_lock_keeps_its_documents() {
     let place = SharingSpecs::new(1, 1 << 20);
     let store = place.path("store");

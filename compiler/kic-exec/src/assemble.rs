@@ -42,9 +42,7 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
     let mut documents = BTreeMap::new();
     let put = |media_type: &str, bytes: &[u8], blobs: &mut BTreeMap<Digest, Descriptor>| {
         let descriptor = Descriptor::of(media_type, bytes);
-        if !store.contains(&descriptor.digest) {
-            store.put(bytes).map_err(|error| fault::store(&error))?;
-        }
+        store.put(bytes).map_err(|error| fault::store(&error))?;
         blobs.insert(descriptor.digest, descriptor.clone());
         Ok::<_, Diagnostics>(descriptor)
     };

@@ -3,11 +3,12 @@
 //! One task owns all state: which nodes wait for how many inputs, which are ready, which run. Workers only
 //! build. A node starts when its own inputs are there; among the ready ones, that with the longest way to the
 //! end comes first, then the one with the lower index. A failure stops what depends on it and lets the rest
-//! finish; it is never recorded. Diagnostics come out in the order of the nodes.
+//! finish; it is never recorded. A layer is known before it is kept: what is made of its digest does not wait for the disk, and
+//! whoever needs its bytes waits until all are kept. Diagnostics come out in the order of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kic_diag::{Diagnostics, declared as code};
 use kic_graph::{Derivation, Graph, NodeIndex};
@@ -21,17 +22,48 @@ use crate::fault;
 use crate::plan::{Plan, State};
 use crate::realised::{LayerOutput, Outcome, Realised};
 
+/// A graph of which everything is known. Its last layers may still be on their way to the disk.
+#[derive(Debug)]
+pub struct Realising {
+    /// The outputs.
+    pub realised: Realised,
+    workers: Workers,
+}
+
+impl Realising {
+    /// Waits until every layer is in the store, safe and recorded.
+    ///
+    /// # Errors
+    /// As [`execute`].
+    pub async fn kept(mut self, context: &Context) -> Result<Realised, Diagnostics> {
+        let mut failures = Failures::new();
+        while let Some((index, result)) = next(&mut self.workers, context).await? {
+            failures.extend(result.err().map(|diagnostics| (index, diagnostics)));
+        }
+        in_order(failures).map(|()| self.realised)
+    }
+}
+
+type Workers = JoinSet<(NodeIndex, Result<Done, Diagnostics>)>;
+type Failures = BTreeMap<NodeIndex, Diagnostics>;
+
+/// What a worker has done.
+#[derive(Debug)]
+enum Done {
+    Built(Built, Duration),
+    Kept,
+}
+
 /// Realises every node of `plan` that is pending.
 ///
 /// # Errors
 /// What went wrong with each node, in the order of the nodes; `interrupted` where the work was cancelled.
-pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Result<Realised, Diagnostics> {
+pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Result<Realising, Diagnostics> {
     let mut run = Run::new(graph, plan);
     let bytes =
         plan.states.values().map(|state| if let State::Fetch(size) = state { *size } else { 0 }).sum();
     context.watch.event(Event::Planned { nodes: run.waiting.len(), bytes });
-    let mut workers: JoinSet<(NodeIndex, Instant, Result<Built, Diagnostics>)> = JoinSet::new();
-    let mut failures: BTreeMap<NodeIndex, Diagnostics> = BTreeMap::new();
+    let (mut workers, mut failures) = (Workers::new(), Failures::new());
     loop {
         while let Some(index) = run.next(context) {
             let (graph, context) = (Arc::clone(graph), context.clone());
@@ -39,26 +71,18 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
             workers.spawn(async move {
                 let started = Instant::now();
                 let result = build::realise(&graph, index, &layers, &context).await;
-                (index, started, result)
+                (index, result.map(|built| Done::Built(built, started.elapsed())))
             });
         }
-        let finished = tokio::select! {
-            finished = workers.join_next() => finished,
-            () = context.cancel.cancelled() => {
-                workers.shutdown().await;
-                return Err(interrupted().into());
-            }
-        };
-        let Some(finished) = finished else { break };
-        let (index, started, result) = match finished {
-            Ok(finished) => finished,
-            Err(error) => return Err(fault::internal(format!("a worker failed: {error}")).into()),
-        };
+        // While nothing fails, what is only to be kept is left to the caller.
+        if run.is_idle() && failures.is_empty() {
+            break;
+        }
+        let Some((index, result)) = next(&mut workers, context).await? else { break };
         run.finished(index);
         match result {
-            Ok(built) => {
+            Ok(Done::Built(built, elapsed)) => {
                 let node = &graph.nodes[index];
-                let elapsed = started.elapsed();
                 let bytes = built.bytes();
                 context.watch.event(Event::Finished {
                     node: index,
@@ -67,8 +91,19 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                     bytes,
                     elapsed,
                 });
-                run.done(index, built, elapsed);
+                if let Built::Layer(layer) = built {
+                    run.realised.layers.insert(index, layer.output().clone());
+                    let (derivation, context) = (node.digest, context.clone());
+                    // Beside what is made of it, which needs no more than its digest.
+                    workers.spawn(async move {
+                        let inner = context.clone();
+                        let kept = context.blocking(move || layer.keep(&derivation, &inner)).await;
+                        (index, kept.map(|()| Done::Kept))
+                    });
+                }
+                run.done(index, elapsed);
             }
+            Ok(Done::Kept) => {}
             Err(diagnostics) => {
                 // What is left would only fail in the same way, or be thrown away.
                 let hopeless = diagnostics.iter().any(|diagnostic| diagnostic.code == &code::STORE_FULL);
@@ -80,17 +115,37 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
             }
         }
     }
+    in_order(failures)?;
+    if run.waiting.is_empty() {
+        Ok(Realising { realised: run.realised, workers })
+    } else {
+        Err(fault::internal("the graph has a circle").into())
+    }
+}
+
+/// The next worker that is done; `None` where none works.
+async fn next(
+    workers: &mut Workers,
+    context: &Context,
+) -> Result<Option<(NodeIndex, Result<Done, Diagnostics>)>, Diagnostics> {
+    tokio::select! {
+        finished = workers.join_next() => finished
+            .transpose()
+            .map_err(|error| fault::internal(format!("a worker failed: {error}")).into()),
+        () = context.cancel.cancelled() => {
+            workers.shutdown().await;
+            Err(interrupted().into())
+        }
+    }
+}
+
+/// All that went wrong, in the order of the nodes.
+fn in_order(failures: Failures) -> Result<(), Diagnostics> {
     if failures.is_empty() {
-        return if run.waiting.is_empty() {
-            Ok(run.realised)
-        } else {
-            Err(fault::internal("the graph has a circle").into())
-        };
+        return Ok(());
     }
     let mut all = Diagnostics::new();
-    for diagnostics in failures.into_values() {
-        all.append(diagnostics);
-    }
+    failures.into_values().for_each(|diagnostics| all.append(diagnostics));
     Err(all)
 }
 
@@ -177,10 +232,12 @@ impl Run {
         self.building.remove(&index);
     }
 
-    fn done(&mut self, index: NodeIndex, built: Built, elapsed: std::time::Duration) {
-        if let Built::Layer(output) = built {
-            self.realised.layers.insert(index, output);
-        }
+    /// Whether nothing is built or fetched.
+    fn is_idle(&self) -> bool {
+        self.fetching.is_empty() && self.building.is_empty()
+    }
+
+    fn done(&mut self, index: NodeIndex, elapsed: Duration) {
         self.realised.outcomes.insert(index, Outcome::Built(elapsed));
         for dependent in self.dependents.remove(&index).unwrap_or_default() {
             if let Some(pending) = self.waiting.get_mut(&dependent) {

@@ -56,7 +56,7 @@ pub use hashed_writer::HashedWriter;
 pub use items::ItemKind;
 pub use piece_writer::PieceWriter;
 pub use place::{PlaceMode, Placed};
-pub use root::{Kept, RecordedRoot, Root};
+pub use root::{EncodedRoot, Kept, RecordedRoot, Root};
 pub use store::Store;
 pub use sync_ahead::SyncAhead;
 pub use usage::{BlobPlace, Files, Usage};

@@ -26,26 +26,22 @@ pub(crate) fn write<T: Serialize>(
     key: &Digest,
     value: &T,
 ) -> Result<(), StoreError> {
-    write_bytes(layout, path, &encode(path, key, value)?)
+    let bytes = encode(key, value).map_err(|error| StoreError::at(path, error))?;
+    write_bytes(layout, path, &bytes)
 }
 
-/// Writes a record unless the same one is there. Returns whether it was written.
-pub(crate) fn write_changed<T: Serialize>(
-    layout: &Layout,
-    path: &Path,
-    key: &Digest,
-    value: &T,
-) -> Result<bool, StoreError> {
-    let bytes = encode(path, key, value)?;
+/// Writes the bytes of a record unless they are there. Returns whether they were written.
+pub(crate) fn write_changed(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(false);
     }
-    write_bytes(layout, path, &bytes)?;
+    write_bytes(layout, path, bytes)?;
     Ok(true)
 }
 
-fn encode<T: Serialize>(path: &Path, key: &Digest, value: &T) -> Result<Vec<u8>, StoreError> {
-    let json = serde_json::to_vec(value).map_err(|error| StoreError::at(path, error.into()))?;
+/// The bytes of a record.
+pub(crate) fn encode<T: Serialize>(key: &Digest, value: &T) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(value)?;
     let mut bytes = checksum(key, &json).to_string().into_bytes();
     bytes.push(b'\n');
     bytes.extend_from_slice(&json);

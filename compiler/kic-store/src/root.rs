@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,25 @@ pub struct RecordedRoot {
     pub root: Root,
 }
 
+/// A root in the bytes of its record: these can be put together before its file says what it is to say.
+#[derive(Debug, Clone)]
+pub struct EncodedRoot {
+    key: Digest,
+    bytes: Vec<u8>,
+}
+
+impl EncodedRoot {
+    /// The name of its record.
+    pub fn key(&self) -> Digest {
+        self.key
+    }
+
+    /// The digest of its record: see [`Store::root_record`].
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes)
+    }
+}
+
 impl Root {
     /// A root that keeps nothing yet. `path` is absolute.
     pub fn new(kind: &str, path: &Path, name: &str, digest: Digest, made_from: &Path) -> Self {
@@ -90,6 +110,15 @@ impl Root {
         chain
     }
 
+    /// The bytes of its record.
+    ///
+    /// # Errors
+    /// Where it cannot be written as JSON.
+    pub fn encode(&self) -> io::Result<EncodedRoot> {
+        let key = self.key();
+        Ok(EncodedRoot { key, bytes: record::encode(&key, self)? })
+    }
+
     /// The name of its record, one for each kind, path and name: a newer one takes its place.
     pub fn key(&self) -> Digest {
         let mut hash = Sha256::new();
@@ -107,9 +136,18 @@ impl Store {
     /// # Errors
     /// Those of the disk.
     pub fn add_root(&self, root: &Root) -> Result<bool, StoreError> {
-        let key = root.key();
-        let path = self.layout().root_record(&key);
-        self.leases().share(self.layout(), || record::write_changed(self.layout(), &path, &key, root))
+        let encoded = root.encode().map_err(|error| StoreError::at(&self.layout().roots(), error))?;
+        self.add_encoded_root(&encoded)
+    }
+
+    /// The same for a root that was encoded before. To be called once its file says what it is to say: a collection takes the
+    /// record out before.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn add_encoded_root(&self, root: &EncodedRoot) -> Result<bool, StoreError> {
+        let path = self.layout().root_record(&root.key);
+        self.leases().share(self.layout(), || record::write_changed(self.layout(), &path, &root.bytes))
     }
 
     /// Every root that is recorded, sorted by kind, path and name. Damaged records are left out.

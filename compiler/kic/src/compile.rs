@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use kic_oci::model::Descriptor;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
-use crate::explain::{self, Ingredients, Reason};
+use crate::explain::Reason;
 use crate::heal::heal;
 use crate::last_run::{self, Unchanged};
 use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
+use crate::trace::Trace;
 use crate::write::{Output, check_room, write};
 
 /// What to compile, and how.
@@ -87,6 +88,8 @@ pub struct Prepared {
     pub locks: Vec<LockFile>,
     /// What is worth a look.
     pub warnings: Diagnostics,
+    /// What the store was asked for meanwhile, documents above all.
+    pub(crate) documents: BTreeSet<Digest>,
 }
 
 /// Compiles a spec to an image: the straight line, walked again where damage in the store was in its way, and not at all
@@ -173,7 +176,7 @@ async fn line(
     texts: &Texts<'_>,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
-    let prepared = prepare_with(request, texts, context).await?;
+    let mut prepared = prepare_with(request, texts, context).await?;
     let output = request.output.as_ref().map(|output| output.named(&prepared.spec.name.value));
     if let Some(output) = &output {
         check_room(output)?;
@@ -182,49 +185,40 @@ async fn line(
     for file in prepared.locks.iter().filter(|file| file.is_changed()) {
         texts.wrote(&file.path, file.lock.to_text().into_bytes());
     }
-    let realised = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
+    let realising = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
+    // Beside the way of the last layers to the disk.
+    let image = kic_exec::assemble(&prepared.graph, &realising.realised, &context.store);
+    let realised = realising.kept(context).await?;
+    let image = image?;
     context.sources.save_frames(&context.store);
-    let image = kic_exec::assemble(&prepared.graph, &realised, &context.store)?;
     if request.check {
         check(request, &image, texts, context).await?;
     }
-    if let Some(output) = &output {
-        context.watch.event(kic_exec::Event::Writing);
-        write(output, &prepared.graph.image.tag, &image, request.check, context).await?;
-    }
-    let Prepared { graph, locks, warnings, .. } = prepared;
-    let roots = roots::record(request, output.as_ref(), &graph, &realised, &image, &locks, context)?;
     let mut compiled = Compiled {
-        tag: graph.image.tag.clone(),
-        layers: layers(&graph, &realised, &image),
+        tag: prepared.graph.image.tag.clone(),
+        layers: layers(&prepared.graph, &realised, &image),
         gone: Vec::new(),
         image,
         output: output.as_ref().and_then(Output::path).map(Path::to_owned),
         written_locks,
-        warnings,
+        warnings: std::mem::take(&mut prepared.warnings),
     };
-    if let Some(key) = key {
-        let ingredients = Ingredients::of(&graph);
-        if request.explain {
-            explain(&mut compiled, request, &graph, &ingredients, context);
-        }
-        ingredients.keep(request, context);
-        last_run::keep(&key, &compiled, output.as_ref(), &roots, texts, context);
+    let writing = async {
+        let Some(output) = &output else { return Ok(()) };
+        context.watch.event(kic_exec::Event::Writing);
+        write(output, &compiled.tag, &compiled.image, request.check, context).await
+    };
+    // Beside it, for writing is mostly waiting for the disk.
+    let tracing =
+        async { Trace::of(request, &prepared, &realised, &compiled, output.as_ref(), texts, context) };
+    let (written, trace) = tokio::join!(writing, tracing);
+    written?;
+    let trace = trace?;
+    if request.explain && key.is_some() {
+        trace.explain(&mut compiled, request, &prepared.graph, context);
     }
+    trace.leave(key.as_ref(), request, context)?;
     Ok(compiled)
-}
-
-/// Adds why each layer was built or reused.
-fn explain(compiled: &mut Compiled, request: &Request, graph: &Graph, now: &Ingredients, context: &Context) {
-    let before = Ingredients::of_last(request, context);
-    for (platform, layers) in &mut compiled.layers {
-        let own = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
-        for (compiled, layer) in layers.iter_mut().zip(own) {
-            let reason = explain::reason(graph, platform, layer, compiled.outcome, now, before.as_ref());
-            compiled.reason = Some(reason);
-        }
-    }
-    compiled.gone = before.map(|before| before.gone(now)).unwrap_or_default();
 }
 
 /// The end of the line, where all that comes before is known.
@@ -298,8 +292,8 @@ async fn prepare_with(
     context.store.hold().map_err(|error| fault::store(&error))?;
     let plan = kic_exec::plan(&graph, &context.store);
     context.store.let_go().map_err(|error| fault::store(&error))?;
-    let plan = plan?;
-    Ok(Prepared { spec, graph: Arc::new(graph), plan, locks, warnings })
+    let documents = context.store.leased();
+    Ok(Prepared { spec, graph: Arc::new(graph), plan: plan?, locks, warnings, documents })
 }
 
 /// Resolves everything that the lock pins, and writes it.

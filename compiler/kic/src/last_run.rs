@@ -28,12 +28,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::{Compiled, CompiledLayer, Request};
 use crate::kept_warnings::KeptWarnings;
+use crate::roots::Roots;
 use crate::texts::Texts;
 use crate::write::Output;
 
 /// What a run leaves for the next one.
 #[derive(Debug, Serialize, Deserialize)]
-struct LastRun {
+pub(crate) struct LastRun {
     texts: BTreeMap<PathBuf, Option<Digest>>,
     places: Vec<(Place, Digest)>,
     used: Vec<(PathBuf, Fingerprint)>,
@@ -176,49 +177,52 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unc
     Some(Unchanged { compiled, output: last.output, is_written })
 }
 
-/// Leaves what the next run needs to find nothing changed. Where that does not work, it finds out everything anew.
-pub(crate) fn keep(
-    key: &Digest,
-    compiled: &Compiled,
-    output: Option<&Output>,
-    roots: &[Digest],
-    texts: &Texts,
-    context: &Context,
-) {
-    let (Some(texts), Some(used)) = (texts.known(), context.sources.used()) else { return };
-    if compiled.warnings.omitted() > 0 {
-        return;
-    }
-    let archive = match output {
-        Some(Output::Archive(path)) => settled(path),
-        _ => None,
-    };
-    let layers = compiled.layers.iter().map(|(platform, layers)| {
-        let kept = layers.iter().map(|layer| KeptLayer {
-            kind: layer.kind.name().to_owned(),
-            name: layer.name.clone(),
-            descriptor: layer.descriptor.clone(),
+impl LastRun {
+    /// What the next run needs to find nothing changed; nothing where it has to find out everything anew.
+    pub fn of(
+        compiled: &Compiled,
+        output: Option<&Output>,
+        roots: &Roots,
+        texts: &Texts,
+        context: &Context,
+    ) -> Option<Self> {
+        if compiled.warnings.omitted() > 0 {
+            return None;
+        }
+        let layers = compiled.layers.iter().map(|(platform, layers)| {
+            let kept = layers.iter().map(|layer| KeptLayer {
+                kind: layer.kind.name().to_owned(),
+                name: layer.name.clone(),
+                descriptor: layer.descriptor.clone(),
+            });
+            (platform.clone(), kept.collect())
         });
-        (platform.clone(), kept.collect())
-    });
-    let last = LastRun {
-        texts,
-        places: context.sources.looked(),
-        used,
-        programs: context.sources.programs().into_iter().collect(),
-        tag: compiled.tag.clone(),
-        output: output.cloned(),
-        archive,
-        root: compiled.image.root.clone(),
-        blobs: compiled.image.blobs.clone(),
-        documents: compiled.image.documents.clone().into_iter().collect(),
-        layers: layers.collect(),
-        warnings: KeptWarnings::of(&compiled.warnings),
-        roots: roots.iter().filter_map(|key| Some((*key, context.store.root_record(key)?))).collect(),
-    };
-    // Paths that are not UTF-8 do not go into JSON.
-    if let Ok(bytes) = serde_json::to_vec(&last) {
-        let _ = context.store.remember(key, &bytes);
+        Some(Self {
+            texts: texts.known()?,
+            places: context.sources.looked(),
+            used: context.sources.used()?,
+            programs: context.sources.programs().into_iter().collect(),
+            tag: compiled.tag.clone(),
+            output: output.cloned(),
+            archive: None,
+            root: compiled.image.root.clone(),
+            blobs: compiled.image.blobs.clone(),
+            documents: compiled.image.documents.clone().into_iter().collect(),
+            layers: layers.collect(),
+            warnings: KeptWarnings::of(&compiled.warnings),
+            roots: roots.digests(),
+        })
+    }
+
+    /// Leaves it for the next run, once the image is written and its roots are recorded.
+    pub fn keep(mut self, key: &Digest, context: &Context) {
+        if let Some(Output::Archive(path)) = &self.output {
+            self.archive = settled(path);
+        }
+        // Paths that are not UTF-8 do not go into JSON.
+        if let Ok(bytes) = serde_json::to_vec(&self) {
+            let _ = context.store.remember(key, &bytes);
+        }
     }
 }
 

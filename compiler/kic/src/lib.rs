@@ -27,6 +27,7 @@ mod repair;
 mod roots;
 mod source;
 mod texts;
+mod trace;
 mod unpack;
 mod verify;
 mod write;

@@ -3,8 +3,8 @@
 //! A compile records two: its output, which keeps the image, and its lock, which keeps what the lock pins. A root counts as long as
 //! its file still says what it said: the layout or archive holds that image, the lock has that text.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use kic_graph::{Derivation, Graph, Node, NodeIndex, Origin};
 use kic_oci::disk_image::{DiskImage, DiskImageError};
 use kic_oci::model::{DOCUMENT_LIMIT, Document, media_types};
 use kic_spec::{DiskFormat, ImageSource};
-use kic_store::{Kept, Root};
+use kic_store::{EncodedRoot, Kept, Root};
 
 use crate::compile::Request;
 use crate::write::Output;
@@ -65,44 +65,69 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Records the roots of a compile, and says which.
-///
-/// # Errors
-/// Those of the store.
-pub(crate) fn record(
-    request: &Request,
-    output: Option<&Output>,
-    graph: &Graph,
-    realised: &Realised,
-    image: &Assembled,
-    locks: &[LockFile],
-    context: &Context,
-) -> Result<Vec<Digest>, Diagnostics> {
-    let spec = absolute(&request.spec);
-    let mut recorded = Vec::new();
-    let mut keeping = Keeping::default();
-    keeping.image(graph, realised, image);
-    if let Some(path) = output.and_then(Output::path) {
-        let mut root = Root::new(OUTPUT, &absolute(path), &graph.image.tag, image.root.digest, &spec);
-        root.kept.clone_from(&keeping.kept);
-        recorded.push(add(&root, context)?);
+/// The roots of a compile, to be recorded once its output is written.
+#[derive(Debug)]
+pub(crate) struct Roots(Vec<EncodedRoot>);
+
+impl Roots {
+    /// Puts them together. `documents` is what the store was asked for before anything was built.
+    ///
+    /// # Errors
+    /// None but bugs.
+    pub fn of(
+        request: &Request,
+        output: Option<&Output>,
+        graph: &Graph,
+        realised: &Realised,
+        image: &Assembled,
+        locks: &[LockFile],
+        documents: &BTreeSet<Digest>,
+    ) -> Result<Self, Diagnostics> {
+        let spec = absolute(&request.spec);
+        let mut roots = Vec::new();
+        let mut sources = Keeping::default();
+        for index in graph.nodes.node_indices() {
+            let node = &graph.nodes[index];
+            let layer = match (&node.derivation, realised.layers.get(&index)) {
+                // The store has such a blob only as the layer that it became.
+                (Derivation::CachedBlob { .. }, Some(output)) => {
+                    sources.add(kept(output.digest, &format!("the layer of `{}`", node.name), None));
+                    sources.add(kept(node.digest, "the record of what was built", Some(output.digest)));
+                    Some(output.digest)
+                }
+                _ => None,
+            };
+            sources.content(node, layer);
+        }
+        let mut keeping = Keeping::default();
+        keeping.image(graph, realised, image);
+        let documents = documents.iter().filter(|digest| !keeping.places.contains_key(digest));
+        let lock = lock_root(sources, documents, &spec, locks);
+        if let Some(path) = output.and_then(Output::path) {
+            let mut root = Root::new(OUTPUT, &absolute(path), &graph.image.tag, image.root.digest, &spec);
+            root.kept = keeping.kept;
+            roots.push(root);
+        }
+        roots.extend(lock);
+        let encoded = roots.iter().map(Root::encode).collect::<Result<_, _>>();
+        Ok(Self(encoded.map_err(|error| fault::internal(error.to_string()))?))
     }
-    let mut sources = Keeping::default();
-    for index in graph.nodes.node_indices() {
-        let node = &graph.nodes[index];
-        let layer = match (&node.derivation, realised.layers.get(&index)) {
-            // The store has such a blob only as the layer that it became.
-            (Derivation::CachedBlob { .. }, Some(output)) => {
-                sources.add(kept(output.digest, &format!("the layer of `{}`", node.name), None));
-                sources.add(kept(node.digest, "the record of what was built", Some(output.digest)));
-                Some(output.digest)
-            }
-            _ => None,
-        };
-        sources.content(node, layer);
+
+    /// Records them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn record(&self, context: &Context) -> Result<(), Diagnostics> {
+        for root in &self.0 {
+            context.store.add_encoded_root(root).map_err(|error| fault::store(&error))?;
+        }
+        Ok(())
     }
-    recorded.extend(record_lock(sources, &keeping.places, &spec, locks, context)?);
-    Ok(recorded)
+
+    /// The names of their records, and the digests of these.
+    pub fn digests(&self) -> Vec<(Digest, Digest)> {
+        self.0.iter().map(|root| (root.key(), root.digest())).collect()
+    }
 }
 
 /// Records the root of a lock that was written without a compile. What an earlier compile found out of the same lock stays.
@@ -125,21 +150,22 @@ pub(crate) fn record_locked(
             keeping.add(kept);
         }
     }
-    record_lock(keeping, &BTreeMap::new(), &absolute(&request.spec), locks, context).map(drop)
+    if let Some(root) = lock_root(keeping, &context.store.leased(), &absolute(&request.spec), locks) {
+        context.store.add_root(&root).map_err(|error| fault::store(&error))?;
+    }
+    Ok(())
 }
 
-fn record_lock(
+fn lock_root<'a>(
     mut keeping: Keeping,
-    built: &BTreeMap<Digest, usize>,
+    documents: impl IntoIterator<Item = &'a Digest>,
     spec: &Path,
     locks: &[LockFile],
-    context: &Context,
-) -> Result<Option<Digest>, Diagnostics> {
+) -> Option<Root> {
     // The lock of the spec itself; those of its bases are roots of their own once they are compiled.
-    let Some(own) = locks.first() else { return Ok(None) };
-    let path = absolute(&own.path);
+    let path = absolute(&locks.first()?.path);
     // A spec that needs no pins has no lock.
-    let Ok(bytes) = read(&path) else { return Ok(None) };
+    let bytes = read(&path).ok()?;
     for lock in locks {
         for (reference, pin) in &lock.lock.images {
             keeping.document(pin.digest, reference, &reference.to_string(), None);
@@ -153,23 +179,24 @@ fn record_lock(
             }
         }
     }
-    for digest in context.store.leased() {
-        if !built.contains_key(&digest) {
-            keeping.add(kept(digest, "a document", None));
-        }
+    for digest in documents {
+        keeping.add(kept(*digest, "a document", None));
     }
     let mut root = Root::new(LOCK, &path, "", Digest::of(&bytes), spec);
     root.kept = keeping.kept;
-    add(&root, context).map(Some)
+    Some(root)
 }
 
-fn add(root: &Root, context: &Context) -> Result<Digest, Diagnostics> {
-    context.store.add_root(root).map_err(|error| fault::store(&error))?;
-    Ok(root.key())
-}
-
+/// The path without links and dots, of a file that may be about to be written.
 fn absolute(path: &Path) -> PathBuf {
-    fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+    fs::canonicalize(path)
+        .or_else(|_| {
+            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            Ok(fs::canonicalize(folder.unwrap_or(Path::new(".")))?.join(name))
+        })
+        .or_else(|_: io::Error| std::path::absolute(path))
+        .unwrap_or_else(|_| path.to_owned())
 }
 
 fn kept(digest: Digest, what: &str, through: Option<Digest>) -> Kept {

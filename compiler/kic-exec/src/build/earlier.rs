@@ -8,7 +8,6 @@ use kic_graph::{ContentFacts, Node};
 use kic_oci::layer::WholeLayer;
 
 use crate::context::Context;
-use crate::realised::LayerOutput;
 
 /// Layers with more bytes in their files, or more with headers and padding, are not held in memory for that.
 const MOST_BYTES: u64 = 4 << 20;
@@ -49,13 +48,8 @@ impl Earlier {
     }
 }
 
-/// Notes that the layer was packed.
-pub(super) fn note(node: &Node, output: &LayerOutput, context: &Context) {
-    context.sources.note_packed(&label(node), &output.digest, &output.media_type, &context.store);
-}
-
 /// By what a layer is known from one run to the next. Those of two platforms may share it: it only says where to look.
-fn label(node: &Node) -> String {
+pub(super) fn label(node: &Node) -> String {
     format!("{} {}", node.kind.name(), node.name)
 }
 
@@ -72,6 +66,7 @@ mod tests {
     use kic_store::Store;
 
     use super::*;
+    use crate::realised::LayerOutput;
     use crate::sources::Sources;
 
     fn content(bytes: &[u8]) -> ContentFacts {
@@ -120,7 +115,7 @@ mod tests {
             let large = vec![b'x'; 5 << 20];
             let (bytes, output) = layer(compression, &large);
             store.put(&bytes).unwrap();
-            note(&node(), &output, &context);
+            context.sources.note_packed(&label(&node()), &output.digest, &output.media_type, &store);
             let found = earlier();
             for known in [&b"one"[..], b"two", b"", b"last", &large] {
                 assert!(found.get(&content(known)) == Some(known), "{compression:?}");
@@ -141,7 +136,7 @@ mod tests {
 
             let (bytes, output) = layer(compression, &vec![b'x'; MOST as usize]);
             store.put(&bytes).unwrap();
-            note(&node(), &output, &context);
+            context.sources.note_packed(&label(&node()), &output.digest, &output.media_type, &store);
             assert!(earlier().get(&content(b"one")).is_none(), "too large");
         }
     }

@@ -7,7 +7,7 @@ use kic_diag::Diagnostics;
 use kic_graph::{BasePlan, Derivation, Graph, Launch, LaunchStep, NodeIndex};
 use serde_json::{Value as Json, json};
 
-use super::tree::{begin, finish, layer_error};
+use super::tree::{Packed, begin, finish, layer_error};
 use crate::context::Context;
 use crate::fault;
 use crate::realised::LayerOutput;
@@ -24,7 +24,7 @@ pub(crate) async fn build(
     launch: &Launch,
     layers: &BTreeMap<NodeIndex, LayerOutput>,
     context: &Context,
-) -> Result<LayerOutput, Diagnostics> {
+) -> Result<Packed, Diagnostics> {
     let plan = plan_json(graph, launch, layers)?;
     let bytes = kic_oci::model::canonical_json(&plan);
     let (settings, source, context) = (launch.settings, launch.source.clone(), context.clone());

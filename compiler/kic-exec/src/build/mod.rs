@@ -15,6 +15,7 @@ pub use blob::obtain;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_graph::{Derivation, Graph, NodeIndex};
 
@@ -22,26 +23,55 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::fault;
 use crate::realised::LayerOutput;
+use tree::Packed;
 
 /// What a builder made.
 #[derive(Debug)]
 pub(crate) enum Built {
     /// Bytes of that number, now in the store.
     Blob(u64),
-    /// A layer.
-    Layer(LayerOutput),
+    /// A layer, still to be kept.
+    Layer(Box<Unkept>),
+}
+
+/// A layer that is known, and is not recorded as what its derivation gives.
+#[derive(Debug)]
+pub(crate) enum Unkept {
+    /// The store has its bytes.
+    Stored(LayerOutput),
+    /// The store has them without a name.
+    Packed(Packed),
+}
+
+impl Unkept {
+    pub fn output(&self) -> &LayerOutput {
+        match self {
+            Self::Stored(output) => output,
+            Self::Packed(packed) => &packed.output,
+        }
+    }
+
+    /// Records it, once the store has its bytes.
+    pub fn keep(self, derivation: &Digest, context: &Context) -> Result<(), Diagnostics> {
+        let output = match self {
+            Self::Stored(output) => output,
+            Self::Packed(packed) => packed.keep(context).map_err(|error| fault::store(&error))?,
+        };
+        let record = serde_json::to_value(&output).map_err(|error| fault::internal(error.to_string()))?;
+        context.store.record(derivation, &record).map_err(|error| fault::store(&error).into())
+    }
 }
 
 impl Built {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Blob(bytes) => *bytes,
-            Self::Layer(output) => output.size,
+            Self::Layer(layer) => layer.output().size,
         }
     }
 }
 
-/// Builds or fetches one node, whose inputs are there, and records what a layer gave.
+/// Builds or fetches one node, whose inputs are there. A layer is still to be kept: nobody reads its bytes before all are.
 pub(crate) async fn realise(
     graph: &Arc<Graph>,
     index: NodeIndex,
@@ -54,20 +84,15 @@ pub(crate) async fn realise(
         _ => None,
     };
     context.watch.event(Event::Started { node: index, kind: node.kind, name: &node.name, bytes });
-    let output = match &node.derivation {
+    let layer = match &node.derivation {
         Derivation::Blob(content) => {
             return blob::fetch(node, index, content, context).await.map(Built::Blob);
         }
         Derivation::CachedBlob { settings, path, content } => {
-            cached_blob::build(node, index, *settings, path, content, context).await?
+            Unkept::Stored(cached_blob::build(node, index, *settings, path, content, context).await?)
         }
-        Derivation::Tree { .. } => tree::build(graph, index, context).await?,
-        Derivation::Launch(plan) => launch::build(graph, plan, layers, context).await?,
+        Derivation::Tree { .. } => Unkept::Packed(tree::build(graph, index, context).await?),
+        Derivation::Launch(plan) => Unkept::Packed(launch::build(graph, plan, layers, context).await?),
     };
-    let record = serde_json::to_value(&output).map_err(|error| fault::internal(error.to_string()))?;
-    let (store, digest) = (context.store.clone(), node.digest);
-    context
-        .blocking(move || store.record(&digest, &record).map_err(|error| fault::store(&error).into()))
-        .await?;
-    Ok(Built::Layer(output))
+    Ok(Built::Layer(Box::new(layer)))
 }

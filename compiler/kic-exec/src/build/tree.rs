@@ -8,7 +8,7 @@ use kic_graph::{Bytes, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEn
 use kic_oci::layer::{
     Compression, KnownBegin, KnownFrames, LayerDigests, LayerError, LayerWriter, PackedFrame,
 };
-use kic_store::{HashedWriter, Store};
+use kic_store::{HashedWriter, Store, StoreError};
 
 use super::ahead::{self, Ahead, batches};
 use super::earlier::{self, Earlier};
@@ -20,13 +20,39 @@ use crate::realised::LayerOutput;
 use crate::sources::KnownFiles;
 use crate::stoppable::Stoppable;
 
+/// A layer that is packed, and whose bytes the store does not have under their name yet.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    pub output: LayerOutput,
+    writer: HashedWriter,
+    /// Its frames, where others may take them over.
+    frames: Vec<PackedFrame>,
+    /// By what the next run knows it, where it is to take files out of it.
+    label: Option<String>,
+}
+
+impl Packed {
+    /// Gives the bytes their name, once they are safe, and notes what other layers may take over.
+    pub fn keep(self, context: &Context) -> Result<LayerOutput, StoreError> {
+        let Self { output, writer, frames, label } = self;
+        writer.commit(&output.digest)?;
+        if let Some(label) = label {
+            context.sources.note_packed(&label, &output.digest, &output.media_type, &context.store);
+        }
+        if !frames.is_empty() {
+            context.sources.note_frames(&output.digest, &frames, &context.store);
+        }
+        Ok(output)
+    }
+}
+
 /// Writes the entries in their order. A file of this machine that is no longer what it was when it was hashed
 /// is an error.
 pub(crate) async fn build(
     graph: &Arc<Graph>,
     index: NodeIndex,
     context: &Context,
-) -> Result<LayerOutput, Diagnostics> {
+) -> Result<Packed, Diagnostics> {
     let Derivation::Tree { settings, entries } = &graph.nodes[index].derivation else {
         return Err(fault::internal("not a tree").into());
     };
@@ -65,12 +91,7 @@ fn around(entries: &[TreeEntry]) -> u64 {
     MOST_AROUND * entries.len() as u64
 }
 
-fn write(
-    graph: &Graph,
-    index: NodeIndex,
-    room: &Room,
-    context: &Context,
-) -> Result<LayerOutput, Diagnostics> {
+fn write(graph: &Graph, index: NodeIndex, room: &Room, context: &Context) -> Result<Packed, Diagnostics> {
     let node = &graph.nodes[index];
     let Derivation::Tree { settings, entries } = &node.derivation else {
         return Err(fault::internal("not a tree").into());
@@ -122,7 +143,7 @@ fn write_after(
     known: Option<&Arc<dyn KnownFrames>>,
     graph: &Graph,
     context: &Context,
-) -> Result<LayerOutput, Diagnostics> {
+) -> Result<Packed, Diagnostics> {
     let Derivation::Tree { settings, entries } = &node.derivation else {
         return Err(fault::internal("not a tree").into());
     };
@@ -158,14 +179,8 @@ fn write_after(
         }
         Ok::<_, Diagnostics>(())
     })?;
-    let (output, frames) = finish_with_frames(layer, settings.compression)?;
-    if takes_earlier {
-        earlier::note(node, &output, context);
-    }
-    if !frames.is_empty() {
-        context.sources.note_frames(&output.digest, &frames, &context.store);
-    }
-    Ok(output)
+    let packed = finish(layer, settings.compression)?;
+    Ok(Packed { label: takes_earlier.then(|| earlier::label(node)), ..packed })
 }
 
 /// Layers of so many bytes take frames that were packed before.
@@ -233,23 +248,15 @@ pub(crate) fn begin(
         .map_err(|error| layer_error(error, None).into())
 }
 
-/// Keeps a layer in the store.
+/// Ends a layer.
 pub(crate) fn finish(
     layer: LayerWriter<HashedWriter>,
     compression_of: kic_spec::Compression,
-) -> Result<LayerOutput, Diagnostics> {
-    finish_with_frames(layer, compression_of).map(|(output, _)| output)
-}
-
-fn finish_with_frames(
-    layer: LayerWriter<HashedWriter>,
-    compression_of: kic_spec::Compression,
-) -> Result<(LayerOutput, Vec<PackedFrame>), Diagnostics> {
+) -> Result<Packed, Diagnostics> {
     let (writer, LayerDigests { digest, size, diff_id, .. }, frames) =
         layer.finish_with_frames().map_err(|error| layer_error(error, None))?;
-    writer.commit(&digest).map_err(|error| fault::store(&error))?;
     let media_type = compression(compression_of).media_type().to_owned();
-    Ok((LayerOutput { media_type, digest, size, diff_id }, frames))
+    Ok(Packed { output: LayerOutput { media_type, digest, size, diff_id }, writer, frames, label: None })
 }
 
 fn compression(compression: kic_spec::Compression) -> Compression {
