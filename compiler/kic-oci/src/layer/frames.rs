@@ -24,13 +24,15 @@ pub(super) struct FrameSettings {
 
 /// Independent zstd frames, compressed on several threads and written in order.
 ///
-/// Memory: at most `threads` + 1 frames are under way, each with its content and its compressed bytes.
+/// Memory: at most `threads` + 1 frames are being compressed, each with its content and its compressed bytes; those that are done
+/// and wait for one before them take no more, and fewer are compressed for that. One that is taken over takes nothing until its
+/// turn has come.
 pub(super) struct Frames {
     settings: FrameSettings,
     threads: usize,
     pool: Option<Pool>,
     /// The frames under way, oldest first.
-    pending: VecDeque<Receiver<Packed>>,
+    pending: VecDeque<Pending>,
     /// Buffers to use again, for contents and for compressed bytes: memory that comes fresh from the system costs more than what
     /// is done in it.
     spare: Vec<Vec<u8>>,
@@ -56,6 +58,16 @@ struct Job {
     packed: Vec<u8>,
     name: Option<FrameName>,
     done: SyncSender<Packed>,
+}
+
+/// A frame under way.
+enum Pending {
+    /// It is being packed.
+    Packing(Receiver<Packed>),
+    /// It is packed, and its content is given back.
+    Packed(Frame),
+    /// It was packed before. It is read when its turn has come: whoever writes has the time while others are being packed.
+    Known(FrameName),
 }
 
 struct Packed {
@@ -122,7 +134,8 @@ impl Frames {
 
     /// Takes a frame that was packed before as the next one.
     pub fn take_over(&mut self, name: FrameName, out: &mut impl Write) -> Result<(), LayerError> {
-        self.start(Vec::new(), 0, Some(name), out).map(drop)
+        self.pending.push_back(Pending::Known(name));
+        if self.threads <= 1 { self.write_oldest(out) } else { Ok(()) }
     }
 
     /// Packs a frame, or has it packed; what it packs itself, it gives back.
@@ -139,13 +152,10 @@ impl Frames {
             self.write(frame, out)?;
             return Ok(Some(content));
         }
-        if self.pending.len() > self.threads {
+        self.look_after()?;
+        while matches!(self.pending.front(), Some(Pending::Packed(_))) || self.is_much() {
             self.write_oldest(out)?;
-        }
-        // What is done already gives its buffers back.
-        while let Some(packed) = self.pending.front().and_then(|oldest| oldest.try_recv().ok()) {
-            self.pending.pop_front();
-            self.write_packed(packed, out)?;
+            self.look_after()?;
         }
         let packed = self.spare_packed.pop().unwrap_or_default();
         let (done, receiver) = sync_channel(1);
@@ -153,7 +163,7 @@ impl Frames {
             .jobs
             .send(Job { content, length, packed, name, done })
             .map_err(|_| LayerError::Compression("its threads have ended"))?;
-        self.pending.push_back(receiver);
+        self.pending.push_back(Pending::Packing(receiver));
         Ok(None)
     }
 
@@ -165,18 +175,46 @@ impl Frames {
         Ok(std::mem::take(&mut self.written))
     }
 
-    fn write_oldest(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
-        let Some(receiver) = self.pending.pop_front() else { return Ok(()) };
-        let packed = receiver.recv().map_err(|_| LayerError::Compression("a thread of it has ended"))?;
-        self.write_packed(packed, out)
-    }
-
-    fn write_packed(&mut self, packed: Packed, out: &mut impl Write) -> Result<(), LayerError> {
-        self.write(packed.frame?, out)?;
-        if !packed.content.is_empty() {
-            self.spare.push(packed.content);
+    /// Takes back the contents of the frames that are packed by now.
+    fn look_after(&mut self) -> Result<(), LayerError> {
+        for pending in &mut self.pending {
+            if let Pending::Packing(receiver) = pending
+                && let Ok(packed) = receiver.try_recv()
+            {
+                self.spare.push(packed.content);
+                *pending = Pending::Packed(packed.frame?);
+            }
         }
         Ok(())
+    }
+
+    /// Whether too much is under way for another frame.
+    fn is_much(&self) -> bool {
+        let most = 2 * self.threads * self.settings.content;
+        let held = self.pending.iter().map(|pending| match pending {
+            Pending::Packing(_) => 2 * self.settings.content,
+            Pending::Packed(frame) => frame.bytes.len(),
+            Pending::Known(_) => 0,
+        });
+        held.sum::<usize>() > most
+    }
+
+    fn write_oldest(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
+        let frame = match self.pending.pop_front() {
+            None => return Ok(()),
+            Some(Pending::Packed(frame)) => frame,
+            Some(Pending::Packing(receiver)) => {
+                let packed =
+                    receiver.recv().map_err(|_| LayerError::Compression("a thread of it has ended"))?;
+                self.spare.push(packed.content);
+                packed.frame?
+            }
+            Some(Pending::Known(name)) => {
+                let bytes = self.spare_packed.pop().unwrap_or_default();
+                pack(self.settings, &[], Some(name), self.known.as_deref(), bytes)?
+            }
+        };
+        self.write(frame, out)
     }
 
     fn write(&mut self, frame: Frame, out: &mut impl Write) -> Result<(), LayerError> {
@@ -196,7 +234,8 @@ impl Frames {
             let (jobs, queue) = channel();
             Pool { jobs, queue: Arc::new(Mutex::new(queue)), threads: 0 }
         });
-        if pool.threads < self.threads && pool.threads <= self.pending.len() {
+        let packing = self.pending.iter().filter(|pending| matches!(pending, Pending::Packing(_))).count();
+        if pool.threads < self.threads && pool.threads <= packing {
             let (settings, queue, known) = (self.settings, Arc::clone(&pool.queue), self.known.clone());
             let started = thread::Builder::new().name("compress".to_owned()).spawn(move || {
                 loop {
@@ -227,6 +266,9 @@ fn pack(
     mut bytes: Vec<u8>,
 ) -> Result<Frame, LayerError> {
     let (Some(name), Some(known)) = (name, known) else {
+        if content.is_empty() {
+            return Err(LayerError::KnownFrame);
+        }
         compress(settings, content, &mut bytes)?;
         return Ok(Frame { bytes, names: None });
     };
