@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kic_base::{Digest, Epoch, StableHasher};
@@ -91,6 +92,9 @@ pub enum Bytes {
     Inline(Arc<[u8]>),
     /// In a file of this machine.
     Local(PathBuf),
+    /// In a file of this machine: below that folder, where the path of the entry says from that byte on. A folder may hold very
+    /// many, which then need no path each.
+    Below(Arc<Path>, usize),
     /// In the output of a `Blob` node.
     Node(NodeIndex),
 }
@@ -234,6 +238,17 @@ impl Derivation {
 }
 
 impl TreeEntry {
+    /// The file of this machine that holds its content, where one does.
+    pub fn local(&self) -> Option<Cow<'_, Path>> {
+        match &self.kind {
+            TreeEntryKind::File { bytes: Bytes::Local(path), .. } => Some(Cow::Borrowed(path)),
+            TreeEntryKind::File { bytes: Bytes::Below(folder, from), .. } => {
+                Some(Cow::Owned(folder.join(self.path.get(*from..)?)))
+            }
+            _ => None,
+        }
+    }
+
     fn hash(&self, hasher: &mut StableHasher) {
         hasher.text(&self.path);
         match &self.kind {

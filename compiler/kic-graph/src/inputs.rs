@@ -87,8 +87,8 @@ pub struct RenderFacts {
 pub enum PathFacts {
     /// A file.
     File(FileFacts),
-    /// A folder: what is below it, by path relative to it with `/` between the parts.
-    Folder(BTreeMap<String, EntryFacts>),
+    /// A folder: what is below it, by path relative to it with `/` between the parts, sorted by the bytes of the paths.
+    Folder(Vec<(String, EntryFacts)>),
 }
 
 /// A file of this machine.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kic_base::{Digest, Span, Spanned};
@@ -189,17 +189,19 @@ impl Entries<'_> {
                     }
                     Some(PathFacts::Folder(below)) => {
                         let prefix = to.trim_end_matches('/');
-                        let pending = |(relative, entry): (&String, &EntryFacts)| {
+                        let folder: Arc<Path> = located.into();
+                        let pending = |(relative, entry): &(String, EntryFacts)| {
                             let path = if prefix.is_empty() {
                                 relative.clone()
                             } else {
                                 [prefix, "/", relative].concat()
                             };
+                            let from = path.len() - relative.len();
                             let kind = match entry {
                                 EntryFacts::File(facts) => TreeEntryKind::File {
                                     mode: mode_of(facts),
                                     content: facts.content,
-                                    bytes: Bytes::Local(located.join(relative)),
+                                    bytes: Bytes::Below(Arc::clone(&folder), from),
                                 },
                                 EntryFacts::Symlink(target) => TreeEntryKind::Symlink(target.clone()),
                                 EntryFacts::EmptyFolder => TreeEntryKind::Folder { mode: 0o755 },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kic_base::{Digest, Platform, StableHasher};
 use kic_exec::{Context, Outcome};
 use kic_graph::{
-    BasePlan, Bytes, Derivation, Graph, ImageLayer, Launch, LaunchStep, LayerSettings, Origin, TreeEntryKind,
+    BasePlan, Derivation, Graph, ImageLayer, Launch, LaunchStep, LayerSettings, Origin, TreeEntryKind,
     compression_name,
 };
 
@@ -149,12 +149,9 @@ fn changes(old: &Inputs, new: &Inputs, sources: &BTreeMap<String, String>) -> Ve
 /// The files of this machine that a derivation reads, by what they are inputs for.
 fn sources(derivation: &Derivation) -> BTreeMap<String, String> {
     let Derivation::Tree { entries, .. } = derivation else { return BTreeMap::new() };
-    let local = entries.iter().filter_map(|entry| match &entry.kind {
-        TreeEntryKind::File { bytes: Bytes::Local(path), .. } => {
-            Some((format!("/{}", entry.path), path.display().to_string()))
-        }
-        _ => None,
-    });
+    let local = entries
+        .iter()
+        .filter_map(|entry| Some((format!("/{}", entry.path), entry.local()?.display().to_string())));
     local.collect()
 }
 

@@ -6,32 +6,33 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Mutex, PoisonError};
 
 use kic_base::Digest;
 use kic_graph::{Bytes, ContentFacts, TreeEntry, TreeEntryKind};
 
 use super::local_file::changed;
 use crate::context::Context;
-use crate::parallel::parallel;
 use crate::sources::KnownFiles;
 
 /// Larger files are read when they are needed.
 const SMALL: u64 = 1 << 20;
 
-/// What is read at a time: this many bytes, or this many files. One such batch is being written, one waits, one is being
-/// read.
-const BATCH_BYTES: u64 = 2 << 20;
-const BATCH_FILES: usize = 1024;
+/// What is read at a time: this many bytes, or this many files.
+const BATCH_BYTES: u64 = 256 << 10;
+const BATCH_FILES: usize = 256;
 
-/// The most bytes that are held at a time.
-pub(super) const MOST_BYTES: u64 = 3 * (BATCH_BYTES + SMALL);
+/// So many batches are read at a time, whatever the number of processors: where files come from a disk, most of the time is spent
+/// waiting for it, and it takes many requests at once.
+const READERS: usize = 8;
+
+/// The most bytes that are held at a time: those batches, and the one that is being written.
+pub(super) const MOST_BYTES: u64 = (READERS as u64 + 1) * (BATCH_BYTES + SMALL);
 
 /// With fewer small files it is not worth a thread.
 const FEW: usize = 64;
 
-/// A file to read: the place of its entry, its path, and what it held.
-pub(super) type Wanted<'a> = (usize, &'a Path, ContentFacts);
+/// A file to read: its entry and the place of that, and what it held.
+pub(super) type Wanted<'a> = (usize, &'a TreeEntry, ContentFacts);
 
 /// Where in the bytes of its batch a file is that holds what it held, or why not. Of a file with another length, as many bytes as
 /// show that.
@@ -46,19 +47,28 @@ struct Batch {
 
 /// The small files of a layer, in the order of its entries.
 pub(super) struct Ahead {
-    batches: Option<Receiver<Batch>>,
-    /// Gives buffers back that are read again into: fresh memory costs more than to read a small file.
-    spare: Sender<Vec<u8>>,
+    /// They read batches in turns.
+    readers: Vec<Reader>,
+    /// How many batches came.
+    came: usize,
     batch: Batch,
     /// The next file of the batch.
     next: usize,
 }
 
+struct Reader {
+    batches: Receiver<Batch>,
+    /// Gives buffers back that are read again into: fresh memory costs more than to read a small file.
+    spare: Sender<Vec<u8>>,
+}
+
 /// The small files among a layer's entries.
 fn small(entries: &[TreeEntry]) -> impl Iterator<Item = Wanted<'_>> {
     entries.iter().enumerate().filter_map(|(place, entry)| match &entry.kind {
-        TreeEntryKind::File { content, bytes: Bytes::Local(path), .. } if content.size <= SMALL => {
-            Some((place, path.as_path(), *content))
+        TreeEntryKind::File { content, bytes: Bytes::Local(_) | Bytes::Below(..), .. }
+            if content.size <= SMALL =>
+        {
+            Some((place, entry, *content))
         }
         _ => None,
     })
@@ -75,7 +85,7 @@ pub(super) fn batches<'a>(
     is_wanted: impl Fn(usize, &ContentFacts) -> bool,
 ) -> Vec<Vec<Wanted<'a>>> {
     let mut batches: Vec<Vec<Wanted>> = Vec::new();
-    let (mut bytes, mut count) = (BATCH_BYTES, 0);
+    let (mut bytes, mut count) = (0, 0);
     for file in small(entries).filter(|(place, _, content)| is_wanted(*place, content)) {
         if bytes >= BATCH_BYTES || batches.last().is_none_or(|batch| batch.len() >= BATCH_FILES) {
             batches.push(Vec::new());
@@ -91,21 +101,25 @@ pub(super) fn batches<'a>(
 }
 
 impl Ahead {
-    /// Starts to read. The thread ends when everything is read, or when this is dropped.
+    /// Starts to read. The threads end when everything is read, or when this is dropped.
     pub fn start<'scope>(
         scope: &'scope std::thread::Scope<'scope, '_>,
         batches: Vec<Vec<Wanted<'scope>>>,
         known: &'scope KnownFiles,
         context: &'scope Context,
     ) -> Self {
-        let (spare, spares) = channel();
-        let mut ahead = Self { batches: None, spare, batch: Batch::default(), next: 0 };
-        if !batches.is_empty() {
-            let (sender, receiver) = sync_channel(1);
-            scope.spawn(move || read(batches, &sender, &spares, known, context));
-            ahead.batches = Some(receiver);
+        let most = if context.jobs == 1 { 1 } else { READERS };
+        let mut shares = vec![Vec::new(); most.min(batches.len())];
+        let count = shares.len();
+        for (number, batch) in batches.into_iter().enumerate() {
+            shares[number % count].push(batch);
         }
-        ahead
+        let start = |share| {
+            let ((sender, batches), (spare, spares)) = (sync_channel(0), channel());
+            scope.spawn(move || read(share, &sender, &spares, known, context));
+            Reader { batches, spare }
+        };
+        Self { readers: shares.into_iter().map(start).collect(), came: 0, batch: Batch::default(), next: 0 }
     }
 
     /// The bytes of the entry's file in that place, where it was read ahead. Places are asked for in their order.
@@ -119,11 +133,15 @@ impl Ahead {
                 }
                 Some(_) => return None,
                 None => {
-                    let batch = self.batches.as_ref()?.recv().ok()?;
+                    let count = self.readers.len();
+                    let batch = self.readers.get(self.came.checked_rem(count)?)?.batches.recv().ok()?;
                     let Batch { bytes, .. } = std::mem::replace(&mut self.batch, batch);
                     self.next = 0;
-                    // Nobody wants it any more where everything is read.
-                    let _ = self.spare.send(bytes);
+                    if let Some(before) = self.came.checked_sub(1) {
+                        // Nobody wants it any more where everything is read.
+                        let _ = self.readers[before % count].spare.send(bytes);
+                    }
+                    self.came += 1;
                 }
             }
         }
@@ -139,38 +157,29 @@ fn read(
 ) {
     for wanted in batches {
         let mut bytes = spares.try_recv().unwrap_or_default();
-        let files = read_batch(&wanted, &mut bytes, known, context);
+        let files = read_batch(&wanted, &mut bytes, known);
         if context.cancel.is_cancelled() || sender.send(Batch { bytes, files }).is_err() {
             return;
         }
     }
 }
 
-fn read_batch(
-    wanted: &[Wanted],
-    bytes: &mut Vec<u8>,
-    known: &KnownFiles,
-    context: &Context,
-) -> Vec<ReadAhead> {
+fn read_batch(wanted: &[Wanted], bytes: &mut Vec<u8>, known: &KnownFiles) -> Vec<ReadAhead> {
     // One byte more would be that of a longer file.
     let room = |content: &ContentFacts| usize::try_from(content.size).unwrap_or(usize::MAX).saturating_add(1);
     let whole = wanted.iter().map(|(.., content)| room(content)).sum();
     if bytes.len() < whole {
         bytes.resize(whole, 0);
     }
-    let (mut rest, mut begin) = (&mut bytes[..], 0);
-    let mut parts = Vec::with_capacity(wanted.len());
-    for file in wanted {
-        let (part, after) = rest.split_at_mut(room(&file.2));
-        parts.push((file, begin, Mutex::new(part)));
-        begin += room(&file.2);
-        rest = after;
-    }
-    let one = |(): &mut (), ((place, path, content), begin, part): &(&Wanted, usize, Mutex<&mut [u8]>)| {
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        (*place, read_file(path, content, known, &mut part).map(|count| *begin..*begin + count))
+    let mut begin = 0;
+    let one = |(place, entry, content): &Wanted| {
+        let part = &mut bytes[begin..begin + room(content)];
+        let count = read_file(&entry.local().unwrap_or_default(), content, known, part);
+        let file = (*place, count.map(|count| begin..begin + count));
+        begin += room(content);
+        file
     };
-    parallel(&parts, context, || (), one).into_iter().flatten().collect()
+    wanted.iter().map(one).collect()
 }
 
 /// Reads a file into `bytes`, which has room for one byte more than it should have, and gives how many it has.
@@ -224,8 +233,9 @@ mod tests {
         assert!(all(&vec![entry(path, 10); FEW - 1]).is_empty());
         assert!(!has_many(&vec![entry(path, 10); FEW - 1]));
         assert!(has_many(&vec![entry(path, 10); FEW]));
-        assert_eq!(all(&vec![entry(path, 10); 2500]), [1024, 1024, 452]);
-        assert_eq!(all(&vec![entry(path, SMALL); 70]), [2; 35]);
+        assert_eq!(all(&vec![entry(path, 10); 2500]), [&[256; 9][..], &[196]].concat());
+        assert_eq!(all(&vec![entry(path, SMALL); 70]), [1; 70]);
+        assert_eq!(all(&vec![entry(path, SMALL / 8); 70]), [2; 35]);
         let mut mixed = vec![entry(path, SMALL + 1); 5];
         mixed.extend(vec![entry(path, 0); FEW]);
         let places = |wanted: fn(usize, &ContentFacts) -> bool| -> Vec<usize> {
@@ -268,19 +278,20 @@ mod tests {
     #[test]
     fn files_of_a_batch_come_from_one_buffer_that_is_used_again() {
         let folder = tempfile::tempdir().unwrap();
-        let paths: Vec<_> = (0..400).map(|place| folder.path().join(place.to_string())).collect();
-        let files = |from: usize| -> Vec<Wanted> {
-            let file = |place: usize| {
-                let text = "x".repeat(place * 7 % 40);
-                std::fs::write(&paths[place], &text).unwrap();
-                let content = ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
-                (place, paths[place].as_path(), content)
-            };
-            (from..from + 70).map(file).collect()
+        let path = |place: usize| folder.path().join(place.to_string());
+        let file = |place: usize| {
+            let text = "x".repeat(place * 7 % 40);
+            std::fs::write(path(place), &text).unwrap();
+            let content = ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
+            let kind = TreeEntryKind::File { mode: 0o644, content, bytes: Bytes::Local(path(place)) };
+            (TreeEntry { path: "x".to_owned(), kind }, content)
         };
-        let mut batches = vec![files(0), files(100), files(200), files(300)];
+        let files: Vec<_> = (0..400).map(file).collect();
+        let wanted = |place: usize| -> Wanted { (place, &files[place].0, files[place].1) };
+        let mut batches: Vec<Vec<Wanted>> =
+            [0, 100, 200, 300].map(|from| (from..from + 70).map(wanted).collect()).to_vec();
         // It came between, and is another one.
-        std::fs::write(batches[2][5].1, "another").unwrap();
+        std::fs::write(path(205), "another").unwrap();
         batches[3].remove(4);
         let store = Store::open(&folder.path().join("store")).unwrap();
         let context = Context::for_tests(store, Sources::default());

@@ -170,7 +170,7 @@ fn write_after(
                         .unread_file(&entry.path, *mode, content.size, &content.digest)
                         .map_err(|error| layer_error(error, node.span.as_ref()))?;
                 }
-                TreeEntryKind::File { content, bytes: Bytes::Local(_), .. } => {
+                TreeEntryKind::File { content, bytes: Bytes::Local(_) | Bytes::Below(..), .. } => {
                     let bytes = before.get(content).map(Ok).or_else(|| ahead.take(place));
                     write_entry(&mut layer, entry, bytes, &files, node, graph, context)?;
                 }
@@ -203,11 +203,14 @@ fn write_entry(
         TreeEntryKind::File { mode, content, bytes } => {
             let body: Box<dyn Read> = match bytes {
                 Bytes::Inline(bytes) => Box::new(&bytes[..]),
-                Bytes::Local(path) => {
-                    let changed = |error| changed(path, Some(&error), node.span.as_ref());
+                Bytes::Local(_) | Bytes::Below(..) => {
+                    let changed = |error| changed(entry, Some(&error), node.span.as_ref());
                     match known_bytes {
                         Some(bytes) => Box::new(bytes.map_err(changed)?),
-                        None => Box::new(LocalFile::open(path, content, known).map_err(changed)?),
+                        None => {
+                            let path = entry.local().unwrap_or_default();
+                            Box::new(LocalFile::open(&path, content, known).map_err(changed)?)
+                        }
                     }
                 }
                 Bytes::Node(input) => {
@@ -223,11 +226,12 @@ fn write_entry(
             let result = layer.known_file(&entry.path, *mode, content.size, &content.digest, &mut body);
             context.go_on()?;
             match (&result, bytes) {
-                (Err(LayerError::Short { .. } | LayerError::Long { .. }), Bytes::Local(path)) => {
-                    return Err(changed(path, None, node.span.as_ref()).into());
+                (_, Bytes::Inline(_) | Bytes::Node(_)) => result,
+                (Err(LayerError::Short { .. } | LayerError::Long { .. }), _) => {
+                    return Err(changed(entry, None, node.span.as_ref()).into());
                 }
-                (Err(LayerError::Body { error, .. }), Bytes::Local(path)) => {
-                    return Err(changed(path, Some(error), node.span.as_ref()).into());
+                (Err(LayerError::Body { error, .. }), _) => {
+                    return Err(changed(entry, Some(error), node.span.as_ref()).into());
                 }
                 _ => result,
             }
@@ -286,7 +290,8 @@ pub(crate) fn layer_error(error: LayerError, span: Option<&kic_base::Span>) -> D
     }
 }
 
-fn changed(path: &std::path::Path, error: Option<&io::Error>, span: Option<&kic_base::Span>) -> Diagnostic {
+fn changed(entry: &TreeEntry, error: Option<&io::Error>, span: Option<&kic_base::Span>) -> Diagnostic {
+    let path = entry.local().unwrap_or_default();
     let why = error.map(|error| format!(": {error}")).unwrap_or_default();
     let diagnostic = Diagnostic::new(
         &code::SOURCE_CHANGED,

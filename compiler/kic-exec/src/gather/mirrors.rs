@@ -34,7 +34,6 @@ pub(super) fn gather(
     for layer in &spec.layers {
         let Content::Files(items) = &layer.content else { continue };
         for item in items {
-            let is_of_mirrors = |to: &str| kic_redirect::mirror_file(to).is_some();
             match &item.value {
                 FileItem::Text { to, text, .. } if is_of_mirrors(to) => {
                     read(to, to.clone(), text.clone().into_bytes(), &item.span);
@@ -50,9 +49,6 @@ pub(super) fn gather(
                     let path = spec.locate(from);
                     let Some(facts) = files.get(&PathKey::copied(path.clone(), exclude)) else { continue };
                     for (path, to) in copied(&path, facts, to) {
-                        if !is_of_mirrors(&to) {
-                            continue;
-                        }
                         match bounded(&path) {
                             Ok(bytes) => read(&to, path.display().to_string(), bytes, &item.span),
                             Err(error) => diagnostics.push(unreadable(&path, &from.span, &error)),
@@ -66,23 +62,35 @@ pub(super) fn gather(
     (mirrors, problems)
 }
 
-/// Each file that a `copy` takes, and where it goes.
+fn is_of_mirrors(to: &str) -> bool {
+    kic_redirect::mirror_file(to).is_some()
+}
+
+/// Each file of mirrors that a `copy` takes, and where it goes.
 fn copied(path: &Path, facts: &PathFacts, to: &str) -> Vec<(PathBuf, String)> {
     match facts {
         PathFacts::File(_) => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let to = if to.is_empty() || to.ends_with('/') { format!("{to}{name}") } else { to.to_owned() };
-            vec![(path.to_owned(), to)]
+            if is_of_mirrors(&to) { vec![(path.to_owned(), to)] } else { Vec::new() }
         }
-        PathFacts::Folder(below) => below
-            .iter()
-            .filter(|(_, entry)| matches!(entry, EntryFacts::File(_)))
-            .map(|(name, _)| {
-                let folder = to.trim_end_matches('/');
-                let to = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-                (path.join(name), to)
-            })
-            .collect(),
+        PathFacts::Folder(below) => {
+            let mut found = Vec::new();
+            // One text for all names: there may be very many.
+            let mut whole = to.trim_end_matches('/').to_owned();
+            if !whole.is_empty() {
+                whole.push('/');
+            }
+            let folder = whole.len();
+            for (name, _) in below.iter().filter(|(_, entry)| matches!(entry, EntryFacts::File(_))) {
+                whole.truncate(folder);
+                whole.push_str(name);
+                if is_of_mirrors(&whole) {
+                    found.push((path.join(name), whole.clone()));
+                }
+            }
+            found
+        }
     }
 }
 

@@ -67,7 +67,9 @@ fn found(wanted: Vec<Wanted>, looked: Vec<Looked>) -> Result<BTreeMap<PathKey, P
     let mut found = BTreeMap::new();
     for (Wanted { key, span }, looked) in wanted.into_iter().zip(looked) {
         match looked {
-            Ok(PathFacts::Folder(below)) if !key.deep && !below.keys().any(|name| is_manifest_name(name)) => {
+            Ok(PathFacts::Folder(below))
+                if !key.deep && !below.iter().any(|(name, _)| is_manifest_name(name)) =>
+            {
                 let message = format!("`{}` holds no manifest", key.path.display());
                 diagnostics.push(
                     Diagnostic::new(&code::FILE_NOT_FOUND, message)

@@ -10,6 +10,7 @@ use super::index::Index;
 use super::walk::{Found, FoundFile, walk};
 use super::{LookError, Looked, Place};
 use crate::context::Context;
+use crate::parallel::parallel;
 
 /// A place while it is looked at.
 pub(super) enum Look {
@@ -24,7 +25,7 @@ pub(super) enum Look {
 
 impl Look {
     /// [`facts_digest`] of what comes out, without it: an unchanged tree is only held against what it was.
-    pub fn digest(&self) -> Option<Digest> {
+    pub fn digest(&self, context: &Context) -> Option<Digest> {
         let mut hasher = StableHasher::new();
         hasher.text("kic facts");
         match self {
@@ -32,25 +33,12 @@ impl Look {
             Self::Held(_, digest) => return Some(*digest),
             Self::File(file, ..) => hash_file(hasher.variant("File"), &file.facts()?),
             Self::Folder(_, found) => {
-                let mut is_known = true;
-                hasher.variant("Folder").list(found, |hasher, (path, found)| {
-                    hasher.text(path);
-                    match found {
-                        Found::File(file) => match file.facts() {
-                            Some(facts) => hash_file(hasher.variant("File"), &facts),
-                            None => is_known = false,
-                        },
-                        Found::Symlink(target) => {
-                            hasher.variant("Symlink").text(target);
-                        }
-                        Found::EmptyFolder => {
-                            hasher.variant("EmptyFolder");
-                        }
-                    }
+                let parts: Vec<_> = found.chunks(PART).collect();
+                let parts = parallel(&parts, context, || (), |(), part| digest_of_part(part));
+                let parts: Option<Vec<Digest>> = parts.into_iter().map(Option::flatten).collect();
+                hasher.variant("Folder").list(&parts?, |hasher, part| {
+                    hasher.digest(part);
                 });
-                if !is_known {
-                    return None;
-                }
             }
         }
         Some(hasher.finish())
@@ -74,6 +62,23 @@ impl Look {
             }
         }
     }
+}
+
+/// What a folder holds has the digest of those of its parts, of so many entries each: they are computed beside each other.
+const PART: usize = 256;
+
+/// Nothing where it is not known what a file holds.
+fn digest_of_part(part: &[(String, Found)]) -> Option<Digest> {
+    let mut hasher = StableHasher::new();
+    for (path, found) in part {
+        hasher.text(path);
+        match found {
+            Found::File(file) => hash_file(hasher.variant("File"), &file.facts()?),
+            Found::Symlink(target) => hash_symlink(&mut hasher, target),
+            Found::EmptyFolder => hash_empty_folder(&mut hasher),
+        }
+    }
+    Some(hasher.finish())
 }
 
 fn facts(file: FoundFile) -> Result<FileFacts, Vec<LookError>> {
@@ -116,17 +121,17 @@ pub fn facts_digest(facts: &PathFacts) -> Digest {
     match facts {
         PathFacts::File(facts) => hash_file(hasher.variant("File"), facts),
         PathFacts::Folder(below) => {
-            hasher.variant("Folder").list(below, |hasher, (path, entry)| {
-                hasher.text(path);
-                match entry {
-                    EntryFacts::File(facts) => hash_file(hasher.variant("File"), facts),
-                    EntryFacts::Symlink(target) => {
-                        hasher.variant("Symlink").text(target);
-                    }
-                    EntryFacts::EmptyFolder => {
-                        hasher.variant("EmptyFolder");
+            hasher.variant("Folder").list(below.chunks(PART), |hasher, part| {
+                let mut entries = StableHasher::new();
+                for (path, entry) in part {
+                    entries.text(path);
+                    match entry {
+                        EntryFacts::File(facts) => hash_file(entries.variant("File"), facts),
+                        EntryFacts::Symlink(target) => hash_symlink(&mut entries, target),
+                        EntryFacts::EmptyFolder => hash_empty_folder(&mut entries),
                     }
                 }
+                hasher.digest(&entries.finish());
             });
         }
     }
@@ -135,4 +140,12 @@ pub fn facts_digest(facts: &PathFacts) -> Digest {
 
 fn hash_file(hasher: &mut StableHasher, file: &FileFacts) {
     hasher.digest(&file.content.digest).number(file.content.size).boolean(file.executable);
+}
+
+fn hash_symlink(hasher: &mut StableHasher, target: &str) {
+    hasher.variant("Symlink").text(target);
+}
+
+fn hash_empty_folder(hasher: &mut StableHasher) {
+    hasher.variant("EmptyFolder");
 }

@@ -115,7 +115,7 @@ impl Sources {
     /// is in the order of the places.
     pub fn look(&self, places: &[Place], context: &Context) -> Vec<Looked> {
         let looks = self.look_at(places, context);
-        let digests: Vec<Option<Digest>> = looks.iter().map(Look::digest).collect();
+        let digests: Vec<Option<Digest>> = looks.iter().map(|look| look.digest(context)).collect();
         let looked: Vec<Looked> = looks.into_iter().map(Look::finish).collect();
         let mut state = self.lock();
         for (place, digest) in places.iter().zip(digests) {
@@ -136,16 +136,17 @@ impl Sources {
     pub fn hold(&self, expected: &[(Place, Digest)], context: &Context) -> bool {
         let places: Vec<Place> = expected.iter().map(|(place, _)| place.clone()).collect();
         let looks = self.look_at(&places, context);
+        let digests: Vec<Option<Digest>> = looks.iter().map(|look| look.digest(context)).collect();
         let same =
-            looks.iter().zip(expected).all(|(look, (_, expected))| look.digest().as_ref() == Some(expected));
+            digests.iter().zip(expected).all(|(found, (_, expected))| found.as_ref() == Some(expected));
         let mut state = self.lock();
         if same {
             state.looked.extend_from_slice(expected);
         } else {
-            let good = places.into_iter().zip(looks).filter_map(|(place, look)| {
-                let digest = look.digest()?;
-                Some((place, (look.finish().ok()?, digest)))
-            });
+            let good = places
+                .into_iter()
+                .zip(looks.into_iter().zip(digests))
+                .filter_map(|(place, (look, digest))| Some((place, (look.finish().ok()?, digest?))));
             state.held.extend(good);
         }
         same

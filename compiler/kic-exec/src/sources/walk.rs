@@ -136,7 +136,9 @@ pub(super) fn walk(
     // Most trees are in order then, folder after folder: whatever is sorted already is not sorted again.
     found
         .sort_unstable_by(|left, right| left.first().map(|one| &one.0).cmp(&right.first().map(|one| &one.0)));
-    let mut found = found.into_iter().flatten().collect::<Vec<_>>();
+    let mut all = Vec::with_capacity(found.iter().map(Vec::len).sum());
+    all.extend(found.into_iter().flatten());
+    let mut found = all;
     found.sort_by(|left, right| left.0.cmp(&right.0));
     Ok(found)
 }

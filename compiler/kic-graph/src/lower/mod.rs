@@ -73,6 +73,11 @@ impl Lowering {
     /// The node of a derivation: a new one, or the one that is there already.
     fn node(&mut self, derivation: Derivation, hints: &Hints) -> NodeIndex {
         let digest = derivation.digest(&|node| self.nodes[node].digest);
+        self.node_of(derivation, digest, hints)
+    }
+
+    /// The node of a derivation that has that digest.
+    fn node_of(&mut self, derivation: Derivation, digest: Digest, hints: &Hints) -> NodeIndex {
         if let Some(node) = self.by_digest.get(&digest) {
             let origins = &mut self.nodes[*node].origins;
             origins.extend(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use kic_base::Digest;
 use kic_spec::{Layer, LayerKind, Spec};
 use petgraph::graph::NodeIndex;
 
@@ -64,15 +65,25 @@ impl Lowering {
             };
             let name = layer.name.value.as_str();
             let mut entries = entries.into_iter();
+            let trees: Vec<Derivation> = cut
+                .iter()
+                .map(|part| Derivation::Tree {
+                    settings,
+                    entries: entries.by_ref().take(part.len()).collect(),
+                })
+                .collect();
+            let digests = digests(&trees);
             let mut parts = Vec::with_capacity(cut.len());
-            for part in cut {
-                let entries: Vec<TreeEntry> = entries.by_ref().take(part.len()).collect();
+            for ((part, tree), digest) in cut.into_iter().zip(trees).zip(digests) {
                 // Named after where it begins, so that it keeps its name when there are more parts before it.
-                let from = entries.first().filter(|_| part.start > 0).map(|entry| entry.path.as_str());
-                let name = from.map_or_else(|| name.to_owned(), |path| format!("{name} from /{path}"));
+                let from = match &tree {
+                    Derivation::Tree { entries, .. } if part.start > 0 => entries.first(),
+                    _ => None,
+                };
+                let name = from.map_or_else(|| name.to_owned(), |from| format!("{name} from /{}", from.path));
                 let hints =
                     Hints { kind, name: &name, span: Some(&layer.span), origins: &[], is_document: false };
-                let node = self.node(Derivation::Tree { settings, entries }, &hints);
+                let node = self.node_of(tree, digest, &hints);
                 parts.push(self.layer(node, kind, &name));
             }
             own.insert((layer.kind(), index), parts);
@@ -104,6 +115,25 @@ impl Lowering {
             }
         }
     }
+}
+
+/// The digests of trees. Those of the parts of a large one take a while: two threads share them.
+fn digests(trees: &[Derivation]) -> Vec<Digest> {
+    // A tree has no node whose digest enters its own.
+    let all = |trees: &[Derivation]| -> Vec<Digest> {
+        trees.iter().map(|tree| tree.digest(&|_| Digest::of(b""))).collect()
+    };
+    let (first, second) = trees.split_at(trees.len() / 2);
+    if first.is_empty() {
+        return all(trees);
+    }
+    std::thread::scope(|scope| {
+        let first_half = scope.spawn(|| all(first));
+        let second_half = all(second);
+        let mut digests = first_half.join().unwrap_or_else(|_| all(first));
+        digests.extend(second_half);
+        digests
+    })
 }
 
 #[expect(clippy::single_range_in_vec_init, reason = "one part, from the first entry to the last")]
