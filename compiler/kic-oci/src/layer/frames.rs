@@ -164,6 +164,10 @@ impl Frames {
             .send(Job { content, length, packed, name, done })
             .map_err(|_| LayerError::Compression("its threads have ended"))?;
         self.pending.push_back(Pending::Packing(receiver));
+        // Now there is something to do beside it.
+        if matches!(self.pending.front(), Some(Pending::Known(_))) {
+            self.write_oldest(out)?;
+        }
         Ok(None)
     }
 
