@@ -8,17 +8,26 @@ use crate::temporary_file::TemporaryFile;
 use crate::{Store, StoreError};
 
 const BUFFER: usize = 128 << 10;
+/// After so many bytes the disk is asked to take them, so that less is left for the sync at the end.
+const AHEAD: u64 = 2 << 20;
 
 /// A new blob on its way, of which somebody else computes the digest.
 pub(crate) struct BlobFile {
     store: Store,
-    file: BufWriter<TemporaryFile>,
+    file: BufWriter<Asking>,
+}
+
+/// A file that asks the disk to take what it is given while more comes.
+struct Asking {
+    file: TemporaryFile,
+    written: u64,
+    asked: u64,
 }
 
 impl BlobFile {
     pub(crate) fn new(store: Store) -> Result<Self, StoreError> {
-        let file = BufWriter::with_capacity(BUFFER, TemporaryFile::new(store.layout())?);
-        Ok(Self { store, file })
+        let file = Asking { file: TemporaryFile::new(store.layout())?, written: 0, asked: 0 };
+        Ok(Self { store, file: BufWriter::with_capacity(BUFFER, file) })
     }
 
     /// Gives the bytes their name: see [`keep`].
@@ -26,7 +35,23 @@ impl BlobFile {
         let Self { store, file } = self;
         let wrap = |error| StoreError::at(&store.layout().blob(digest), error);
         let file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
-        keep(&store, file, digest)
+        keep(&store, file.file, digest)
+    }
+}
+
+impl Write for Asking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        if self.written - self.asked >= AHEAD {
+            self.file.begin_sync(self.asked, self.written - self.asked);
+            self.asked = self.written;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -72,6 +72,20 @@ impl TemporaryFile {
         self.file.as_file().sync_data().map_err(|error| StoreError::at(self.file.path(), error))
     }
 
+    /// Asks the disk to take `size` bytes that were just written, and does not wait for it. It is a hint, no more.
+    pub(crate) fn begin_sync(&self, offset: u64, size: u64) {
+        // Linux begins to write what is not on the disk yet, and keeps it in memory until it is.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fadvise(
+            self.file.as_file(),
+            offset,
+            std::num::NonZeroU64::new(size),
+            rustix::fs::Advice::DontNeed,
+        );
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, size);
+    }
+
     /// As [`sync`](Self::sync), for another thread.
     pub(crate) fn sync_ahead(&self) -> io::Result<SyncAhead> {
         Ok(SyncAhead { file: self.file.as_file().try_clone()?, path: self.file.path().to_owned() })

@@ -277,7 +277,7 @@ async fn prepare_with(
     let (spec, mut warnings) = resolve(request, texts)?;
     let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
     // What was found out is written down whatever comes of it, beside the work that goes on with it.
-    let (graph, more, locks) = std::thread::scope(|scope| {
+    let (graph, plan, more, locks) = std::thread::scope(|scope| {
         scope.spawn(|| context.sources.save(&context.store));
         let Gathered { mut inputs, locks, warnings: more } = gathered?;
         warnings.append(more);
@@ -285,15 +285,15 @@ async fn prepare_with(
             inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
         }
         let (graph, more) = kic_graph::lower(&spec, &inputs)?;
-        Ok::<_, Diagnostics>((graph, more, locks))
+        // One lock for all that is looked for, and not one for each.
+        context.store.hold().map_err(|error| fault::store(&error))?;
+        let plan = kic_exec::plan(&graph, &context.store);
+        context.store.let_go().map_err(|error| fault::store(&error))?;
+        Ok::<_, Diagnostics>((graph, plan?, more, locks))
     })?;
     warnings.append(more);
-    // One lock for all that is looked for, and not one for each.
-    context.store.hold().map_err(|error| fault::store(&error))?;
-    let plan = kic_exec::plan(&graph, &context.store);
-    context.store.let_go().map_err(|error| fault::store(&error))?;
     let documents = context.store.leased();
-    Ok(Prepared { spec, graph: Arc::new(graph), plan: plan?, locks, warnings, documents })
+    Ok(Prepared { spec, graph: Arc::new(graph), plan, locks, warnings, documents })
 }
 
 /// Resolves everything that the lock pins, and writes it.

@@ -18,6 +18,9 @@ pub const PLAN_PATH: &str = "kic/plan.json";
 /// The path of what the image was compiled from, where that is recorded.
 pub const SOURCE_PATH: &str = "kic/source.json";
 
+/// Plans and records of so many bytes are packed at once.
+const SMALL: usize = 64 << 10;
+
 /// Writes the plan, and the record of what the image was compiled from.
 pub(crate) async fn build(
     graph: &Arc<Graph>,
@@ -27,22 +30,23 @@ pub(crate) async fn build(
 ) -> Result<Packed, Diagnostics> {
     let plan = plan_json(graph, launch, layers)?;
     let bytes = kic_oci::model::canonical_json(&plan);
-    let (settings, source, context) = (launch.settings, launch.source.clone(), context.clone());
-    context
-        .clone()
-        .blocking(move || {
-            let mut layer = begin(&context.store, settings, 1)?;
+    let (settings, source) = (launch.settings, launch.source.clone());
+    let size = bytes.len() + source.as_ref().map_or(0, |source| source.len());
+    let store = context.store.clone();
+    let write = move || {
+        let mut layer = begin(&store, settings, 1)?;
+        layer
+            .file(PLAN_PATH, 0o644, bytes.len() as u64, &mut bytes.as_slice())
+            .map_err(|error| layer_error(error, None))?;
+        if let Some(source) = &source {
             layer
-                .file(PLAN_PATH, 0o644, bytes.len() as u64, &mut bytes.as_slice())
+                .file(SOURCE_PATH, 0o644, source.len() as u64, &mut &source[..])
                 .map_err(|error| layer_error(error, None))?;
-            if let Some(source) = &source {
-                layer
-                    .file(SOURCE_PATH, 0o644, source.len() as u64, &mut &source[..])
-                    .map_err(|error| layer_error(error, None))?;
-            }
-            finish(layer, settings.compression)
-        })
-        .await
+        }
+        finish(layer, settings.compression)
+    };
+    // What is small is packed sooner than another thread is woken.
+    if size <= SMALL { write() } else { context.blocking(write).await }
 }
 
 /// The plan: the steps of the base first, then its own; the images of both, its own replacing those of the base
