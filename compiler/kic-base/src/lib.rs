@@ -1,4 +1,4 @@
-//! Values everybody shares: digests, spans, sources, platforms, image references, stable hashing.
+//! Values everybody shares: digests, spans, sources, platforms, image references, stable hashing, packed bytes.
 //!
 //! **Invariant:** nothing here does I/O, reads a clock or the environment, or knows of KDL or a registry.
 
@@ -6,6 +6,7 @@ mod digest;
 mod epoch;
 mod image_reference;
 mod nested_sha256;
+pub mod packed;
 mod platform;
 mod span;
 mod stable_hasher;

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use kic_base::Digest;
+use kic_base::packed::{Reader, put_bytes, put_length, put_text};
 use kic_graph::ContentFacts;
 
 /// What a derivation was made of: what it is, and by what it is known.
@@ -30,14 +31,16 @@ pub(crate) struct PackedInputs(Vec<u8>);
 impl PackedInputs {
     /// Adds an input that is known by a text.
     pub fn text(&mut self, input: &str, value: &str) {
-        put_text(&mut self.0, &[input]);
+        put_text(&mut self.0, input);
         self.0.push(b't');
-        put_text(&mut self.0, &[value]);
+        put_text(&mut self.0, value);
     }
 
     /// Adds the file at that path in the image.
     pub fn file(&mut self, path: &str, mode: u32, content: &ContentFacts) {
-        put_text(&mut self.0, &["/", path]);
+        put_length(&mut self.0, 1 + path.len());
+        self.0.push(b'/');
+        self.0.extend_from_slice(path.as_bytes());
         self.0.push(b'f');
         self.0.extend_from_slice(content.digest.as_bytes());
         self.0.extend_from_slice(&content.size.to_le_bytes());
@@ -48,7 +51,7 @@ impl PackedInputs {
     pub fn inputs(&self) -> Inputs {
         let mut inputs = Inputs::new();
         let mut reader = Reader(&self.0);
-        while let Some((input, value)) = reader.input() {
+        while let Some((input, value)) = input(&mut reader) {
             inputs.insert(input, value);
         }
         inputs
@@ -67,15 +70,14 @@ pub(crate) fn write(layers: &[(LayerName, Digest)], inputs: &BTreeMap<Digest, Pa
     put_length(&mut bytes, layers.len());
     for ((platform, kind, name), digest) in layers {
         for text in [platform, kind, name] {
-            put_text(&mut bytes, &[text]);
+            put_text(&mut bytes, text);
         }
         bytes.extend_from_slice(digest.as_bytes());
     }
     put_length(&mut bytes, inputs.len());
     for (digest, packed) in inputs {
         bytes.extend_from_slice(digest.as_bytes());
-        put_length(&mut bytes, packed.0.len());
-        bytes.extend_from_slice(&packed.0);
+        put_bytes(&mut bytes, &packed.0);
     }
     bytes
 }
@@ -85,64 +87,28 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Kept> {
     let mut reader = Reader(bytes.strip_prefix(MAGIC)?);
     let (mut layers, mut inputs) = (Vec::new(), BTreeMap::new());
     for _ in 0..reader.length()? {
-        let name = (reader.text()?, reader.text()?, reader.text()?);
+        let mut text = || reader.text().map(str::to_owned);
+        let name = (text()?, text()?, text()?);
         layers.push((name, reader.digest()?));
     }
     for _ in 0..reader.length()? {
         let digest = reader.digest()?;
-        let length = reader.length()?;
-        inputs.insert(digest, PackedInputs(reader.take(length)?.to_vec()));
+        inputs.insert(digest, PackedInputs(reader.bytes()?.to_vec()));
     }
     reader.0.is_empty().then_some((layers, inputs))
 }
 
-fn put_length(bytes: &mut Vec<u8>, length: usize) {
-    // More than memos hold.
-    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-}
-
-fn put_text(bytes: &mut Vec<u8>, parts: &[&str]) {
-    put_length(bytes, parts.iter().map(|part| part.len()).sum());
-    for part in parts {
-        bytes.extend_from_slice(part.as_bytes());
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn length(&mut self) -> Option<usize> {
-        usize::try_from(u32::from_le_bytes(self.take(4)?.try_into().ok()?)).ok()
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let length = self.length()?;
-        String::from_utf8(self.take(length)?.to_vec()).ok()
-    }
-
-    fn digest(&mut self) -> Option<Digest> {
-        Some(Digest::from_bytes(self.take(32)?.try_into().ok()?))
-    }
-
-    fn input(&mut self) -> Option<(String, String)> {
-        let input = self.text()?;
-        let value = match self.take(1)? {
-            b"t" => self.text()?,
-            _ => {
-                let digest = self.digest()?;
-                let size = u64::from_le_bytes(self.take(8)?.try_into().ok()?);
-                let mode = u32::from_le_bytes(self.take(4)?.try_into().ok()?);
-                format!("{}, mode {mode:04o}", content_text(&ContentFacts { digest, size }))
-            }
-        };
-        Some((input, value))
-    }
+fn input(reader: &mut Reader<'_>) -> Option<(String, String)> {
+    let input = reader.text()?.to_owned();
+    let value = match reader.take(1)? {
+        b"t" => reader.text()?.to_owned(),
+        _ => {
+            let (digest, size) = (reader.digest()?, reader.number()?);
+            let mode = u32::from_le_bytes(reader.take(4)?.try_into().ok()?);
+            format!("{}, mode {mode:04o}", content_text(&ContentFacts { digest, size }))
+        }
+    };
+    Some((input, value))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use kic_base::packed::{Reader, put_list, put_text};
 use kic_base::{Digest, Platform, Spanned};
 use kic_diag::Diagnostics;
 use kic_graph::{BlobFacts, ManifestFacts};
@@ -13,7 +14,6 @@ use kic_oci::model::media_types;
 use kic_spec::Spec;
 
 use super::memo_key;
-use super::packed::{Reader, put_blob, put_list, put_text};
 use crate::context::Context;
 use crate::fault;
 
@@ -116,15 +116,26 @@ fn write(images: &Images) -> Vec<u8> {
     bytes
 }
 
+fn put_blob(bytes: &mut Vec<u8>, blob: &BlobFacts) {
+    put_text(bytes, &blob.media_type);
+    bytes.extend_from_slice(blob.digest.as_bytes());
+    bytes.extend_from_slice(&blob.size.to_le_bytes());
+}
+
+fn blob(reader: &mut Reader<'_>) -> Option<BlobFacts> {
+    let (media_type, digest) = (reader.text()?.to_owned(), reader.digest()?);
+    Some(BlobFacts { media_type, digest, size: reader.number()? })
+}
+
 /// What was written; nothing where these are other bytes.
 fn read(bytes: &[u8]) -> Option<Images> {
     let mut reader = Reader(bytes);
     let images = reader.list(|reader| {
-        let root = reader.blob()?;
+        let root = blob(reader)?;
         let manifests = reader.list(|reader| {
             let platform = reader.value()?;
-            let (manifest, config) = (reader.blob()?, reader.blob()?);
-            Some((platform, ManifestFacts { manifest, config, layers: reader.list(Reader::blob)? }))
+            let (manifest, config) = (blob(reader)?, blob(reader)?);
+            Some((platform, ManifestFacts { manifest, config, layers: reader.list(blob)? }))
         })?;
         Some((root.digest, (root, manifests.into_iter().collect())))
     })?;
@@ -135,22 +146,22 @@ fn read(bytes: &[u8]) -> Option<Images> {
 mod tests {
     use super::*;
 
-    fn blob(media_type: &str, size: u64) -> BlobFacts {
+    fn facts_of(media_type: &str, size: u64) -> BlobFacts {
         BlobFacts { media_type: media_type.to_owned(), digest: Digest::of(&size.to_le_bytes()), size }
     }
 
     #[test]
     fn what_is_written_is_read_and_cut_bytes_are_nothing() {
         let facts = |size: u64| ManifestFacts {
-            manifest: blob(media_types::OCI_MANIFEST, size),
-            config: blob(media_types::OCI_CONFIG, size + 1),
-            layers: vec![blob(media_types::OCI_LAYER_GZIP, size + 2), blob("ü", size + 3)],
+            manifest: facts_of(media_types::OCI_MANIFEST, size),
+            config: facts_of(media_types::OCI_CONFIG, size + 1),
+            layers: vec![facts_of(media_types::OCI_LAYER_GZIP, size + 2), facts_of("ü", size + 3)],
         };
         let manifests: Manifests = [("linux/amd64", 7), ("linux/arm/v7", 70)]
             .into_iter()
             .map(|(platform, size)| (platform.parse().unwrap(), facts(size)))
             .collect();
-        let roots = [blob(media_types::OCI_INDEX, 1), blob(media_types::OCI_MANIFEST, 2)];
+        let roots = [facts_of(media_types::OCI_INDEX, 1), facts_of(media_types::OCI_MANIFEST, 2)];
         let images: Images = roots.map(|root| (root.digest, (root, manifests.clone()))).into();
         let mut bytes = write(&images);
         assert_eq!(format!("{:?}", read(&bytes).unwrap()), format!("{images:?}"));

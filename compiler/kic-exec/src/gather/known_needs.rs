@@ -8,6 +8,7 @@ use std::cell::LazyCell;
 use std::ops::Range;
 use std::sync::Arc;
 
+use kic_base::packed::{Reader, put_bytes, put_length, put_list, put_option, put_text};
 use kic_base::{Digest, Source};
 use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::Confidence;
@@ -15,7 +16,6 @@ use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
 
 use super::memo_key;
-use super::packed::{Reader, put_bytes, put_length, put_list, put_option, put_text};
 use super::texts::{Kind, Text};
 use crate::context::Context;
 

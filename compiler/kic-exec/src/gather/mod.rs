@@ -10,7 +10,6 @@ mod known_images;
 mod known_needs;
 mod mirrors;
 mod needs;
-mod packed;
 mod paths;
 mod pins;
 mod referrers;
