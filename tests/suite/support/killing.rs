@@ -10,6 +10,9 @@ use super::random::Random;
 /// How long a run may take to end that is asked to.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How often it is looked whether a run has ended before its moment.
+const POLLED: Duration = Duration::from_millis(1);
+
 /// Moments spread by chance over the whole length of a run: one in each of so many equal parts, the parts in no order.
 pub struct Moments {
     random: Random,
@@ -39,10 +42,15 @@ impl Moments {
             self.parts.len(),
             self.length
         );
+        let began = Instant::now();
         let mut child = command.spawn().unwrap();
-        std::thread::sleep(moment);
+        while began.elapsed() < moment && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(POLLED.min(moment.saturating_sub(began.elapsed())));
+        }
         let asked = Instant::now();
-        send(&child, signal);
+        if child.try_wait().unwrap().is_none() {
+            send(&child, signal);
+        }
         let status = wait(&mut child, &when);
         let ended = match (status.code(), status.signal()) {
             (Some(0), _) => Ended::Before,
@@ -55,9 +63,9 @@ impl Moments {
             "{when}: it took {:?} to end",
             asked.elapsed()
         );
-        // How busy the machine is changes all the time.
+        // How busy the machine is changes all the time: a run that was faster says how long the next one takes.
         if ended == Ended::Before {
-            self.length = self.length * 4 / 5;
+            self.length = self.length.min(began.elapsed());
         } else {
             self.length = self.length * 21 / 20;
             self.hit += 1;
