@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{Bytes, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEntry, TreeEntryKind};
 use kic_oci::layer::{
-    Compression, KnownBegin, KnownFrames, LayerDigests, LayerError, LayerWriter, PackedFrame,
+    Compression, FramePlan, KnownFrames, LayerDigests, LayerError, LayerWriter, PackedFrame,
 };
 use kic_store::{HashedWriter, Store, StoreError};
 
@@ -99,45 +99,42 @@ fn write(graph: &Graph, index: NodeIndex, room: &Room, context: &Context) -> Res
     // With one frame, or two, there is little to take over.
     let is_worth_it = bytes(entries) >= WORTH_FRAMES;
     let known = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
-    let begin = known.as_ref().and_then(|known| known_begin(*settings, entries, known));
-    let write = |begin| write_after(begin, node, room, known.as_ref(), graph, context);
-    match begin {
+    let plan = known.as_ref().and_then(|known| frame_plan(*settings, entries, known));
+    let write = |plan| write_after(plan, node, room, known.as_ref(), graph, context);
+    match plan {
         None => write(None),
         // Where a frame is damaged or gone, what is in it is needed after all.
-        Some(begin) => write(Some(begin)).or_else(|_| write(None)),
+        Some(plan) => write(Some(plan)).or_else(|_| write(None)),
     }
 }
 
-/// The frames at the beginning that were packed before; nothing where there are none.
-fn known_begin(
+/// Which frames of a layer were packed before; nothing where there are none.
+fn frame_plan(
     settings: LayerSettings,
     entries: &[TreeEntry],
     known: &Arc<dyn KnownFrames>,
-) -> Option<KnownBegin> {
+) -> Option<FramePlan> {
     if settings.compression != kic_spec::Compression::Zstd {
         return None;
     }
-    let mut begin = KnownBegin::new(Arc::clone(known), settings.epoch, settings.mtime);
+    let mut plan = FramePlan::new(Arc::clone(known), settings.epoch, settings.mtime);
     for entry in entries {
         let added = match &entry.kind {
-            TreeEntryKind::Folder { mode } => begin.directory(&entry.path, *mode),
-            TreeEntryKind::Symlink(target) => begin.symlink(&entry.path, target),
+            TreeEntryKind::Folder { mode } => plan.directory(&entry.path, *mode),
+            TreeEntryKind::Symlink(target) => plan.symlink(&entry.path, target),
             TreeEntryKind::File { mode, content, .. } => {
-                begin.file(&entry.path, *mode, content.size, &content.digest)
+                plan.file(&entry.path, *mode, content.size, &content.digest)
             }
         };
         // What is wrong is said where it is written.
         added.ok()?;
-        if !begin.goes_on() {
-            break;
-        }
     }
-    (begin.entries() > 0).then_some(begin)
+    plan.knows_any().then_some(plan)
 }
 
 /// Writes the layer, of whose files those are read that are not in the frames that it begins with.
 fn write_after(
-    begin: Option<KnownBegin>,
+    plan: Option<FramePlan>,
     node: &Node,
     room: &Room,
     known: Option<&Arc<dyn KnownFrames>>,
@@ -147,13 +144,13 @@ fn write_after(
     let Derivation::Tree { settings, entries } = &node.derivation else {
         return Err(fault::internal("not a tree").into());
     };
-    let mut layer = self::begin(&context.store, *settings, room.threads)?;
-    let unread = begin.as_ref().map_or(0, KnownBegin::entries);
+    let mut layer = begin(&context.store, *settings, room.threads)?;
+    let unread = plan.as_ref().map_or(0, FramePlan::entries);
     if let Some(known) = known {
         layer.reuse(Arc::clone(known));
     }
-    if let Some(begin) = begin {
-        layer.begin_with(begin);
+    if let Some(plan) = plan {
+        layer.follow(plan);
     }
     let files = context.sources.known_files();
     // With few files it is quicker to open them.

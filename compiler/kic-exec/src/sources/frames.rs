@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 /// Of so many layers at most; those noted longest ago go first.
 const MOST_LAYERS: usize = 200;
 
-/// The frames of a layer: key, digest, offset, size and states of each.
-type Frames = Vec<(Digest, Digest, u64, u64, States)>;
+/// The frames of a layer: key, digest, offset, size and states of each, and the digest of the layer up to its end.
+type Frames = Vec<(Digest, Digest, u64, u64, States, Digest)>;
 
 /// What is known of frames, read when it is first asked for.
 #[derive(Debug, Default)]
@@ -46,8 +46,8 @@ impl SpecFrames {
         let state = self.read(store)?;
         let mut places = BTreeMap::new();
         for (layer, frames) in &state.layers {
-            places.extend(frames.iter().map(|&(key, digest, offset, size, states)| {
-                (key, Place { layer: *layer, digest, offset, size, states })
+            places.extend(frames.iter().map(|&(key, digest, offset, size, states, so_far)| {
+                (key, (*layer, PackedFrame { key, digest, offset, size, states, so_far }))
             }));
         }
         Some(Arc::new(StoredFrames { places, store: store.clone() }))
@@ -58,7 +58,9 @@ impl SpecFrames {
         let Some(mut state) = self.read(store) else { return };
         let frames: Frames = frames
             .iter()
-            .map(|frame| (frame.key, frame.digest, frame.offset, frame.size, frame.states))
+            .map(|&PackedFrame { key, digest, offset, size, states, so_far }| {
+                (key, digest, offset, size, states, so_far)
+            })
             .collect();
         let keys: BTreeSet<Digest> = frames.iter().map(|(key, ..)| *key).collect();
         state.layers.iter_mut().for_each(|(_, frames)| frames.retain(|(key, ..)| !keys.contains(key)));
@@ -111,29 +113,19 @@ impl SpecFrames {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    layer: Digest,
-    digest: Digest,
-    offset: u64,
-    size: u64,
-    states: States,
-}
-
 struct StoredFrames {
-    places: BTreeMap<Digest, Place>,
+    /// The layer that has each, and where.
+    places: BTreeMap<Digest, (Digest, PackedFrame)>,
     store: Store,
 }
 
 impl KnownFrames for StoredFrames {
-    fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest> {
-        let Place { layer, digest, offset, size, .. } = *self.places.get(key)?;
-        self.store.read_part(&layer, offset, size, bytes)?;
-        // What the disk damaged is compressed anew.
-        (Digest::of(bytes) == digest).then_some(digest)
+    fn known(&self, key: &Digest) -> Option<PackedFrame> {
+        Some(self.places.get(key)?.1)
     }
 
-    fn states(&self, key: &Digest) -> Option<States> {
-        Some(self.places.get(key)?.states)
+    fn read(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<()> {
+        let (layer, PackedFrame { offset, size, .. }) = self.places.get(key)?;
+        self.store.read_part(layer, *offset, *size, bytes)
     }
 }

@@ -1,13 +1,14 @@
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use flate2::GzBuilder;
 use flate2::write::GzEncoder;
-use kic_base::{Digest, Epoch, NestedSha256, Sha256};
+use kic_base::{Digest, Epoch, NestedSha256, Sha256State};
 
 use super::LayerError;
-use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame, States};
+use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame, Way};
 use super::frames::{FrameName, FrameSettings, Frames};
+use super::hashing_writer::HashingWriter;
 use crate::model::media_types;
 
 /// How a layer is packed.
@@ -55,18 +56,23 @@ pub(super) struct Settings {
 /// once after it; once in all where there is none.
 pub(super) struct Encoder<W: Write> {
     stage: Stage<W>,
-    /// Tar bytes that wait; whole, they go to the compression in pieces that are always of the same size.
+    /// Tar bytes that wait; whole, they go to the compression in frames that are always of the same size.
     buffer: Vec<u8>,
     filled: usize,
+    /// So many of them are in the digest of the tar: they get into it piece by piece, while they are near.
+    hashed: usize,
+    /// How many bytes of the frame came before them, and are not held.
+    passed: usize,
     /// The digest of the tar; nothing where the output is the tar.
     diff: Option<NestedSha256>,
     diff_size: u64,
+    /// What the digest of the tar was before the frame.
+    before: Option<Sha256State>,
     /// Where frames may be used again.
     keys: Option<FrameKeys>,
-    /// The next frames that are taken over, whatever is given for them; the last one first.
-    taken: Vec<States>,
-    /// What waits was not given.
-    is_unread: bool,
+    /// How the frame comes into the layer, and those after it, the last one first.
+    way: Way,
+    later: Vec<Way>,
 }
 
 enum Stage<W: Write> {
@@ -75,13 +81,7 @@ enum Stage<W: Write> {
     Zstd(HashingWriter<W>, Frames),
 }
 
-struct HashingWriter<W> {
-    inner: W,
-    hasher: Sha256,
-    size: u64,
-}
-
-/// The pieces in which tar bytes go on where the compression has none of its own.
+/// The pieces in which tar bytes are hashed, and go on where the compression has none of its own.
 const PIECE: usize = 128 << 10;
 
 impl Settings {
@@ -95,7 +95,7 @@ impl Settings {
 impl<W: Write> Encoder<W> {
     pub fn new(out: W, epoch: Epoch, compression: Compression, threads: usize) -> Result<Self, LayerError> {
         let settings = Settings::of(epoch);
-        let out = HashingWriter { inner: out, hasher: Sha256::new(), size: 0 };
+        let out = HashingWriter::new(out);
         let (stage, piece) = match compression {
             Compression::None => (Stage::Plain(out), PIECE),
             Compression::Gzip => {
@@ -112,11 +112,14 @@ impl<W: Write> Encoder<W> {
             stage,
             buffer: vec![0; piece],
             filled: 0,
+            hashed: 0,
+            passed: 0,
+            before: diff.as_ref().and_then(NestedSha256::state),
             diff,
             diff_size: 0,
             keys: None,
-            taken: Vec::new(),
-            is_unread: false,
+            way: Way::Packed,
+            later: Vec::new(),
         })
     }
 
@@ -128,19 +131,25 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Takes the first frames from there, which are known to begin and end with these states. Before anything is written, and
-    /// after [`Self::reuse`].
-    pub fn begin_with(&mut self, mut frames: Vec<States>) {
-        frames.reverse();
-        self.taken = frames;
+    /// Has frames come into the layer in those ways. Before anything is written, and after [`Self::reuse`].
+    pub fn follow(&mut self, mut ways: Vec<Way>) {
+        ways.reverse();
+        self.later = ways;
+        self.next_way();
+    }
+
+    fn next_way(&mut self) {
+        self.way = self.later.pop().unwrap_or(Way::Packed);
     }
 
     /// As many bytes that are not given. Good for frames that are taken over; an error where there is another one.
     pub fn skip(&mut self, mut size: u64) -> Result<(), LayerError> {
         while size > 0 {
             let room = self.room()?.len();
+            if !matches!(self.way, Way::TakenOver(_)) {
+                return Err(LayerError::KnownFrame);
+            }
             let count = usize::try_from(size).map_or(room, |size| size.min(room));
-            self.is_unread = true;
             self.advance(count);
             size -= count as u64;
         }
@@ -163,10 +172,27 @@ impl<W: Write> Encoder<W> {
 
     /// Where the next bytes go; never empty. [`Self::advance`] says how many came.
     pub fn room(&mut self) -> Result<&mut [u8], LayerError> {
-        if self.filled == self.buffer.len() {
+        if self.passed + self.filled == self.buffer.len() {
             self.pass_on()?;
         }
-        Ok(&mut self.buffer[self.filled..])
+        if self.filled - self.hashed >= PIECE {
+            self.hash();
+        }
+        let end = (self.hashed + PIECE).min(self.buffer.len() - self.passed);
+        Ok(&mut self.buffer[self.filled..end])
+    }
+
+    /// Adds what waits to the digest of the tar, and holds it no longer where it is not to be packed.
+    fn hash(&mut self) {
+        let is_taken_over = matches!(self.way, Way::TakenOver(_));
+        if let Some(diff) = self.diff.as_mut().filter(|_| !is_taken_over) {
+            diff.update(&self.buffer[self.hashed..self.filled]);
+        }
+        self.hashed = self.filled;
+        if self.way != Way::Packed {
+            self.passed += self.filled;
+            (self.filled, self.hashed) = (0, 0);
+        }
     }
 
     /// Takes the first `count` bytes of [`Self::room`].
@@ -192,7 +218,7 @@ impl<W: Write> Encoder<W> {
     }
 
     pub fn finish(mut self) -> Result<(W, LayerDigests, Vec<PackedFrame>), LayerError> {
-        if self.filled > 0 {
+        if self.passed + self.filled > 0 {
             self.pass_on()?;
         }
         let mut packed = Vec::new();
@@ -204,69 +230,45 @@ impl<W: Write> Encoder<W> {
                 out
             }
         };
-        out.inner.flush().map_err(LayerError::Output)?;
-        let digest = out.hasher.finish();
+        out.flush().map_err(LayerError::Output)?;
+        let (out, digest, size) = out.finish();
         let diff_id = self.diff.map_or(digest, NestedSha256::finish);
-        let digests = LayerDigests { digest, size: out.size, diff_id, diff_size: self.diff_size };
-        Ok((out.inner, digests, packed))
+        Ok((out, LayerDigests { digest, size, diff_id, diff_size: self.diff_size }, packed))
     }
 
+    /// The frame is over.
     fn pass_on(&mut self) -> Result<(), LayerError> {
+        self.hash();
+        let size = self.passed + self.filled;
         let key = self.keys.as_mut().and_then(FrameKeys::end_frame);
-        if let Some(states) = self.taken.pop() {
-            return self.take_over(key, states);
+        if let (Way::TakenOver(taken), Some(diff)) = (self.way, &mut self.diff) {
+            if self.before != Some(taken.states[0]) {
+                return Err(LayerError::KnownFrame);
+            }
+            diff.go_on_from(taken.states[1], size as u64);
         }
-        if self.is_unread {
-            return Err(LayerError::KnownFrame);
-        }
+        let after = self.diff.as_ref().and_then(NestedSha256::state);
+        let name = match (key, self.before, after) {
+            (Some(key), Some(before), Some(after)) => Some(FrameName { key, states: [before, after] }),
+            _ => None,
+        };
         let bytes = &self.buffer[..self.filled];
-        let before = self.diff.as_ref().and_then(NestedSha256::state);
-        if let Some(diff) = &mut self.diff {
-            diff.update(bytes);
-        }
-        self.diff_size += bytes.len() as u64;
-        match &mut self.stage {
-            Stage::Plain(out) => out.write_all(bytes).map_err(LayerError::Output)?,
-            Stage::Gzip(encoder) => encoder.write_all(bytes).map_err(LayerError::Output)?,
-            Stage::Zstd(out, frames) => {
-                let after = self.diff.as_ref().and_then(NestedSha256::state);
-                let name = match (key, before, after) {
-                    (Some(key), Some(before), Some(after)) => {
-                        Some(FrameName { key, states: [before, after] })
-                    }
-                    _ => None,
-                };
+        match (&mut self.stage, self.way, name) {
+            (Stage::Plain(out), ..) => out.write_all(bytes).map_err(LayerError::Output)?,
+            (Stage::Gzip(encoder), ..) => encoder.write_all(bytes).map_err(LayerError::Output)?,
+            (Stage::Zstd(out, frames), Way::Packed, name) => {
                 self.buffer = frames.push(std::mem::take(&mut self.buffer), self.filled, name, out)?;
             }
+            (Stage::Zstd(out, frames), Way::Reused, Some(name)) => frames.push_known(name, out)?,
+            (Stage::Zstd(out, frames), Way::TakenOver(taken), Some(name)) if taken.key == name.key => {
+                frames.take_over(taken, out)?;
+            }
+            _ => return Err(LayerError::KnownFrame),
         }
-        self.filled = 0;
+        self.diff_size += size as u64;
+        (self.filled, self.hashed, self.passed) = (0, 0, 0);
+        self.before = after;
+        self.next_way();
         Ok(())
-    }
-
-    fn take_over(&mut self, key: Option<Digest>, states: States) -> Result<(), LayerError> {
-        let (Some(key), Stage::Zstd(out, frames), Some(diff)) = (key, &mut self.stage, &mut self.diff) else {
-            return Err(LayerError::KnownFrame);
-        };
-        if diff.state() != Some(states[0]) {
-            return Err(LayerError::KnownFrame);
-        }
-        frames.take_over(FrameName { key, states }, out)?;
-        diff.go_on_from(states[1], self.filled as u64);
-        self.diff_size += self.filled as u64;
-        (self.filled, self.is_unread) = (0, false);
-        Ok(())
-    }
-}
-
-impl<W: Write> Write for HashingWriter<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        self.size += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

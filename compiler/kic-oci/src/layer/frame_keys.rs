@@ -4,14 +4,14 @@ use kic_base::{Digest, Sha256State, StableHasher};
 
 use super::frames::{FrameSettings, VERSION};
 
-/// Where frames come from that were compressed before. It may be wrong about what it has no more, never about bytes: they are
-/// exactly those that were compressed under that key.
+/// Where frames come from that were compressed before. What it says of a frame is as it was noted when that was packed. Its bytes
+/// may be gone or damaged since: whoever reads them holds them against a digest.
 pub trait KnownFrames: Send + Sync {
-    /// Puts the compressed bytes of the frame with that key into `bytes`, whatever was in it, and gives their digest.
-    fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest>;
+    /// What was noted of the frame with that key.
+    fn known(&self, key: &Digest) -> Option<PackedFrame>;
 
-    /// What the digest of the tar was when the frame with that key was packed.
-    fn states(&self, key: &Digest) -> Option<States>;
+    /// Puts the compressed bytes of the frame with that key into `bytes`, whatever was in it, as they lie there.
+    fn read(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<()>;
 }
 
 /// What the digest of the tar was before and after a frame. Where it is the same before, it is the same after.
@@ -30,6 +30,19 @@ pub struct PackedFrame {
     pub size: u64,
     /// What the digest of the tar was before and after it.
     pub states: States,
+    /// The digest of the layer from its first byte to the last one of this frame. After the same frames it is the same.
+    pub so_far: Digest,
+}
+
+/// How a frame comes into a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As it was packed before, with all that comes before it: what is in it is not needed.
+    TakenOver(PackedFrame),
+    /// As it was packed before, behind something else: what is in it is needed for the digest of the tar, and then no more.
+    Reused,
+    /// It is packed, unless it turns out to be known.
+    Packed,
 }
 
 /// Puts the keys of frames together, one after the other: from the bytes of headers and paddings, and of the bodies of files

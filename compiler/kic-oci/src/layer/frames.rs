@@ -9,6 +9,7 @@ use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name, version_
 
 use super::LayerError;
 use super::frame_keys::{KnownFrames, PackedFrame, States};
+use super::hashing_writer::HashingWriter;
 
 /// zstd 1.5.7, the version of epoch 1.
 pub(super) const VERSION: u32 = 10_507;
@@ -25,8 +26,8 @@ pub(super) struct FrameSettings {
 /// Independent zstd frames, compressed on several threads and written in order.
 ///
 /// Memory: at most `threads` + 1 frames are being compressed, each with its content and its compressed bytes; those that are done
-/// and wait for one before them take no more, and fewer are compressed for that. One that is taken over takes nothing until its
-/// turn has come.
+/// and wait for one before them take no more, and fewer are compressed for that. One that was packed before has no content here;
+/// one that is taken over takes nothing until its turn has come.
 pub(super) struct Frames {
     settings: FrameSettings,
     threads: usize,
@@ -62,12 +63,13 @@ struct Job {
 
 /// A frame under way.
 enum Pending {
-    /// It is being packed.
-    Packing(Receiver<Packed>),
+    /// It is being packed, or read, with so many bytes of memory at most.
+    Packing(Receiver<Packed>, usize),
     /// It is packed, and its content is given back.
     Packed(Frame),
-    /// It was packed before. It is read when its turn has come: whoever writes has the time while others are being packed.
-    Known(FrameName),
+    /// It was packed before, with all that comes before it. It is read when its turn has come: whoever writes has the time while
+    /// others are being packed.
+    Known(PackedFrame),
 }
 
 struct Packed {
@@ -123,7 +125,7 @@ impl Frames {
         content: Vec<u8>,
         length: usize,
         name: Option<FrameName>,
-        out: &mut impl Write,
+        out: &mut HashingWriter<impl Write>,
     ) -> Result<Vec<u8>, LayerError> {
         let size = content.len();
         match self.start(content, length, name, out)? {
@@ -132,19 +134,32 @@ impl Frames {
         }
     }
 
-    /// Takes a frame that was packed before as the next one.
-    pub fn take_over(&mut self, name: FrameName, out: &mut impl Write) -> Result<(), LayerError> {
-        self.pending.push_back(Pending::Known(name));
+    /// Takes a frame that was packed before as the next one, where all frames before it are those that were before it then.
+    pub fn take_over(
+        &mut self,
+        frame: PackedFrame,
+        out: &mut HashingWriter<impl Write>,
+    ) -> Result<(), LayerError> {
+        self.pending.push_back(Pending::Known(frame));
         if self.threads <= 1 { self.write_oldest(out) } else { Ok(()) }
     }
 
-    /// Packs a frame, or has it packed; what it packs itself, it gives back.
+    /// Takes a frame that was packed before as the next one, behind other frames than then.
+    pub fn push_known(
+        &mut self,
+        name: FrameName,
+        out: &mut HashingWriter<impl Write>,
+    ) -> Result<(), LayerError> {
+        self.start(Vec::new(), 0, Some(name), out).map(drop)
+    }
+
+    /// Packs a frame, or has it packed; what it packs itself, it gives back. Without content, it was packed before.
     fn start(
         &mut self,
         content: Vec<u8>,
         length: usize,
         name: Option<FrameName>,
-        out: &mut impl Write,
+        out: &mut HashingWriter<impl Write>,
     ) -> Result<Option<Vec<u8>>, LayerError> {
         if self.threads <= 1 {
             let packed = self.spare_packed.pop().unwrap_or_default();
@@ -158,12 +173,16 @@ impl Frames {
             self.look_after()?;
         }
         let packed = self.spare_packed.pop().unwrap_or_default();
+        let held = match (&name, &self.known) {
+            (Some(name), Some(known)) if content.is_empty() => known.known(&name.key).map_or(0, held),
+            _ => 2 * self.settings.content,
+        };
         let (done, receiver) = sync_channel(1);
         self.pool()?
             .jobs
             .send(Job { content, length, packed, name, done })
             .map_err(|_| LayerError::Compression("its threads have ended"))?;
-        self.pending.push_back(Pending::Packing(receiver));
+        self.pending.push_back(Pending::Packing(receiver, held));
         // Now there is something to do beside it.
         if matches!(self.pending.front(), Some(Pending::Known(_))) {
             self.write_oldest(out)?;
@@ -172,7 +191,7 @@ impl Frames {
     }
 
     /// Writes all frames that are under way, and gives those that have a key.
-    pub fn finish(&mut self, out: &mut impl Write) -> Result<Vec<PackedFrame>, LayerError> {
+    pub fn finish(&mut self, out: &mut HashingWriter<impl Write>) -> Result<Vec<PackedFrame>, LayerError> {
         while !self.pending.is_empty() {
             self.write_oldest(out)?;
         }
@@ -182,10 +201,10 @@ impl Frames {
     /// Takes back the contents of the frames that are packed by now.
     fn look_after(&mut self) -> Result<(), LayerError> {
         for pending in &mut self.pending {
-            if let Pending::Packing(receiver) = pending
+            if let Pending::Packing(receiver, _) = pending
                 && let Ok(packed) = receiver.try_recv()
             {
-                self.spare.push(packed.content);
+                self.spare.extend(Some(packed.content).filter(|content| !content.is_empty()));
                 *pending = Pending::Packed(packed.frame?);
             }
         }
@@ -196,39 +215,58 @@ impl Frames {
     fn is_much(&self) -> bool {
         let most = 2 * self.threads * self.settings.content;
         let held = self.pending.iter().map(|pending| match pending {
-            Pending::Packing(_) => 2 * self.settings.content,
+            Pending::Packing(_, held) => *held,
             Pending::Packed(frame) => frame.bytes.len(),
             Pending::Known(_) => 0,
         });
         held.sum::<usize>() > most
     }
 
-    fn write_oldest(&mut self, out: &mut impl Write) -> Result<(), LayerError> {
+    fn write_oldest(&mut self, out: &mut HashingWriter<impl Write>) -> Result<(), LayerError> {
         let frame = match self.pending.pop_front() {
             None => return Ok(()),
             Some(Pending::Packed(frame)) => frame,
-            Some(Pending::Packing(receiver)) => {
+            Some(Pending::Packing(receiver, _)) => {
                 let packed =
                     receiver.recv().map_err(|_| LayerError::Compression("a thread of it has ended"))?;
-                self.spare.push(packed.content);
+                self.spare.extend(Some(packed.content).filter(|content| !content.is_empty()));
                 packed.frame?
             }
-            Some(Pending::Known(name)) => {
-                let bytes = self.spare_packed.pop().unwrap_or_default();
-                pack(self.settings, &[], Some(name), self.known.as_deref(), bytes)?
-            }
+            Some(Pending::Known(known)) => return self.write_known(&known, out),
         };
         self.write(frame, out)
     }
 
-    fn write(&mut self, frame: Frame, out: &mut impl Write) -> Result<(), LayerError> {
+    fn write(&mut self, frame: Frame, out: &mut HashingWriter<impl Write>) -> Result<(), LayerError> {
         out.write_all(&frame.bytes).map_err(LayerError::Output)?;
         let size = frame.bytes.len() as u64;
         if let Some((FrameName { key, states }, digest)) = frame.names {
-            self.written.push(PackedFrame { key, digest, offset: self.size, size, states });
+            let so_far = out.so_far();
+            self.written.push(PackedFrame { key, digest, offset: self.size, size, states, so_far });
         }
         self.size += size;
         self.spare_packed.push(frame.bytes);
+        Ok(())
+    }
+
+    /// Writes a frame before which the layer is what it was when that was packed. So one digest says of its bytes that they are what
+    /// they were, and goes on as that of the layer. Where they are not, there is no layer.
+    fn write_known(
+        &mut self,
+        frame: &PackedFrame,
+        out: &mut HashingWriter<impl Write>,
+    ) -> Result<(), LayerError> {
+        let mut bytes = self.spare_packed.pop().unwrap_or_default();
+        let read = self.known.as_ref().and_then(|known| known.read(&frame.key, &mut bytes));
+        read.ok_or(LayerError::KnownFrame)?;
+        out.write_all(&bytes).map_err(LayerError::Output)?;
+        if out.so_far() != frame.so_far {
+            return Err(LayerError::KnownFrame);
+        }
+        let size = bytes.len() as u64;
+        self.written.push(PackedFrame { offset: self.size, size, ..*frame });
+        self.size += size;
+        self.spare_packed.push(bytes);
         Ok(())
     }
 
@@ -238,7 +276,7 @@ impl Frames {
             let (jobs, queue) = channel();
             Pool { jobs, queue: Arc::new(Mutex::new(queue)), threads: 0 }
         });
-        let packing = self.pending.iter().filter(|pending| matches!(pending, Pending::Packing(_))).count();
+        let packing = self.pending.iter().filter(|pending| matches!(pending, Pending::Packing(..))).count();
         if pool.threads < self.threads && pool.threads <= packing {
             let (settings, queue, known) = (self.settings, Arc::clone(&pool.queue), self.known.clone());
             let started = thread::Builder::new().name("compress".to_owned()).spawn(move || {
@@ -276,8 +314,11 @@ fn pack(
         compress(settings, content, &mut bytes)?;
         return Ok(Frame { bytes, names: None });
     };
-    let digest = match known.frame(&name.key, &mut bytes) {
-        Some(digest) => digest,
+    let facts = known.known(&name.key);
+    let good = facts
+        .filter(|facts| known.read(&name.key, &mut bytes).is_some() && Digest::of(&bytes) == facts.digest);
+    let digest = match good {
+        Some(PackedFrame { digest, .. }) => digest,
         None if content.is_empty() => return Err(LayerError::KnownFrame),
         None => {
             compress(settings, content, &mut bytes)?;
@@ -285,6 +326,11 @@ fn pack(
         }
     };
     Ok(Frame { bytes, names: Some((name, digest)) })
+}
+
+/// How much memory a frame takes that was packed before.
+fn held(known: PackedFrame) -> usize {
+    usize::try_from(known.size).unwrap_or(usize::MAX)
 }
 
 /// One frame. A context of its own, so that nothing of other frames can reach its bytes.

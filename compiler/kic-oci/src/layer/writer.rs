@@ -6,7 +6,7 @@ use kic_base::{Digest, Epoch};
 use super::encoder::Encoder;
 use super::entry::{check_path, check_target};
 use super::tar_header::{BLOCK, END, Header, Kind, padding};
-use super::{Compression, Entry, EntryKind, KnownBegin, KnownFrames, LayerDigests, LayerError, PackedFrame};
+use super::{Compression, Entry, EntryKind, FramePlan, KnownFrames, LayerDigests, LayerError, PackedFrame};
 
 /// Writes one layer: entries in the order of their paths' bytes, each path once; then [`Self::finish`].
 ///
@@ -48,10 +48,10 @@ impl<W: Write> LayerWriter<W> {
         self.encoder.reuse(known);
     }
 
-    /// Begins with those frames, whose files need no bodies: after [`Self::reuse`] of the same known frames, and before the first
-    /// entry.
-    pub fn begin_with(&mut self, known: KnownBegin) {
-        self.encoder.begin_with(known.frames());
+    /// Takes over the frames that the plan found, and needs no bodies of the files in those at the beginning: after [`Self::reuse`]
+    /// of the same known frames, and before the first entry. Where a frame turns out to be damaged or gone, there is no layer.
+    pub fn follow(&mut self, plan: FramePlan) {
+        self.encoder.follow(plan.ways());
     }
 
     /// Adds an entry of any kind; `body` gives the bytes of a file, and is not read for other kinds.
@@ -81,7 +81,7 @@ impl<W: Write> LayerWriter<W> {
         self.file_of(path, mode, size, Some(*digest), Some(body))
     }
 
-    /// Adds a file of the frames that the layer began with.
+    /// Adds a file that is wholly in frames that the layer begins with, as its plan said.
     pub fn unread_file(
         &mut self,
         path: &str,
@@ -220,7 +220,7 @@ impl<W: Write> LayerWriter<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{States, embedded_file_header, embedded_file_trailer};
+    use super::super::{embedded_file_header, embedded_file_trailer};
     use super::*;
 
     fn plain() -> LayerWriter<Vec<u8>> {
@@ -301,34 +301,38 @@ mod tests {
 
     /// Frames by key, and how many were asked for and found.
     #[derive(Default)]
-    struct Kept(std::sync::Mutex<(Packed, usize)>);
+    struct Kept(std::sync::Mutex<(Frames, usize)>);
 
-    type Packed = std::collections::BTreeMap<Digest, (Vec<u8>, States)>;
+    type Frames = std::collections::BTreeMap<Digest, (Vec<u8>, PackedFrame)>;
 
     impl KnownFrames for Kept {
-        fn frame(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<Digest> {
+        fn known(&self, key: &Digest) -> Option<PackedFrame> {
+            Some(self.0.lock().unwrap().0.get(key)?.1)
+        }
+
+        fn read(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<()> {
             let mut kept = self.0.lock().unwrap();
             let found = kept.0.get(key)?.0.clone();
             kept.1 += 1;
             *bytes = found;
-            Some(Digest::of(bytes))
-        }
-
-        fn states(&self, key: &Digest) -> Option<States> {
-            Some(self.0.lock().unwrap().0.get(key)?.1)
+            Some(())
         }
     }
 
-    /// Frames of which the bytes are there no more.
-    struct Gone(Arc<Kept>);
+    /// Frames of which the bytes of one are there no more, or damaged.
+    struct Bad(Arc<Kept>, Digest, bool);
 
-    impl KnownFrames for Gone {
-        fn frame(&self, _: &Digest, _: &mut Vec<u8>) -> Option<Digest> {
-            None
+    impl KnownFrames for Bad {
+        fn known(&self, key: &Digest) -> Option<PackedFrame> {
+            self.0.known(key)
         }
 
-        fn states(&self, key: &Digest) -> Option<States> {
-            self.0.states(key)
+        fn read(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<()> {
+            self.0.read(key, bytes)?;
+            if *key == self.1 {
+                bytes[100] ^= 1;
+            }
+            (*key != self.1 || self.2).then_some(())
         }
     }
 
@@ -365,7 +369,8 @@ mod tests {
                 let from = usize::try_from(frame.offset).unwrap();
                 let part = &bytes[from..from + usize::try_from(frame.size).unwrap()];
                 assert_eq!(Digest::of(part), frame.digest);
-                kept.insert(frame.key, (part.to_vec(), frame.states));
+                assert_eq!(Digest::of(&bytes[..from + part.len()]), frame.so_far);
+                kept.insert(frame.key, (part.to_vec(), *frame));
             }
             Arc::new(Kept(std::sync::Mutex::new((kept, 0))))
         };
@@ -383,26 +388,28 @@ mod tests {
                 assert_eq!(again.2.len(), 5);
             }
         }
-        // Nothing is read of the frames at the beginning that are known.
-        for (changed, files) in [(Some(0), 0), (Some(30), 27), (Some(59), 55)] {
+        // Nothing is read of the frames at the beginning that are known, and nothing packed of those further on.
+        for (changed, files, packed) in [(None, 55, 0), (Some(0), 0, 1), (Some(30), 27, 1), (Some(59), 55, 1)]
+        {
             let anew = pack(changed, None, 1, usize::MAX);
             for threads in [1, 3] {
-                let again = |kept: Arc<dyn KnownFrames>| {
-                    let mut begin = KnownBegin::new(kept.clone(), Epoch::CURRENT, 0);
+                let again = |known: Arc<dyn KnownFrames>| {
+                    let mut plan = FramePlan::new(known.clone(), Epoch::CURRENT, 0);
                     let facts = |number: usize| {
                         let bytes = body(number, u8::from(changed == Some(number)));
                         (format!("{number:02}"), Digest::of(&bytes), bytes)
                     };
                     for number in 0..60 {
                         let (path, digest, bytes) = facts(number);
-                        begin.file(&path, 0o644, bytes.len() as u64, &digest).unwrap();
+                        plan.file(&path, 0o644, bytes.len() as u64, &digest).unwrap();
                     }
-                    assert_eq!(begin.entries(), files, "{changed:?}");
+                    assert_eq!(plan.entries(), files, "{changed:?}");
+                    assert!(plan.knows_any());
                     let mut layer =
                         LayerWriter::with_threads(Vec::new(), Epoch::CURRENT, Compression::Zstd, 0, threads)
                             .unwrap();
-                    layer.reuse(kept.clone());
-                    layer.begin_with(begin);
+                    layer.reuse(known.clone());
+                    layer.follow(plan);
                     for number in 0..60 {
                         let (path, digest, bytes) = facts(number);
                         let size = bytes.len() as u64;
@@ -417,14 +424,29 @@ mod tests {
                 let kept = keep(&first);
                 let taken = again(kept.clone()).unwrap();
                 assert_eq!((&taken.0, taken.1), (&anew.0, anew.1), "{changed:?}");
-                let states = |frames: &[PackedFrame]| -> Vec<_> {
-                    frames.iter().map(|frame| (frame.offset, frame.size, frame.states)).collect()
+                assert_eq!(kept.0.lock().unwrap().1, 5 - packed, "{changed:?}");
+                assert_eq!(taken.2, pack(changed, Some(&nothing), 1, usize::MAX).2);
+                // One that is gone or damaged is an error, and never other bytes.
+                let keys: Vec<Digest> = kept.0.lock().unwrap().0.keys().copied().collect();
+                for key in keys {
+                    let is_taken = taken.2.iter().any(|frame| frame.key == key);
+                    for is_damaged in [false, true] {
+                        let bad = again(Arc::new(Bad(kept.clone(), key, is_damaged)));
+                        assert_eq!(matches!(bad, Err(LayerError::KnownFrame)), is_taken, "{changed:?}");
+                    }
+                }
+                // Frames that another layer begins with are no beginning of this one.
+                let moved = || {
+                    let frames = kept.0.lock().unwrap().0.clone();
+                    let other = |(key, (bytes, frame)): (Digest, (Vec<u8>, PackedFrame))| {
+                        (key, (bytes, PackedFrame { states: [[7; 8]; 2], ..frame }))
+                    };
+                    Arc::new(Kept(std::sync::Mutex::new((frames.into_iter().map(other).collect(), 0))))
                 };
-                let anew = pack(changed, Some(&nothing), 1, usize::MAX);
-                assert_eq!(states(&taken.2), states(&anew.2));
-                // One that is gone is an error, and never other bytes.
-                let gone = again(Arc::new(Gone(kept)));
-                assert_eq!(matches!(gone, Err(LayerError::KnownFrame)), files > 0, "{changed:?}");
+                let mut plan = FramePlan::new(moved(), Epoch::CURRENT, 0);
+                let bytes = body(0, 0);
+                plan.file("00", 0o644, bytes.len() as u64, &Digest::of(&bytes)).unwrap();
+                assert_eq!((plan.entries(), plan.knows_any()), (0, false));
             }
         }
         // Without the digest of a body, its frames have no key.

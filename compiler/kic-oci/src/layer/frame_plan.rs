@@ -1,34 +1,36 @@
-//! The frames at the beginning of a layer that were packed before: what is in them need not be read.
+//! Which frames of a layer were packed before: what is in those at its beginning need not be read, and what is in the others need
+//! not be held.
 
 use std::sync::Arc;
 
-use kic_base::{Digest, Epoch, NestedSha256};
+use kic_base::{Digest, Epoch, NestedSha256, Sha256State};
 
 use super::LayerError;
 use super::encoder::Settings;
-use super::frame_keys::{FrameKeys, KnownFrames, States};
-use super::tar_header::{BLOCK, Header, Kind, padding};
+use super::frame_keys::{FrameKeys, KnownFrames, Way};
+use super::tar_header::{BLOCK, END, Header, Kind, padding};
 
-/// Looks how far a layer begins as one that was packed before, without the bodies of its files. Entries are given in their order, as
-/// to [`super::LayerWriter`], for as long as [`Self::goes_on`].
+/// Looks which frames of a layer were packed before, without the bodies of its files. All entries are given in their order, as to
+/// [`super::LayerWriter`].
 ///
-/// **Invariant:** a frame counts where its key is known, which stands for all that is in it, and where the digest of the tar is
-/// before it what it was then. So it is after it what it was then.
-pub struct KnownBegin {
+/// **Invariant:** a frame at the beginning counts where its key is known, which stands for all that is in it, and where the digest
+/// of the tar is before it what it was then. So it is after it what it was then; and the layer so far is, too.
+pub struct FramePlan {
     known: Arc<dyn KnownFrames>,
     keys: FrameKeys,
     content: usize,
     mtime: u64,
     /// Bytes of the frame that is being put together.
     filled: usize,
-    frames: Vec<States>,
-    /// Entries so far, and those of them that are wholly in known frames.
+    ways: Vec<Way>,
+    /// The digest of the tar so far, while all frames are taken over.
+    state: Option<Sha256State>,
+    /// Entries so far, and those of them that are wholly in frames that are taken over.
     given: usize,
     entries: usize,
-    goes_on: bool,
 }
 
-impl KnownBegin {
+impl FramePlan {
     /// Of a layer that is compressed with zstd.
     pub fn new(known: Arc<dyn KnownFrames>, epoch: Epoch, mtime: u64) -> Self {
         let settings = Settings::of(epoch).frames;
@@ -38,25 +40,30 @@ impl KnownBegin {
             content: settings.content,
             mtime,
             filled: 0,
-            frames: Vec::new(),
+            ways: Vec::new(),
+            state: NestedSha256::new().state(),
             given: 0,
             entries: 0,
-            goes_on: true,
         }
     }
 
-    /// Whether more may be known.
-    pub fn goes_on(&self) -> bool {
-        self.goes_on
-    }
-
-    /// How many entries are in known frames from their first byte to their last, all of them at the beginning.
+    /// How many entries are in frames that are taken over from their first byte to their last, all of them at the beginning.
     pub fn entries(&self) -> usize {
         self.entries
     }
 
-    pub(super) fn frames(self) -> Vec<States> {
-        self.frames
+    /// Whether any frame is known that is full.
+    pub fn knows_any(&self) -> bool {
+        self.ways.iter().any(|way| *way != Way::Packed)
+    }
+
+    /// How the frames come into the layer, which ends here.
+    pub(super) fn ways(mut self) -> Vec<Way> {
+        self.bytes(&[0; END]);
+        if self.filled > 0 {
+            self.end_frame();
+        }
+        self.ways
     }
 
     /// A file whose body has that digest.
@@ -64,7 +71,7 @@ impl KnownBegin {
         self.bytes(&Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime }.bytes()?);
         self.keys.begin_body(Some(*digest));
         let mut left = size;
-        while left > 0 && self.goes_on {
+        while left > 0 {
             let room = self.content - self.filled;
             let count = usize::try_from(left).map_or(room, |left| left.min(room));
             self.keys.of_body(count);
@@ -95,7 +102,7 @@ impl KnownBegin {
     }
 
     fn bytes(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.goes_on {
+        while !bytes.is_empty() {
             let count = bytes.len().min(self.content - self.filled);
             self.keys.bytes(&bytes[..count]);
             self.fill(count);
@@ -106,19 +113,23 @@ impl KnownBegin {
     /// So many more bytes; where they fill the frame, it is looked up.
     fn fill(&mut self, count: usize) {
         self.filled += count;
-        if self.filled < self.content {
-            return;
+        if self.filled == self.content {
+            self.end_frame();
+        }
+    }
+
+    fn end_frame(&mut self) {
+        let known = self.keys.end_frame().and_then(|key| self.known.known(&key));
+        let taken = known.filter(|known| Some(known.states[0]) == self.state);
+        self.state = taken.map(|known| known.states[1]);
+        if taken.is_some() {
+            self.entries = self.given;
         }
         self.filled = 0;
-        let before =
-            self.frames.last().map_or_else(|| NestedSha256::new().state(), |[_, after]| Some(*after));
-        let states = self.keys.end_frame().and_then(|key| self.known.states(&key));
-        match states.filter(|states| Some(states[0]) == before) {
-            Some(states) => {
-                self.frames.push(states);
-                self.entries = self.given;
-            }
-            None => self.goes_on = false,
-        }
+        self.ways.push(match (taken, known) {
+            (Some(taken), _) => Way::TakenOver(taken),
+            (None, Some(_)) => Way::Reused,
+            (None, None) => Way::Packed,
+        });
     }
 }
