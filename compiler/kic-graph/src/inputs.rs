@@ -88,7 +88,7 @@ pub enum PathFacts {
     /// A file.
     File(FileFacts),
     /// A folder: what is below it, by path relative to it with `/` between the parts, sorted by the bytes of the paths.
-    Folder(Vec<(String, EntryFacts)>),
+    Folder(Arc<Vec<(String, EntryFacts)>>),
 }
 
 /// A file of this machine.

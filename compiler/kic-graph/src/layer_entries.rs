@@ -1,8 +1,6 @@
 //! What stands in a layer of files, manifests, policies or readiness checks.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,14 +29,14 @@ pub(crate) struct PendingEntry {
 /// Paths that kic writes itself.
 const RESERVED: [&str; 2] = ["kic/", "registry/docker/registry/"];
 
-/// The entries of a layer, by path. Inputs that are not there have been reported by whoever gathered them.
+/// The entries of a layer, sorted by path. Inputs that are not there have been reported by whoever gathered them.
 pub(crate) fn layer_entries(
     spec: &Spec,
     layer: &Layer,
     inputs: &Inputs,
     diagnostics: &mut Diagnostics,
-) -> BTreeMap<String, PendingEntry> {
-    let mut entries = Entries { entries: BTreeMap::new(), diagnostics };
+) -> Vec<(String, PendingEntry)> {
+    let mut entries = Entries { folder: Vec::new(), others: BTreeMap::new(), diagnostics };
     match &layer.content {
         Content::Files(items) => {
             for item in items {
@@ -64,8 +62,19 @@ pub(crate) fn layer_entries(
             entries.text(format!("scripts/wait-{name}.sh"), 0o755, script.as_bytes(), &layer.span);
         }
     }
-    entries.check_parents();
-    entries.entries
+    let Entries { folder: mut all, others, diagnostics } = entries;
+    if !others.is_empty() {
+        all.extend(others);
+        // Two runs that are sorted: they are merged.
+        all.sort_by(|left, right| left.0.cmp(&right.0));
+    }
+    check_parents(&all, diagnostics);
+    all
+}
+
+/// The entry of that path.
+fn find<T>(entries: &[(String, T)], path: &str) -> Option<usize> {
+    entries.binary_search_by(|(known, _)| known.as_str().cmp(path)).ok()
 }
 
 /// The place in the spec's order of each file name of a manifests layer, and the namespace of its objects that name
@@ -104,7 +113,10 @@ pub(crate) fn manifest_order(
 }
 
 struct Entries<'a> {
-    entries: BTreeMap<String, PendingEntry>,
+    /// What the folder holds that came first, sorted by path: most layers are one folder, which may be large.
+    folder: Vec<(String, PendingEntry)>,
+    /// All else.
+    others: BTreeMap<String, PendingEntry>,
     diagnostics: &'a mut Diagnostics,
 }
 
@@ -121,19 +133,21 @@ impl Entries<'_> {
             );
             return;
         }
-        let first = match self.entries.entry(path) {
-            Entry::Vacant(place) => {
-                place.insert(entry);
-                return;
-            }
-            Entry::Occupied(mut place) if place.get().from_folder => {
-                place.insert(entry);
-                return;
-            }
-            Entry::Occupied(_) if entry.from_folder => return,
-            Entry::Occupied(place) => place,
+        let first = match find(&self.folder, &path) {
+            Some(place) => self.folder.get_mut(place).map(|(_, first)| first),
+            None => self.others.get_mut(&path),
         };
-        let (path, first) = (first.key(), first.get());
+        let Some(first) = first else {
+            self.others.insert(path, entry);
+            return;
+        };
+        if first.from_folder {
+            *first = entry;
+            return;
+        }
+        if entry.from_folder {
+            return;
+        }
         let diagnostic =
             Diagnostic::new(&code::DUPLICATE_PATH, format!("two parts of the layer write `/{path}`"));
         self.diagnostics.push(if first.span == entry.span {
@@ -218,22 +232,17 @@ impl Entries<'_> {
 
     /// What a folder holds, sorted by path.
     fn folder(&mut self, entries: impl Iterator<Item = (String, PendingEntry)>) {
-        if self.entries.is_empty() {
-            // Most layers are one folder. What is sorted already needs no search for each place.
-            self.entries = entries.collect();
-            for reserved in RESERVED {
-                let below = (Bound::Included(reserved), Bound::Unbounded);
-                let below = self.entries.range::<str, _>(below).map(|(path, _)| path);
-                let below: Vec<String> =
-                    below.take_while(|path| path.starts_with(reserved)).cloned().collect();
-                for path in below {
-                    if let Some(entry) = self.entries.remove(&path) {
-                        self.insert(path, entry);
-                    }
-                }
-            }
-        } else {
-            entries.for_each(|(path, entry)| self.insert(path, entry));
+        if !self.folder.is_empty() || !self.others.is_empty() {
+            return entries.for_each(|(path, entry)| self.insert(path, entry));
+        }
+        self.folder = entries.collect();
+        debug_assert!(self.folder.is_sorted_by(|left, right| left.0 < right.0));
+        for reserved in RESERVED {
+            let begin = self.folder.partition_point(|(path, _)| path.as_str() < reserved);
+            let below =
+                self.folder[begin..].iter().take_while(|(path, _)| path.starts_with(reserved)).count();
+            let below: Vec<_> = self.folder.drain(begin..begin + below).collect();
+            below.into_iter().for_each(|(path, entry)| self.insert(path, entry));
         }
     }
 
@@ -332,38 +341,38 @@ impl Entries<'_> {
             None => self.local(path, 0o644, facts, Bytes::Local(from), span),
         }
     }
+}
 
-    /// A path cannot be a file and hold others at once.
-    fn check_parents(&mut self) {
-        let mut wrong = Vec::new();
-        // Files come folder by folder: what was found out of one holds for its neighbours.
-        let mut good = "";
-        for (path, entry) in &self.entries {
-            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            if folder == good {
-                continue;
-            }
-            let before = wrong.len();
-            let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-            for parent in parents {
-                if let Some(file) = self.entries.get(parent)
-                    && (file.fetch.is_some() || !matches!(file.kind, TreeEntryKind::Folder { .. }))
-                {
-                    wrong.push(
-                        Diagnostic::new(
-                            &code::DUPLICATE_PATH,
-                            format!("`/{parent}` would be a file, and the folder of `/{path}`"),
-                        )
-                        .at(&entry.span, "this needs the folder")
-                        .at(&file.span, "this writes the file")
-                        .help("give one of them another path"),
-                    );
-                }
-            }
-            if wrong.len() == before {
-                good = folder;
+/// A path cannot be a file and hold others at once.
+fn check_parents(entries: &[(String, PendingEntry)], diagnostics: &mut Diagnostics) {
+    let mut wrong = Vec::new();
+    // Files come folder by folder: what was found out of one holds for its neighbours.
+    let mut good = "";
+    for (path, entry) in entries {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if folder == good {
+            continue;
+        }
+        let before = wrong.len();
+        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        for parent in parents {
+            if let Some((_, file)) = find(entries, parent).and_then(|place| entries.get(place))
+                && (file.fetch.is_some() || !matches!(file.kind, TreeEntryKind::Folder { .. }))
+            {
+                wrong.push(
+                    Diagnostic::new(
+                        &code::DUPLICATE_PATH,
+                        format!("`/{parent}` would be a file, and the folder of `/{path}`"),
+                    )
+                    .at(&entry.span, "this needs the folder")
+                    .at(&file.span, "this writes the file")
+                    .help("give one of them another path"),
+                );
             }
         }
-        self.diagnostics.extend(wrong.into_iter().take(20));
+        if wrong.len() == before {
+            good = folder;
+        }
     }
+    diagnostics.extend(wrong.into_iter().take(20));
 }

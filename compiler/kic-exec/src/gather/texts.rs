@@ -111,7 +111,7 @@ pub(super) fn texts(
                         None => {}
                         Some(PathFacts::File(facts)) => push(path, facts),
                         Some(PathFacts::Folder(below)) => {
-                            for (name, entry) in below {
+                            for (name, entry) in below.iter() {
                                 if let EntryFacts::File(facts) = entry
                                     && is_manifest_name(name)
                                 {

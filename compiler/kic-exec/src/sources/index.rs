@@ -138,15 +138,25 @@ impl Index {
 impl<'a> Folder<'a> {
     /// What is known of the file of that name.
     pub fn file(&self, name: &str) -> Option<Known> {
-        let (mut low, mut high) = (0, self.offsets.len() / 4);
+        self.file_from(&mut 0, name)
+    }
+
+    /// The same, for names that are asked for in their order: the file is looked for at `place` first, and `place` is that behind it
+    /// then.
+    pub fn file_from(&self, place: &mut usize, name: &str) -> Option<Known> {
+        let (mut low, mut high, mut middle) = (0, self.offsets.len() / 4, *place);
         while low < high {
-            let middle = low.midpoint(high);
+            middle = middle.min(high - 1);
             let (found, facts) = self.nth(middle)?;
             match found.cmp(name.as_bytes()) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
-                Ordering::Equal => return known(facts),
+                Ordering::Equal => {
+                    *place = middle + 1;
+                    return known(facts);
+                }
             }
+            middle = low.midpoint(high);
         }
         None
     }
@@ -306,6 +316,7 @@ mod tests {
             folders in some_folders(),
             cut in any::<prop::sample::Index>(),
             flip in any::<prop::sample::Index>(),
+            from in any::<prop::sample::Index>(),
         ) {
             let files = files(&folders);
             let bytes = Index::write(&files, (5, 6));
@@ -313,10 +324,14 @@ mod tests {
             prop_assert_eq!(&index.files(), &files);
             for (path, files) in &files {
                 let folder = index.folder(path).unwrap();
+                let mut place = from.index(10);
                 for (name, known) in files {
                     prop_assert_eq!(folder.file(name), Some(*known));
+                    prop_assert_eq!(folder.file_from(&mut place, name), Some(*known));
+                    prop_assert_eq!(folder.file_from(&mut place, "0"), None);
                 }
                 prop_assert_eq!(folder.file("zz"), None);
+                prop_assert_eq!(place.min(files.len()), if files.is_empty() { 0 } else { files.len() });
             }
             prop_assert!(index.folder(Path::new("/d")).is_none());
             // From before the clock was set back.

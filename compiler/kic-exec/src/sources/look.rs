@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kic_base::{Digest, StableHasher};
 use kic_graph::{EntryFacts, FileFacts, PathFacts};
 
+use super::facts_digest::FactsDigest;
 use super::index::Index;
 use super::walk::{Found, FoundFile, walk};
 use super::{LookError, Looked, Place};
@@ -16,7 +18,7 @@ use crate::parallel::parallel;
 pub(super) enum Look {
     Done(Looked),
     /// What was looked at before, and the digest over it.
-    Held(PathFacts, Digest),
+    Held(PathFacts, FactsDigest),
     /// A file: its folder's path from the root, and its name.
     File(FoundFile, PathBuf, String),
     /// A folder: its path from the root, and what is in it.
@@ -25,12 +27,12 @@ pub(super) enum Look {
 
 impl Look {
     /// [`facts_digest`] of what comes out, without it: an unchanged tree is only held against what it was.
-    pub fn digest(&self, context: &Context) -> Option<Digest> {
+    pub fn digest(&self, context: &Context) -> Option<FactsDigest> {
         let mut hasher = StableHasher::new();
         hasher.text("kic facts");
         match self {
-            Self::Done(looked) => return looked.as_ref().ok().map(facts_digest),
-            Self::Held(_, digest) => return Some(*digest),
+            Self::Done(looked) => return looked.as_ref().ok().map(facts_digest).map(FactsDigest::Known),
+            Self::Held(_, digest) => return Some(digest.clone()),
             Self::File(file, ..) => hash_file(hasher.variant("File"), &file.facts()?),
             Self::Folder(_, found) => {
                 let parts: Vec<_> = found.chunks(PART).collect();
@@ -41,7 +43,7 @@ impl Look {
                 });
             }
         }
-        Some(hasher.finish())
+        Some(FactsDigest::Known(hasher.finish()))
     }
 
     pub fn finish(self) -> Looked {
@@ -58,7 +60,11 @@ impl Look {
                     };
                     Ok((relative, facts))
                 };
-                found.into_iter().map(entry).collect::<Result<_, _>>().map(PathFacts::Folder)
+                found
+                    .into_iter()
+                    .map(entry)
+                    .collect::<Result<_, _>>()
+                    .map(|found| PathFacts::Folder(Arc::new(found)))
             }
         }
     }
@@ -108,7 +114,8 @@ pub(super) fn look(place: &Place, index: &Index, context: &Context) -> Look {
         rustix::fs::FileType::RegularFile => {
             let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             let folder = absolute.parent().map(Path::to_owned).unwrap_or_default();
-            Look::File(FoundFile::new(&stat, &name, index.folder(&folder)), folder, name)
+            let known = index.folder(&folder).and_then(|folder| folder.file(&name));
+            Look::File(FoundFile::new(&stat, known), folder, name)
         }
         _ => failed(LookError::Unsupported(place.path.clone(), "it is neither a file nor a folder")),
     }

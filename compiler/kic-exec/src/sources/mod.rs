@@ -11,6 +11,7 @@
 //!
 //! **Invariant:** the index saves reading. What is found with it is what is found without it.
 
+mod facts_digest;
 mod fingerprint;
 mod frames;
 mod index;
@@ -34,6 +35,7 @@ use kic_store::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use facts_digest::FactsDigest;
 pub use fingerprint::Fingerprint;
 use fingerprint::now;
 use frames::SpecFrames;
@@ -84,9 +86,9 @@ struct State {
     /// How many files were found in each folder.
     seen: BTreeMap<PathBuf, usize>,
     /// What was looked at in this run, and not yet asked for again.
-    held: BTreeMap<Place, (PathFacts, Digest)>,
+    held: BTreeMap<Place, (PathFacts, FactsDigest)>,
     /// Everything that was looked at in this run, with the digest over what it holds.
-    looked: Vec<(Place, Digest)>,
+    looked: Vec<(Place, FactsDigest)>,
     /// The other files that were used in this run, with what tells whether they are still the same, where that can be told.
     used: BTreeMap<PathBuf, Option<Fingerprint>>,
     /// Which program was found first, by the names that were looked for.
@@ -114,8 +116,8 @@ impl Sources {
     /// Looks at places, each once in a run, and reads the files of which it is not known what they hold. What comes out
     /// is in the order of the places.
     pub fn look(&self, places: &[Place], context: &Context) -> Vec<Looked> {
-        let looks = self.look_at(places, context);
-        let digests: Vec<Option<Digest>> = looks.iter().map(|look| look.digest(context)).collect();
+        let (looks, _) = self.look_at(places, context);
+        let digests: Vec<Option<FactsDigest>> = looks.iter().map(|look| look.digest(context)).collect();
         let looked: Vec<Looked> = looks.into_iter().map(Look::finish).collect();
         let mut state = self.lock();
         for (place, digest) in places.iter().zip(digests) {
@@ -135,13 +137,25 @@ impl Sources {
     /// somebody looks.
     pub fn hold(&self, expected: &[(Place, Digest)], context: &Context) -> bool {
         let places: Vec<Place> = expected.iter().map(|(place, _)| place.clone()).collect();
-        let looks = self.look_at(&places, context);
-        let digests: Vec<Option<Digest>> = looks.iter().map(|look| look.digest(context)).collect();
+        let (looks, is_other) = self.look_at(&places, context);
+        if is_other {
+            // Whatever the digests are: they are computed beside what has to be done now.
+            let good = places.into_iter().zip(looks).filter_map(|(place, look)| {
+                let facts = look.finish().ok()?;
+                let digest = FactsDigest::begin(&facts, context);
+                Some((place, (facts, digest)))
+            });
+            self.lock().held.extend(good);
+            return false;
+        }
+        let digests: Vec<Option<FactsDigest>> = looks.iter().map(|look| look.digest(context)).collect();
+        let mut found = digests.iter().zip(expected);
         let same =
-            digests.iter().zip(expected).all(|(found, (_, expected))| found.as_ref() == Some(expected));
+            found.all(|(found, (_, expected))| found.as_ref().map(FactsDigest::get) == Some(*expected));
         let mut state = self.lock();
         if same {
-            state.looked.extend_from_slice(expected);
+            let known = expected.iter().map(|(place, digest)| (place.clone(), FactsDigest::Known(*digest)));
+            state.looked.extend(known);
         } else {
             let good = places
                 .into_iter()
@@ -152,7 +166,8 @@ impl Sources {
         same
     }
 
-    fn look_at(&self, places: &[Place], context: &Context) -> Vec<Look> {
+    /// With it, whether a file was read that is not what the index says: then nothing holds what it held.
+    fn look_at(&self, places: &[Place], context: &Context) -> (Vec<Look>, bool) {
         let (index, is_held) = {
             let state = self.lock();
             (Arc::clone(&state.index), !state.held.is_empty())
@@ -166,8 +181,8 @@ impl Sources {
             })
             .collect();
         self.note_seen(&looks);
-        self.read_unknown(places, &mut looks, context);
-        looks
+        let is_other = self.read_unknown(places, &mut looks, &index, context);
+        (looks, is_other)
     }
 
     /// Notes that a file is used without being looked at: before anything of it is read.
@@ -190,8 +205,8 @@ impl Sources {
     /// Everything that was looked at in this run, with the digest over what it holds.
     pub fn looked(&self) -> Vec<(Place, Digest)> {
         // Where a place was looked at twice, what was found last is what was used.
-        let last: BTreeMap<Place, Digest> = self.lock().looked.iter().cloned().collect();
-        last.into_iter().collect()
+        let last: BTreeMap<Place, FactsDigest> = self.lock().looked.iter().cloned().collect();
+        last.into_iter().map(|(place, digest)| (place, digest.get())).collect()
     }
 
     /// The other files that were used in this run; `None` where one of them changed so shortly before that it may have
@@ -282,8 +297,10 @@ impl Sources {
         }
     }
 
-    /// Reads the files whose content the index does not know, on as many threads as there are jobs.
-    fn read_unknown(&self, places: &[Place], looks: &mut [Look], context: &Context) {
+    /// Reads the files whose content the index does not know, on as many threads as there are jobs; and says whether one is not
+    /// what the index says.
+    fn read_unknown(&self, places: &[Place], looks: &mut [Look], indexed: &Index, context: &Context) -> bool {
+        let mut is_other = false;
         let mut wanted: Vec<(usize, usize, PathBuf)> = Vec::new();
         for (index, (place, look)) in places.iter().zip(looks.iter()).enumerate() {
             match look {
@@ -329,11 +346,14 @@ impl Sources {
                 size: result.facts.content.size,
                 digest: Some(result.facts.content.digest),
             };
+            let before = indexed.folder(&folder).and_then(|known| known.file(&name));
+            is_other |= before.is_some_and(|before| before.digest != result.facts.content.digest);
             if let Some(fingerprint) = result.settled {
                 let known = Known { fingerprint, digest: result.facts.content.digest };
                 self.lock().fresh.entry(folder).or_default().insert(name, known);
             }
         }
+        is_other
     }
 }
 

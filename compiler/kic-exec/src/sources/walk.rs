@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use tokio_util::sync::CancellationToken;
 
 use super::fingerprint::Fingerprint;
-use super::index::{Folder, Index};
+use super::index::{Folder, Index, Known};
 use super::{LookError, Place, below};
 
 /// Folders in folders; deeper ones are more likely a mistake than meant.
@@ -38,10 +38,9 @@ pub(super) struct FoundFile {
 }
 
 impl FoundFile {
-    /// A file with that status; `known` is its folder in the index.
-    pub fn new(stat: &Stat, name: &str, known: Option<Folder<'_>>) -> Self {
+    /// A file with that status, and what the index knows of it.
+    pub fn new(stat: &Stat, known: Option<Known>) -> Self {
         let fingerprint = Fingerprint::of(stat);
-        let known = known.and_then(|folder| folder.file(name));
         let digest = known.filter(|known| known.fingerprint == fingerprint).map(|known| known.digest);
         Self { executable: is_executable(stat), size: fingerprint.size, digest }
     }
@@ -225,14 +224,14 @@ impl Walk<'_> {
         let folder = folder.fd().map_err(unreadable)?;
         let known = self.index.folder(&below(self.absolute, &task.relative));
         let mut own = Vec::with_capacity(names.len());
-        let mut any = false;
+        let (mut any, mut next) = (false, 0);
         for (relative, kind) in names {
             let name = relative.rsplit_once('/').map_or(relative.as_str(), |(_, name)| name);
             if self.is_excluded(&relative, name) {
                 continue;
             }
             let path = || task.path.join(name);
-            match self.entry(folder, name, kind, known) {
+            match self.entry(folder, name, kind, known.map(|known| (known, &mut next))) {
                 Ok(Entry::Folder) if !self.place.deep => continue,
                 Ok(Entry::Folder) => {
                     let path = path();
@@ -270,8 +269,9 @@ impl Walk<'_> {
         folder: BorrowedFd<'_>,
         name: &str,
         kind: FileType,
-        known: Option<Folder<'_>>,
+        known: Option<(Folder<'_>, &mut usize)>,
     ) -> Result<Entry, Option<Trouble>> {
+        let known = || known.and_then(|(folder, next)| folder.file_from(next, name));
         let error = |error| Some(Trouble::Error(error));
         let stat = |flags| rustix::fs::statat(folder, name, flags);
         // Some file systems do not tell the kind in a listing.
@@ -291,12 +291,12 @@ impl Walk<'_> {
             }
             FileType::RegularFile => {
                 let stat = own.map_or_else(|| stat(AtFlags::SYMLINK_NOFOLLOW), Ok).map_err(error)?;
-                Entry::Found(Found::File(FoundFile::new(&stat, name, known)))
+                Entry::Found(Found::File(FoundFile::new(&stat, known())))
             }
             // As `kubectl apply -f FOLDER` does, which takes what it is given.
             FileType::Symlink => match stat(AtFlags::empty()) {
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
-                    Entry::Found(Found::File(FoundFile::new(&stat, name, known)))
+                    Entry::Found(Found::File(FoundFile::new(&stat, known())))
                 }
                 _ => Entry::Nothing,
             },

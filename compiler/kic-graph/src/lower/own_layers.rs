@@ -11,7 +11,7 @@ use super::{Hints, LAYER_LIMIT, Lowering};
 use crate::derivation::{Bytes, Derivation, LayerSettings, TreeEntry, TreeEntryKind};
 use crate::graph::{ImageLayer, Kind};
 use crate::inputs::{Inputs, Origin};
-use crate::layer_entries::layer_entries;
+use crate::layer_entries::{PendingEntry, layer_entries};
 use crate::tree_parts::tree_parts;
 
 /// With more layers than that, those of the base counted, none is cut: the registry cache needs some, too.
@@ -30,8 +30,7 @@ impl Lowering {
         let mut pending_layers = Vec::with_capacity(spec.layers.len());
         for layer in &spec.layers {
             let pending = layer_entries(spec, layer, inputs, &mut self.diagnostics);
-            let mut entries = Vec::with_capacity(pending.len());
-            for (path, entry) in pending {
+            let entry = |(path, entry): (String, PendingEntry)| {
                 let kind = match entry.fetch {
                     None => entry.kind,
                     Some(fetch) => {
@@ -48,8 +47,9 @@ impl Lowering {
                         TreeEntryKind::File { mode, content, bytes: Bytes::Node(node) }
                     }
                 };
-                entries.push(TreeEntry { path, kind });
-            }
+                TreeEntry { path, kind }
+            };
+            let entries: Vec<TreeEntry> = pending.into_iter().map(entry).collect();
             let cut = if layer.is_split { tree_parts(&entries) } else { whole(&entries) };
             pending_layers.push((entries, cut));
         }
