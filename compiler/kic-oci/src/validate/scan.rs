@@ -17,7 +17,11 @@ use crate::model::media_types::{LayerFormat, layer_format};
 use crate::model::{DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, Manifest, media_types};
 use crate::unpack::{BoundedReader, Meter, UnpackLimits};
 
-pub(super) const BUFFER: usize = 512 << 10;
+/// What is read at a time: what is hashed then is still near the processor.
+const BUFFER: usize = 128 << 10;
+
+/// What is read first of what is mostly nothing.
+const FIRST: usize = 512;
 
 /// Indexes that name each other could go on for ever.
 const DOCUMENTS_LIMIT: usize = 10_000;
@@ -254,11 +258,13 @@ fn entries<V: LayerVisitor>(
     Ok(())
 }
 
+/// Reads to the end, which is often near: the buffer is large where it is not.
 fn drain(reader: &mut impl Read) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; FIRST];
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(()),
+            Ok(_) if buffer.len() < BUFFER => buffer.resize(BUFFER, 0),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),

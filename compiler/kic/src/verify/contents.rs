@@ -16,7 +16,7 @@ const FOLDERS: [&str; 5] = ["manifests/", "policies/", "readiness/", "scripts/",
 const LINK_LIMIT: u64 = 1024;
 /// A plan of an image with thousands of images is smaller.
 const PLAN_LIMIT: u64 = 64 << 20;
-const BUFFER: usize = 512 << 10;
+const BUFFER: usize = 128 << 10;
 
 /// What is known of a file of a layer.
 #[derive(Debug, Clone)]
