@@ -41,11 +41,11 @@ impl SpecFrames {
         Self { key: Some(hasher.finish()), state: Mutex::default() }
     }
 
-    /// Where the frames are; nothing where none are kept.
+    /// Where the frames are of the layers that the store still has; nothing where none are kept.
     pub fn known(&self, store: &Store) -> Option<Arc<dyn KnownFrames>> {
         let state = self.read(store)?;
         let mut places = BTreeMap::new();
-        for (layer, frames) in &state.layers {
+        for (layer, frames) in state.layers.iter().filter(|(layer, _)| store.contains(layer)) {
             places.extend(frames.iter().map(|&(key, digest, offset, size, states, so_far)| {
                 (key, (*layer, PackedFrame { key, digest, offset, size, states, so_far }))
             }));
@@ -127,5 +127,38 @@ impl KnownFrames for StoredFrames {
     fn read(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<()> {
         let (layer, PackedFrame { offset, size, .. }) = self.places.get(key)?;
         self.store.read_part(layer, *offset, *size, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_known_while_the_store_has_their_layer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let kept = store.put(b"a layer").unwrap();
+        let frames = SpecFrames::of(&Digest::of(b"sources"));
+        let frame = |name: &[u8], offset, size| PackedFrame {
+            key: Digest::of(name),
+            digest: Digest::of(b""),
+            offset,
+            size,
+            states: [[1; 8], [2; 8]],
+            so_far: Digest::of(b"so far"),
+        };
+        frames.note(&kept, &[frame(b"a", 2, 5), frame(b"too long", 2, 6)], &store);
+        frames.note(&Digest::of(b"gone"), &[frame(b"b", 0, 4)], &store);
+        frames.save(&store);
+        let again = SpecFrames::of(&Digest::of(b"sources"));
+        let known = again.known(&store).unwrap();
+        let mut bytes = b"other".to_vec();
+        assert_eq!(known.known(&Digest::of(b"a")), Some(frame(b"a", 2, 5)));
+        assert_eq!(known.read(&Digest::of(b"a"), &mut bytes), Some(()));
+        assert_eq!(bytes, b"layer");
+        assert_eq!(known.read(&Digest::of(b"too long"), &mut bytes), None);
+        assert_eq!(known.known(&Digest::of(b"b")), None);
+        assert_eq!(known.read(&Digest::of(b"b"), &mut bytes), None);
     }
 }
