@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use kic::{GatherOptions, LockMode, Request, Settings};
 use kic_base::ImageReference;
@@ -160,47 +161,88 @@ pub fn setting(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The commands.
-#[derive(Debug, Subcommand)]
-pub enum Command {
+/// Declares the commands: what one takes is made when it is called, and not for all of them whenever kic starts.
+macro_rules! commands {
+    ($(#[doc = $about:literal] $name:ident($arguments:ty) = $word:literal,)+) => {
+        /// The commands.
+        #[derive(Debug)]
+        pub enum Command {
+            $(#[doc = $about] $name($arguments),)+
+        }
+
+        impl Subcommand for Command {
+            fn augment_subcommands(root: clap::Command) -> clap::Command {
+                root$(.subcommand(
+                    clap::Command::new($word)
+                        .about($about.trim())
+                        .defer(|command| <$arguments as Args>::augment_args(command).about($about.trim())),
+                ))+
+            }
+
+            fn augment_subcommands_for_update(root: clap::Command) -> clap::Command {
+                Self::augment_subcommands(root)
+            }
+
+            fn has_subcommand(name: &str) -> bool {
+                [$($word),+].contains(&name)
+            }
+        }
+
+        impl FromArgMatches for Command {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                match matches.subcommand() {
+                    $(Some(($word, matches)) => <$arguments>::from_arg_matches(matches).map(Self::$name),)+
+                    _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Self::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    };
+}
+
+commands! {
     /// Compile a spec to an OCI image
-    Compile(commands::compile::Compile),
+    Compile(commands::compile::Compile) = "compile",
     /// Resolve tags and URLs to digests, and write kic.lock
-    Lock(commands::lock::Lock),
+    Lock(commands::lock::Lock) = "lock",
     /// Tell what a compile would build, fetch and reuse
-    Plan(commands::plan::Plan),
+    Plan(commands::plan::Plan) = "plan",
     /// Draw the graph of layers
-    Graph(commands::graph::Graph),
+    Graph(commands::graph::Graph) = "graph",
     /// List the images that a spec has to do with, and what needs them
-    Images(commands::images::Images),
+    Images(commands::images::Images) = "images",
     /// Tell what needs an image
-    Why(commands::why::Why),
+    Why(commands::why::Why) = "why",
     /// Tell what policies and mirrors make of an image's name
-    Redirect(commands::redirect::Redirect),
+    Redirect(commands::redirect::Redirect) = "redirect",
     /// Tell what is in an image
-    Inspect(commands::inspect::Inspect),
+    Inspect(commands::inspect::Inspect) = "inspect",
     /// Tell what two images differ in
-    Diff(commands::diff::Diff),
+    Diff(commands::diff::Diff) = "diff",
     /// Tell whether an image is whole and is what it says
-    Verify(commands::verify::Verify),
+    Verify(commands::verify::Verify) = "verify",
     /// Unpack the root file system of an image
-    Unpack(commands::unpack::Unpack),
+    Unpack(commands::unpack::Unpack) = "unpack",
     /// Send an image to a registry
-    Push(commands::push::Push),
+    Push(commands::push::Push) = "push",
     /// Tell whether a spec is well formed, without looking at anything else
-    Check(commands::check::Check),
+    Check(commands::check::Check) = "check",
     /// Print a spec with nothing left to evaluate
-    Eval(commands::eval::Eval),
+    Eval(commands::eval::Eval) = "eval",
     /// Start a spec, or turn a Kubefile into one
-    Init(commands::init::Init),
+    Init(commands::init::Init) = "init",
     /// Turn Kubernetes manifests into KDL
-    Import(commands::import::Import),
+    Import(commands::import::Import) = "import",
     /// Format specs and modules
-    Fmt(commands::fmt::Fmt),
+    Fmt(commands::fmt::Fmt) = "fmt",
     /// List the modules of the standard library, or show one
-    Std(commands::standard::Standard),
+    Std(commands::standard::Standard) = "std",
     /// Look after the store: what it holds, what keeps it, what is damaged
-    Store(commands::store::Store),
+    Store(commands::store::Store) = "store",
     /// Explain an error code or a node of the language
-    Explain(commands::explain::Explain),
+    Explain(commands::explain::Explain) = "explain",
 }
