@@ -90,8 +90,9 @@ fn closed_differences(case: &Case, file: &File) -> Vec<String> {
 }
 
 /// A world in which no file and no image is known.
-fn inputs(spec: &Spec) -> Inputs {
+pub fn inputs(spec: &Spec) -> Inputs {
     Inputs {
+        early: BTreeMap::new(),
         epoch: Epoch::CURRENT,
         source_date_epoch: 0,
         paths: BTreeMap::new(),

@@ -25,6 +25,7 @@ mod containerd_mirror;
 mod crash;
 mod diff_command;
 mod disk;
+mod early_layers;
 mod examples;
 mod faults;
 mod faulty_network;

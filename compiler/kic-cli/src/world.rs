@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use kic::{Context, DiskImages, Fingerprint, Watch, World};
@@ -86,14 +86,20 @@ pub fn store_path(global: &Global) -> Result<PathBuf, Diagnostics> {
     })
 }
 
+/// How many threads may run at a time. To find out takes a dozen files of the system, and is done once.
+pub fn cores() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *CORES
+}
+
 /// The context of a command that builds.
 pub fn building_context(
     global: &Global,
     building: &Building,
     watch: Arc<dyn Watch>,
 ) -> Result<Context, Diagnostics> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = building.jobs.map_or(cores, usize::from);
+    let jobs = building.jobs.map_or_else(cores, usize::from);
     context(global, &building.network, jobs, watch)
 }
 
@@ -119,6 +125,7 @@ pub fn context(
         programs: Programs { folders: program_folders(), ..Programs::default() },
         build: build(),
         sources: Arc::default(),
+        early: None,
     })
 }
 
@@ -198,6 +205,7 @@ fn run<T>(
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores())
         .enable_all()
         .build()
         .map_err(|error| fault::internal(format!("no runtime: {error}")))?;

@@ -1,6 +1,7 @@
 //! Puts layers together: configurations, manifests, and the index where there are several platforms.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kic_base::{Digest, Platform};
 use kic_diag::Diagnostics;
@@ -17,7 +18,7 @@ use kic_store::Store;
 use crate::fault;
 use crate::realised::Realised;
 
-/// An image whose every part is in the store.
+/// An image whose every layer is in the store.
 #[derive(Debug, Clone)]
 pub struct Assembled {
     /// The manifest, or the index where there are several platforms.
@@ -28,23 +29,39 @@ pub struct Assembled {
     pub documents: BTreeMap<Platform, (Descriptor, Descriptor)>,
     /// The descriptors of the layers of each platform, bottom first.
     pub layers: BTreeMap<Platform, Vec<Descriptor>>,
+    /// The bytes of its documents, where these are just made: the store has all others.
+    pub made: BTreeMap<Digest, Arc<[u8]>>,
 }
 
-/// Makes the documents of the image from the outputs of its graph, and puts them into the store.
+impl Assembled {
+    /// Puts the documents that were made into the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn keep(&self, store: &Store) -> Result<(), Diagnostics> {
+        for bytes in self.made.values() {
+            store.put(bytes).map_err(|error| fault::store(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the documents of the image from the outputs of its graph.
 ///
 /// # Errors
-/// Those of the store.
-pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Assembled, Diagnostics> {
+/// None but bugs.
+pub fn assemble(graph: &Graph, realised: &Realised) -> Result<Assembled, Diagnostics> {
     let image = &graph.image;
     let mut blobs: BTreeMap<Digest, Descriptor> = BTreeMap::new();
     let mut layers_by_platform = BTreeMap::new();
     let mut manifests = Vec::new();
     let mut documents = BTreeMap::new();
-    let put = |media_type: &str, bytes: &[u8], blobs: &mut BTreeMap<Digest, Descriptor>| {
-        let descriptor = Descriptor::of(media_type, bytes);
-        store.put(bytes).map_err(|error| fault::store(&error))?;
+    let mut made = BTreeMap::new();
+    let mut make = |media_type: &str, bytes: Vec<u8>, blobs: &mut BTreeMap<Digest, Descriptor>| {
+        let descriptor = Descriptor::of(media_type, &bytes);
+        made.insert(descriptor.digest, Arc::from(bytes));
         blobs.insert(descriptor.digest, descriptor.clone());
-        Ok::<_, Diagnostics>(descriptor)
+        descriptor
     };
     for (platform, own) in &image.platforms {
         let layers = own
@@ -53,13 +70,13 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
             .map(|layer| descriptor(graph, layer, realised))
             .collect::<Result<Vec<_>, _>>()?;
         let config = config(graph, platform, own, realised)?;
-        let config = put(media_types::OCI_CONFIG, &canonical_json(&config), &mut blobs)?;
+        let config = make(media_types::OCI_CONFIG, canonical_json(&config), &mut blobs);
         for layer in &layers {
             blobs.entry(layer.digest).or_insert_with(|| layer.clone());
         }
         let mut manifest = Manifest::new(config.clone(), layers.clone());
         manifest.annotations = annotations(graph, own);
-        let mut manifest = put(media_types::OCI_MANIFEST, &canonical_json(&manifest), &mut blobs)?;
+        let mut manifest = make(media_types::OCI_MANIFEST, canonical_json(&manifest), &mut blobs);
         manifest.platform = Some(DescriptorPlatform::from(platform));
         layers_by_platform.insert(platform.clone(), layers);
         documents.insert(platform.clone(), (manifest.clone(), config));
@@ -72,10 +89,10 @@ pub fn assemble(graph: &Graph, realised: &Realised, store: &Store) -> Result<Ass
             if let Some(own) = image.platforms.values().next() {
                 index.annotations = annotations(graph, own);
             }
-            put(media_types::OCI_INDEX, &canonical_json(&index), &mut blobs)?
+            make(media_types::OCI_INDEX, canonical_json(&index), &mut blobs)
         }
     };
-    Ok(Assembled { root, blobs: blobs.into_values().collect(), documents, layers: layers_by_platform })
+    Ok(Assembled { root, blobs: blobs.into_values().collect(), documents, layers: layers_by_platform, made })
 }
 
 fn annotations(graph: &Graph, image: &PlatformImage) -> BTreeMap<String, String> {

@@ -7,6 +7,7 @@ use kic_store::Store;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
+use crate::build::Early;
 use crate::disk::DiskImages;
 use crate::event::Watch;
 use crate::fault;
@@ -42,6 +43,8 @@ pub struct Context {
     pub build: Option<Digest>,
     /// What is known of local files.
     pub sources: Arc<Sources>,
+    /// Layers that are packed while it is still found out what else is to be built; `None` where nothing is to be built.
+    pub early: Option<Arc<Early>>,
 }
 
 impl Context {
@@ -61,6 +64,7 @@ impl Context {
             programs: Default::default(),
             build: None,
             sources: Arc::new(sources),
+            early: None,
         }
     }
 
@@ -98,6 +102,16 @@ impl Context {
         .await
     }
 
+    /// Keeps bytes for the next run, beside what goes on. Where that does not work, they are found out again.
+    pub(crate) fn remember(&self, key: Digest, bytes: Vec<u8>) {
+        let store = self.store.clone();
+        let remember = move || drop(store.remember(&key, &bytes));
+        match &self.early {
+            Some(early) => early.later(remember),
+            None => remember(),
+        }
+    }
+
     /// An error once the work was interrupted.
     pub(crate) fn go_on(&self) -> Result<(), Diagnostic> {
         if self.cancel.is_cancelled() { Err(interrupted()) } else { Ok(()) }
@@ -113,16 +127,27 @@ impl Context {
         &self,
         work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
     ) -> Result<T, Diagnostics> {
-        let result = tokio::select! {
-            biased;
-            result = tokio::task::spawn_blocking(work) => result,
-            () = self.cancel.cancelled() => return Err(interrupted().into()),
-        };
-        match result {
-            // It noticed first that it is to stop.
-            Ok(Err(_)) if self.cancel.is_cancelled() => Err(interrupted().into()),
-            Ok(result) => result,
-            Err(error) => Err(Diagnostic::new(&code::INTERNAL, format!("a task failed: {error}")).into()),
+        self.begin_blocking(work).await
+    }
+
+    /// The same for work that begins now, whenever it is waited for.
+    pub(crate) fn begin_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Diagnostics>> + Send + 'static {
+        let (work, cancel) = (tokio::task::spawn_blocking(work), self.cancel.clone());
+        async move {
+            let result = tokio::select! {
+                biased;
+                result = work => result,
+                () = cancel.cancelled() => return Err(interrupted().into()),
+            };
+            match result {
+                // It noticed first that it is to stop.
+                Ok(Err(_)) if cancel.is_cancelled() => Err(interrupted().into()),
+                Ok(result) => result,
+                Err(error) => Err(Diagnostic::new(&code::INTERNAL, format!("a task failed: {error}")).into()),
+            }
         }
     }
 }

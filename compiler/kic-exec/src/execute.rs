@@ -7,9 +7,13 @@
 //! whoever needs its bytes waits until all are kept. Diagnostics come out in the order of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use kic_diag::{Diagnostics, declared as code};
 use kic_graph::{Derivation, Graph, NodeIndex};
 use petgraph::Direction;
@@ -37,14 +41,23 @@ impl Realising {
     /// As [`execute`].
     pub async fn kept(mut self, context: &Context) -> Result<Realised, Diagnostics> {
         let mut failures = Failures::new();
-        while let Some((index, result)) = next(&mut self.workers, context).await? {
+        while let Some((index, result)) = self.workers.next(context).await? {
             failures.extend(result.err().map(|diagnostics| (index, diagnostics)));
         }
         in_order(failures).map(|()| self.realised)
     }
 }
 
-type Workers = JoinSet<(NodeIndex, Result<Done, Diagnostics>)>;
+/// What is under way.
+#[derive(Debug, Default)]
+struct Workers {
+    /// Each on its way by itself.
+    tasks: JoinSet<Finished>,
+    /// Those that mostly wait for a thread: nobody else is woken for them.
+    here: FuturesUnordered<BoxFuture<'static, Finished>>,
+}
+
+type Finished = (NodeIndex, Result<Done, Diagnostics>);
 type Failures = BTreeMap<NodeIndex, Diagnostics>;
 
 /// What a worker has done.
@@ -63,22 +76,22 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
     let bytes =
         plan.states.values().map(|state| if let State::Fetch(size) = state { *size } else { 0 }).sum();
     context.watch.event(Event::Planned { nodes: run.waiting.len(), bytes });
-    let (mut workers, mut failures) = (Workers::new(), Failures::new());
+    let (mut workers, mut failures) = (Workers::default(), Failures::new());
     loop {
         while let Some(index) = run.next(context) {
-            let (graph, context) = (Arc::clone(graph), context.clone());
-            let layers = run.outputs_of(&graph, index);
-            workers.spawn(async move {
-                let started = Instant::now();
-                let result = build::realise(&graph, index, &layers, &context).await;
-                (index, result.map(|built| Done::Built(built, started.elapsed())))
-            });
+            let layers = run.outputs_of(graph, index);
+            let work = realise(Arc::clone(graph), index, layers, context.clone());
+            match graph.nodes[index].derivation {
+                // Little of that is not on a thread of its own.
+                Derivation::Tree { .. } | Derivation::Launch(_) => workers.here.push(caught(index, work)),
+                Derivation::Blob(_) | Derivation::CachedBlob { .. } => drop(workers.tasks.spawn(work)),
+            }
         }
         // While nothing fails, what is only to be kept is left to the caller.
         if run.is_idle() && failures.is_empty() {
             break;
         }
-        let Some((index, result)) = next(&mut workers, context).await? else { break };
+        let Some((index, result)) = workers.next(context).await? else { break };
         run.finished(index);
         match result {
             Ok(Done::Built(built, elapsed)) => {
@@ -93,13 +106,10 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                 });
                 if let Built::Layer(layer) = built {
                     run.realised.layers.insert(index, layer.output().clone());
-                    let (derivation, context) = (node.digest, context.clone());
+                    let (derivation, inner) = (node.digest, context.clone());
                     // Beside what is made of it, which needs no more than its digest.
-                    workers.spawn(async move {
-                        let inner = context.clone();
-                        let kept = context.blocking(move || layer.keep(&derivation, &inner)).await;
-                        (index, kept.map(|()| Done::Kept))
-                    });
+                    let kept = context.begin_blocking(move || layer.keep(&derivation, &inner));
+                    workers.here.push(Box::pin(async move { (index, kept.await.map(|()| Done::Kept)) }));
                 }
                 run.done(index, elapsed);
             }
@@ -109,7 +119,7 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                 let hopeless = diagnostics.iter().any(|diagnostic| diagnostic.code == &code::STORE_FULL);
                 failures.insert(index, diagnostics);
                 if hopeless {
-                    workers.shutdown().await;
+                    workers.end().await;
                     break;
                 }
             }
@@ -123,19 +133,58 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
     }
 }
 
-/// The next worker that is done; `None` where none works.
-async fn next(
-    workers: &mut Workers,
-    context: &Context,
-) -> Result<Option<(NodeIndex, Result<Done, Diagnostics>)>, Diagnostics> {
-    tokio::select! {
-        finished = workers.join_next() => finished
-            .transpose()
-            .map_err(|error| fault::internal(format!("a worker failed: {error}")).into()),
-        () = context.cancel.cancelled() => {
-            workers.shutdown().await;
-            Err(interrupted().into())
+/// The work of a worker.
+async fn realise(
+    graph: Arc<Graph>,
+    index: NodeIndex,
+    layers: BTreeMap<NodeIndex, LayerOutput>,
+    context: Context,
+) -> (NodeIndex, Result<Done, Diagnostics>) {
+    let started = Instant::now();
+    let result = build::realise(&graph, index, &layers, &context).await;
+    let done = |built: Built| {
+        let took = built.took().unwrap_or_else(|| started.elapsed());
+        Done::Built(built, took)
+    };
+    (index, result.map(done))
+}
+
+/// A panic is a bug that is reported, and not passed on.
+fn caught(
+    index: NodeIndex,
+    work: impl Future<Output = Finished> + Send + 'static,
+) -> BoxFuture<'static, Finished> {
+    let caught = AssertUnwindSafe(work).catch_unwind();
+    caught
+        .map(move |done| done.unwrap_or_else(|_| (index, Err(fault::internal("a worker failed").into()))))
+        .boxed()
+}
+
+impl Workers {
+    /// The next one that is done; `None` where none works.
+    async fn next(&mut self, context: &Context) -> Result<Option<Finished>, Diagnostics> {
+        let Self { tasks, here } = self;
+        if tasks.is_empty() && here.is_empty() {
+            return Ok(None);
         }
+        tokio::select! {
+            biased;
+            () = context.cancel.cancelled() => {
+                self.end().await;
+                Err(interrupted().into())
+            }
+            Some(finished) = here.next() => Ok(Some(finished)),
+            Some(finished) = tasks.join_next() => match finished {
+                Ok(finished) => Ok(Some(finished)),
+                Err(error) => Err(fault::internal(format!("a worker failed: {error}")).into()),
+            },
+        }
+    }
+
+    /// Ends them all.
+    async fn end(&mut self) {
+        self.here.clear();
+        self.tasks.shutdown().await;
     }
 }
 

@@ -22,7 +22,7 @@ mod sources;
 mod stoppable;
 
 pub use assemble::{Assembled, assemble, rfc3339};
-pub use build::obtain;
+pub use build::{Early, obtain};
 pub use context::Context;
 pub use disk::DiskImages;
 pub use documents::Documents;

@@ -38,7 +38,7 @@ pub enum Derivation {
         /// Bytes and form of the layer.
         settings: LayerSettings,
         /// The entries, sorted by the bytes of their paths, without doubles.
-        entries: Vec<TreeEntry>,
+        entries: Arc<[TreeEntry]>,
     },
     /// The layer with `kic/plan.json`.
     Launch(Launch),
@@ -208,7 +208,7 @@ impl Derivation {
             Self::Tree { settings, entries } => {
                 hasher.variant("Tree");
                 settings.hash(&mut hasher);
-                hasher.list(entries, |hasher, entry| entry.hash(hasher));
+                hasher.list(entries.iter(), |hasher, entry| entry.hash(hasher));
             }
             Self::Launch(launch) => launch.hash(&mut hasher, digest_of),
         }

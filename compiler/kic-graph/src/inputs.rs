@@ -10,6 +10,8 @@ use kic_redirect::{Mirror, Place, Pod, Policy, Problem};
 use kic_spec::{ImageSource, LayerKind};
 use serde_json::Value as Json;
 
+use crate::derivation::Derivation;
+
 /// Everything that [`crate::lower`] takes beside the spec.
 #[derive(Debug, Clone)]
 pub struct Inputs {
@@ -19,6 +21,8 @@ pub struct Inputs {
     pub source_date_epoch: u64,
     /// What each file or folder that the spec names holds.
     pub paths: BTreeMap<PathKey, PathFacts>,
+    /// What [`crate::early_layers`] made of the paths: the derivations of layers, and their digests, by their places in the spec.
+    pub early: BTreeMap<usize, (Derivation, Digest)>,
     /// What each URL gives.
     pub fetches: BTreeMap<String, ContentFacts>,
     /// What each chart and kustomization gives, by its [`crate::render_key`].

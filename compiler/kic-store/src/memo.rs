@@ -1,7 +1,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use kic_base::{Digest, Sha256};
@@ -23,29 +23,65 @@ const CHECKSUM: usize = 32;
 /// Stands for the checksum while the bytes are written.
 const UNFINISHED: [u8; CHECKSUM] = [0; CHECKSUM];
 
-/// Writes bytes under a key: their checksum, and then they. They are not synced, since what a power failure takes is
+/// Bytes that are written under a key, and do not count yet.
+#[derive(Debug)]
+pub struct Remembering {
+    path: PathBuf,
+    checksum: Digest,
+    file: Begun,
+}
+
+#[derive(Debug)]
+enum Begun {
+    /// The file that is there, locked: it is unfinished.
+    InPlace(File),
+    /// A new one, which has no name yet.
+    New(TemporaryFile),
+    /// It is too large to be kept.
+    None,
+}
+
+/// Begins to write bytes under a key: their checksum, and then they. They are not synced, since what a power failure takes is
 /// only found out again.
 ///
 /// Where a file is there, it is written to in its place, for a new one costs many times as much. It is locked meanwhile: who
-/// reads, waits, and who writes, makes a new file after all.
-pub(crate) fn write(layout: &Layout, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-    if bytes.len() as u64 > LIMIT {
-        return Ok(());
-    }
+/// reads, waits, and who writes, makes a new file after all. A process that is killed in the midst of it leaves an unfinished file,
+/// and not one that looks damaged.
+pub(crate) fn begin(layout: &Layout, key: &Digest, bytes: &[u8]) -> Result<Remembering, StoreError> {
     let (path, checksum) = (layout.memo(key), checksum(key, bytes));
-    if let Some(file) = open_alone(&path) {
-        return overwrite(&file, &checksum, bytes).map_err(|error| StoreError::at(&path, error));
+    if bytes.len() as u64 > LIMIT {
+        return Ok(Remembering { path, checksum, file: Begun::None });
     }
-    let is_new = !path.exists();
+    if let Some(file) = open_alone(&path) {
+        begin_in_place(&file, bytes).map_err(|error| StoreError::at(&path, error))?;
+        return Ok(Remembering { path, checksum, file: Begun::InPlace(file) });
+    }
     let mut file = TemporaryFile::new(layout)?;
     file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(checksum.as_bytes())?;
     file.write_all(bytes)?;
-    file.persist(&path)?;
-    if is_new {
-        prune(layout);
+    Ok(Remembering { path, checksum, file: Begun::New(file) })
+}
+
+impl Remembering {
+    /// From now on they count.
+    pub(crate) fn finish(self, layout: &Layout) -> Result<(), StoreError> {
+        let Self { path, checksum, file } = self;
+        match file {
+            Begun::InPlace(file) => {
+                file.write_all_at(checksum.as_bytes(), 0).map_err(|error| StoreError::at(&path, error))?;
+            }
+            Begun::New(file) => {
+                let is_new = !path.exists();
+                file.persist(&path)?;
+                if is_new {
+                    prune(layout);
+                }
+            }
+            Begun::None => {}
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The file at the path, locked, where there is one that nobody uses.
@@ -55,15 +91,14 @@ fn open_alone(path: &Path) -> Option<File> {
     Some(file)
 }
 
-/// A process that is killed in the midst of it leaves an unfinished file, and not one that looks damaged.
-fn overwrite(file: &File, checksum: &Digest, bytes: &[u8]) -> io::Result<()> {
+fn begin_in_place(file: &File, bytes: &[u8]) -> io::Result<()> {
     let length = (CHECKSUM + bytes.len()) as u64;
     file.write_all_at(&UNFINISHED, 0)?;
     file.write_all_at(bytes, CHECKSUM as u64)?;
     if file.metadata()?.len() > length {
         file.set_len(length)?;
     }
-    file.write_all_at(checksum.as_bytes(), 0)
+    Ok(())
 }
 
 /// The bytes under a key; `None` where there are none, or unfinished or damaged ones.
@@ -116,7 +151,7 @@ pub(crate) fn remove_damaged(layout: &Layout) -> Result<usize, StoreError> {
 /// Keeps within the bounds. Failures do not matter: it only costs space.
 fn prune(layout: &Layout) {
     let Ok(entries) = fs::read_dir(layout.memos()) else { return };
-    let mut files: Vec<(SystemTime, u64, std::path::PathBuf)> = entries
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
         .flatten()
         .filter_map(|entry| {
             let metadata = entry.metadata().ok()?;

@@ -30,13 +30,21 @@ pub(crate) fn write<T: Serialize>(
     write_bytes(layout, path, &bytes)
 }
 
-/// Writes the bytes of a record unless they are there. Returns whether they were written.
-pub(crate) fn write_changed(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<bool, StoreError> {
+/// Writes the bytes of a record that is to stand at `path`, without a name; `None` where they stand there.
+pub(crate) fn prepare_changed(
+    layout: &Layout,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<Option<TemporaryFile>, StoreError> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
-        return Ok(false);
+        return Ok(None);
     }
-    write_bytes(layout, path, bytes)?;
-    Ok(true)
+    make_parent(path)?;
+    let mut file = TemporaryFile::new(layout)?;
+    file.write_all(bytes)?;
+    // Some file systems do this when another file loses its name to it, and let the caller wait.
+    file.begin_sync(0, bytes.len() as u64);
+    Ok(Some(file))
 }
 
 /// The bytes of a record.
@@ -49,7 +57,8 @@ pub(crate) fn encode<T: Serialize>(key: &Digest, value: &T) -> io::Result<Vec<u8
     Ok(bytes)
 }
 
-fn write_bytes(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+/// Writes the bytes of a record.
+pub(crate) fn write_bytes(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = TemporaryFile::new(layout)?;
     file.write_all(bytes)?;
     make_parent(path)?;

@@ -8,6 +8,7 @@ use kic_base::{Digest, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{self, Look};
+use crate::temporary_file::TemporaryFile;
 use crate::{Store, StoreError};
 
 /// A file outside of the store that keeps things in it alive, as long as it says what it said when this was recorded.
@@ -60,6 +61,15 @@ pub struct RecordedRoot {
 pub struct EncodedRoot {
     key: Digest,
     bytes: Vec<u8>,
+}
+
+/// A root whose record is written, and does not count yet. One that is dropped leaves nothing.
+#[derive(Debug)]
+pub struct PreparedRoot {
+    path: PathBuf,
+    root: EncodedRoot,
+    /// `None` where the same record is there.
+    record: Option<TemporaryFile>,
 }
 
 impl EncodedRoot {
@@ -137,17 +147,32 @@ impl Store {
     /// Those of the disk.
     pub fn add_root(&self, root: &Root) -> Result<bool, StoreError> {
         let encoded = root.encode().map_err(|error| StoreError::at(&self.layout().roots(), error))?;
-        self.add_encoded_root(&encoded)
+        self.add_prepared_root(self.prepare_root(encoded)?)
     }
 
-    /// The same for a root that was encoded before. To be called once its file says what it is to say: a collection takes the
-    /// record out before.
+    /// Writes the record of a root, and gives it no name yet.
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn add_encoded_root(&self, root: &EncodedRoot) -> Result<bool, StoreError> {
+    pub fn prepare_root(&self, root: EncodedRoot) -> Result<PreparedRoot, StoreError> {
         let path = self.layout().root_record(&root.key);
-        self.leases().share(self.layout(), || record::write_changed(self.layout(), &path, &root.bytes))
+        let record = record::prepare_changed(self.layout(), &path, &root.bytes)?;
+        Ok(PreparedRoot { path, root, record })
+    }
+
+    /// Records a root that was prepared. To be called once its file says what it is to say: a collection takes the record out
+    /// before. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn add_prepared_root(&self, prepared: PreparedRoot) -> Result<bool, StoreError> {
+        let PreparedRoot { path, root, record } = prepared;
+        self.leases().share(self.layout(), || match record {
+            Some(record) => record.persist(&path).map(|_| true),
+            // A collection may have taken it out since.
+            None if path.exists() => Ok(false),
+            None => record::write_bytes(self.layout(), &path, &root.bytes).map(|()| true),
+        })
     }
 
     /// Every root that is recorded, sorted by kind, path and name. Damaged records are left out.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kic_base::{Digest, Sha256};
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::{Deserialize, Serialize};
 
 use crate::blob_file::name;
@@ -15,7 +15,8 @@ use crate::layout::Layout;
 use crate::leases::Leases;
 use crate::temporary_file::TemporaryFile;
 use crate::{
-    BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, PieceWriter, PlaceMode, Placed, StoreError,
+    BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, PieceWriter, PlaceMode, Placed, Remembering,
+    StoreError,
 };
 use crate::{memo, place, record, temporary_file};
 
@@ -79,7 +80,7 @@ impl Store {
 
     /// Whether the store holds the blob, as a file or inside another blob. Its bytes are not looked at.
     pub fn contains(&self, digest: &Digest) -> bool {
-        matches!(self.locate(digest), Ok(Some(_)))
+        matches!(self.find_file(digest), Ok(true)) || matches!(self.locate(digest), Ok(Some(_)))
     }
 
     /// The blob's size in bytes, or `None` when the store does not hold it.
@@ -91,6 +92,13 @@ impl Store {
     pub fn blob(&self, digest: &Digest) -> Result<BlobReader, StoreError> {
         let located = self.locate(digest)?.ok_or(StoreError::Missing { digest: *digest })?;
         BlobReader::new(self.clone(), *digest, located)
+    }
+
+    /// The same for a blob that nothing needs but this reader: it gets no lease, and a collection may remove its name meanwhile.
+    pub fn unleased_blob(&self, digest: &Digest) -> Result<BlobReader, StoreError> {
+        let opened = open_file(&self.layout().blob(digest))?;
+        let (file, metadata) = opened.ok_or(StoreError::Missing { digest: *digest })?;
+        BlobReader::new(self.clone(), *digest, Located { file, embedded: None, size: metadata.len() })
     }
 
     /// All bytes of a blob of at most `limit` bytes, verified.
@@ -150,6 +158,8 @@ impl Store {
         }
         let mut file = TemporaryFile::new(self.layout())?;
         file.write_all(bytes)?;
+        // Where it is linked to, it is synced, and is well on its way to the disk by then.
+        file.begin_sync(0, bytes.len() as u64);
         name(self, file, &digest)?;
         Ok(digest)
     }
@@ -217,7 +227,17 @@ impl Store {
     /// Keeps bytes that save work, and that may be gone at any time, under a key of the caller's. Those written longest
     /// ago make room for new ones.
     pub fn remember(&self, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        memo::write(self.layout(), key, bytes)
+        self.remembered(self.begin_remembering(key, bytes)?)
+    }
+
+    /// The first half of [`Self::remember`], and nearly all of its work: until [`Self::remembered`], nothing is kept under the key.
+    pub fn begin_remembering(&self, key: &Digest, bytes: &[u8]) -> Result<Remembering, StoreError> {
+        memo::begin(self.layout(), key, bytes)
+    }
+
+    /// The second half of [`Self::remember`].
+    pub fn remembered(&self, begun: Remembering) -> Result<(), StoreError> {
+        begun.finish(self.layout())
     }
 
     /// The bytes that were kept last under this key, whole and unchanged, or none.
@@ -254,11 +274,28 @@ impl Store {
     /// Leases a blob, and opens its own file.
     fn open_leased(&self, digest: &Digest) -> Result<Option<(File, u64)>, StoreError> {
         let now = self.inner.leases.add(self.layout(), digest)?;
-        let opened = open_file(&self.layout().blob(digest))?;
-        if let (Some((file, metadata)), Some(now)) = (&opened, now) {
-            note_use(file, metadata, now);
+        let path = self.layout().blob(digest);
+        let opened = open_file(&path)?;
+        if let (Some((_, metadata)), Some(now)) = (&opened, now) {
+            note_use(&path, metadata, now);
         }
         Ok(opened.map(|(file, metadata)| (file, metadata.len())))
+    }
+
+    /// Leases a blob, and says whether it has a file of its own.
+    fn find_file(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let now = self.inner.leases.add(self.layout(), digest)?;
+        let path = self.layout().blob(digest);
+        match fs::metadata(&path) {
+            Ok(metadata) => {
+                if let Some(now) = now {
+                    note_use(&path, &metadata, now);
+                }
+                Ok(metadata.is_file())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::at(&path, error)),
+        }
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -346,7 +383,7 @@ impl Identity {
 
 /// Sets the time of the last read, by which a collection tells what was used last. Some file systems never do, and others once
 /// a day; once an hour is enough.
-fn note_use(file: &File, metadata: &Metadata, now: i64) {
+fn note_use(path: &Path, metadata: &Metadata, now: i64) {
     const HOUR: i64 = 3600;
     if metadata.atime() + HOUR < now {
         let times = Timestamps {
@@ -354,7 +391,7 @@ fn note_use(file: &File, metadata: &Metadata, now: i64) {
             last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         };
         // It is a hint, no more.
-        let _ = rustix::fs::futimens(file, &times);
+        let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::empty());
     }
 }
 

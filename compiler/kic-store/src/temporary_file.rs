@@ -74,16 +74,7 @@ impl TemporaryFile {
 
     /// Asks the disk to take `size` bytes that were just written, and does not wait for it. It is a hint, no more.
     pub(crate) fn begin_sync(&self, offset: u64, size: u64) {
-        // Linux begins to write what is not on the disk yet, and keeps it in memory until it is.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::fs::fadvise(
-            self.file.as_file(),
-            offset,
-            std::num::NonZeroU64::new(size),
-            rustix::fs::Advice::DontNeed,
-        );
-        #[cfg(not(target_os = "linux"))]
-        let _ = (offset, size);
+        begin_sync(self.file.as_file(), offset, size);
     }
 
     /// As [`sync`](Self::sync), for another thread.
@@ -110,6 +101,15 @@ impl Write for TemporaryFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Asks the disk to take `size` bytes of a file that were just written, and does not wait for it. It is a hint, no more.
+pub fn begin_sync(file: &File, offset: u64, size: u64) {
+    // Linux begins to write what is not on the disk yet, and keeps it in memory until it is.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, offset, std::num::NonZeroU64::new(size), rustix::fs::Advice::DontNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, offset, size);
 }
 
 /// Removes the temporary files of processes that are gone: those that nobody holds locked.

@@ -82,6 +82,7 @@ pub(crate) async fn check(
         disk_images: Arc::new(DiskImages::default()),
         build: None,
         sources: Arc::default(),
+        early: None,
         ..context.clone()
     };
     let mut request = request.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kic_base::{Digest, Platform, Source};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{
-    Assembled, Context, GatherOptions, Gathered, LockFile, Outcome, Plan, Realised, Sources, fault,
+    Assembled, Context, Early, GatherOptions, Gathered, LockFile, Outcome, Plan, Realised, Sources, fault,
 };
 use kic_graph::{Graph, Kind};
 use kic_oci::model::Descriptor;
@@ -19,7 +19,7 @@ use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
 use crate::trace::Trace;
-use crate::write::{Output, check_room, write};
+use crate::write::{Documents, Output, check_room, write};
 
 /// What to compile, and how.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ pub enum Begun<'a> {
 impl<'a> Compilation<'a> {
     /// Looks whether there is anything to do. Needs no runtime, and where there is nothing to do, writes nothing.
     pub fn begin(request: &'a Request, world: &'a dyn World, context: &Context) -> Begun<'a> {
-        let (texts, context) = (Texts::new(world), with_sources(request, context));
+        let (texts, mut context) = (Texts::new(world), with_sources(request, context));
         let key = last_run::key(request, &context);
         let mut unchanged = match key.filter(|_| !request.check) {
             Some(key) => last_run::find(&key, &texts, &context),
@@ -150,7 +150,12 @@ impl<'a> Compilation<'a> {
                 context.sources.save(&context.store);
                 Begun::Done(Box::new(unchanged.compiled))
             }
-            unchanged => Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged })),
+            unchanged => {
+                if unchanged.is_none() && context.jobs > 1 {
+                    context.early = Early::begin().map(Arc::new);
+                }
+                Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged }))
+            }
         }
     }
 
@@ -187,11 +192,12 @@ async fn line(
     }
     let realising = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
-    let image = kic_exec::assemble(&prepared.graph, &realising.realised, &context.store);
+    let image = kic_exec::assemble(&prepared.graph, &realising.realised);
     let realised = realising.kept(context).await?;
     let image = image?;
     context.sources.save_frames(&context.store);
     if request.check {
+        image.keep(&context.store)?;
         check(request, &image, texts, context).await?;
     }
     let mut compiled = Compiled {
@@ -203,21 +209,26 @@ async fn line(
         written_locks,
         warnings: std::mem::take(&mut prepared.warnings),
     };
+    let documents = Documents::default();
     let writing = async {
         let Some(output) = &output else { return Ok(()) };
         context.watch.event(kic_exec::Event::Writing);
-        write(output, &compiled.tag, &compiled.image, request.check, context).await
+        write(output, &compiled.tag, &compiled.image, &documents, request.check, context).await
     };
     // Beside it, for writing is mostly waiting for the disk.
-    let tracing =
-        async { Trace::of(request, &prepared, &realised, &compiled, output.as_ref(), texts, context) };
+    let tracing = async {
+        documents.keep(&compiled.image, &context.store)?;
+        context.sources.save(&context.store);
+        let (key, output) = (key.as_ref(), output.as_ref());
+        Trace::of(request, key, &prepared, &realised, &compiled, output, texts, context)
+    };
     let (written, trace) = tokio::join!(writing, tracing);
     written?;
     let trace = trace?;
     if request.explain && key.is_some() {
-        trace.explain(&mut compiled, request, &prepared.graph, context);
+        trace.explain(&mut compiled, &prepared.graph);
     }
-    trace.leave(key.as_ref(), request, context)?;
+    trace.leave(key.as_ref(), context)?;
     Ok(compiled)
 }
 
@@ -228,7 +239,7 @@ async fn finish(unchanged: Unchanged, context: &Context) -> Result<Compiled, Dia
     if let Some(output) = output.filter(|_| !is_written) {
         check_room(&output)?;
         context.watch.event(kic_exec::Event::Writing);
-        write(&output, &compiled.tag, &compiled.image, false, context).await?;
+        write(&output, &compiled.tag, &compiled.image, &Documents::default(), false, context).await?;
     }
     Ok(compiled)
 }
@@ -266,9 +277,13 @@ pub async fn prepare(
     world: &dyn World,
     context: &Context,
 ) -> Result<Prepared, Diagnostics> {
-    prepare_with(request, &Texts::new(world), &with_sources(request, context)).await
+    let context = with_sources(request, context);
+    let prepared = prepare_with(request, &Texts::new(world), &context).await?;
+    context.sources.save(&context.store);
+    Ok(prepared)
 }
 
+/// Whoever calls it and goes on saves what was found out of local files, unless that took long: then it is saved already.
 async fn prepare_with(
     request: &Request,
     texts: &Texts<'_>,
@@ -276,9 +291,11 @@ async fn prepare_with(
 ) -> Result<Prepared, Diagnostics> {
     let (spec, mut warnings) = resolve(request, texts)?;
     let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
-    // What was found out is written down whatever comes of it, beside the work that goes on with it.
-    let (graph, plan, more, locks) = std::thread::scope(|scope| {
-        scope.spawn(|| context.sources.save(&context.store));
+    let prepared = std::thread::scope(|scope| {
+        if context.sources.has_learned_much() {
+            // Beside the work that goes on with it.
+            scope.spawn(|| context.sources.save(&context.store));
+        }
         let Gathered { mut inputs, locks, warnings: more } = gathered?;
         warnings.append(more);
         if request.record_source {
@@ -290,7 +307,11 @@ async fn prepare_with(
         let plan = kic_exec::plan(&graph, &context.store);
         context.store.let_go().map_err(|error| fault::store(&error))?;
         Ok::<_, Diagnostics>((graph, plan?, more, locks))
-    })?;
+    });
+    if prepared.is_err() {
+        context.sources.save(&context.store);
+    }
+    let (graph, plan, more, locks) = prepared?;
     warnings.append(more);
     let documents = context.store.leased();
     Ok(Prepared { spec, graph: Arc::new(graph), plan, locks, warnings, documents })

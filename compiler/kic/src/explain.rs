@@ -8,6 +8,7 @@ use kic_graph::{
     BasePlan, Derivation, Graph, ImageLayer, Launch, LaunchStep, LayerSettings, Origin, TreeEntryKind,
     compression_name,
 };
+use kic_store::Remembering;
 
 use crate::compile::Request;
 use crate::ingredients::{self, Inputs, LayerName, PackedInputs, content_text};
@@ -70,11 +71,10 @@ impl Ingredients {
         ingredients
     }
 
-    /// Leaves them for the next compile. Where that does not work, it cannot explain.
-    pub fn keep(&self, request: &Request, context: &Context) {
-        if let Some(key) = key(request) {
-            let _ = context.store.remember(&key, &ingredients::write(&self.layers, &self.inputs));
-        }
+    /// Begins to leave them for the next compile. Where that does not work, it cannot explain.
+    pub fn begin(&self, request: &Request, context: &Context) -> Option<Remembering> {
+        let bytes = ingredients::write(&self.layers, &self.inputs);
+        context.store.begin_remembering(&key(request)?, &bytes).ok()
     }
 
     /// The layers of each platform, by kind and name, that `now` does not have.
@@ -167,7 +167,7 @@ fn packed(graph: &Graph, derivation: &Derivation) -> PackedInputs {
         }
         Derivation::Tree { settings, entries } => {
             add_settings(&mut inputs, settings);
-            for entry in entries {
+            for entry in entries.iter() {
                 let value = match &entry.kind {
                     TreeEntryKind::File { mode, content, .. } => {
                         packed.file(&entry.path, *mode, content);

@@ -24,6 +24,7 @@ use kic_exec::{Assembled, Context, Fingerprint, LockMode, Outcome, Place};
 use kic_graph::Kind;
 use kic_oci::layout::is_in_layout;
 use kic_oci::model::Descriptor;
+use kic_store::Remembering;
 use serde::{Deserialize, Serialize};
 
 use crate::compile::{Compiled, CompiledLayer, Request};
@@ -167,6 +168,7 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unc
             blobs: last.blobs,
             documents: last.documents.into_iter().collect(),
             layers: descriptors,
+            made: BTreeMap::new(),
         },
         layers,
         gone: Vec::new(),
@@ -214,15 +216,20 @@ impl LastRun {
         })
     }
 
-    /// Leaves it for the next run, once the image is written and its roots are recorded.
-    pub fn keep(mut self, key: &Digest, context: &Context) {
+    /// Whether it tells of an archive, by which it is known: that has to be there first.
+    pub fn is_of_archive(&self) -> bool {
+        matches!(self.output, Some(Output::Archive(_)))
+    }
+
+    /// Begins to leave it for the next run, for which it counts once the image is written and its roots are recorded. Where that does
+    /// not work, everything is found out anew.
+    pub fn begin(mut self, key: &Digest, context: &Context) -> Option<Remembering> {
         if let Some(Output::Archive(path)) = &self.output {
             self.archive = settled(path);
         }
         // Paths that are not UTF-8 do not go into JSON.
-        if let Ok(bytes) = serde_json::to_vec(&self) {
-            let _ = context.store.remember(key, &bytes);
-        }
+        let bytes = serde_json::to_vec(&self).ok()?;
+        context.store.begin_remembering(key, &bytes).ok()
     }
 }
 

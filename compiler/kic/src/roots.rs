@@ -16,7 +16,7 @@ use kic_graph::{Derivation, Graph, Node, NodeIndex, Origin};
 use kic_oci::disk_image::{DiskImage, DiskImageError};
 use kic_oci::model::{DOCUMENT_LIMIT, Document, media_types};
 use kic_spec::{DiskFormat, ImageSource};
-use kic_store::{EncodedRoot, Kept, Root};
+use kic_store::{EncodedRoot, Kept, PreparedRoot, Root};
 
 use crate::compile::Request;
 use crate::write::Output;
@@ -113,15 +113,13 @@ impl Roots {
         Ok(Self(encoded.map_err(|error| fault::internal(error.to_string()))?))
     }
 
-    /// Records them.
+    /// Writes them, so that little is left to be done once the output is written.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn record(&self, context: &Context) -> Result<(), Diagnostics> {
-        for root in &self.0 {
-            context.store.add_encoded_root(root).map_err(|error| fault::store(&error))?;
-        }
-        Ok(())
+    pub fn prepare(self, context: &Context) -> Result<Vec<PreparedRoot>, Diagnostics> {
+        let prepare = |root| context.store.prepare_root(root).map_err(|error| fault::store(&error).into());
+        self.0.into_iter().map(prepare).collect()
     }
 
     /// The names of their records, and the digests of these.

@@ -6,8 +6,9 @@
 
 use kic_base::Digest;
 use kic_diag::Diagnostics;
-use kic_exec::{Context, Realised};
+use kic_exec::{Context, Realised, fault};
 use kic_graph::Graph;
+use kic_store::{PreparedRoot, Remembering};
 
 use crate::compile::{Compiled, Prepared, Request};
 use crate::explain::{self, Ingredients};
@@ -18,18 +19,25 @@ use crate::write::Output;
 
 /// What a compile leaves.
 pub(crate) struct Trace {
-    roots: Roots,
+    roots: Vec<PreparedRoot>,
     ingredients: Ingredients,
+    /// Those of the compile before, where it is asked why each layer was built.
+    before: Option<Ingredients>,
+    /// What is on its way, to be known by the next compile.
+    begun: Vec<Remembering>,
+    /// What still depends on the file that is written.
     last_run: Option<LastRun>,
 }
 
 impl Trace {
-    /// Puts it together.
+    /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again.
     ///
     /// # Errors
-    /// None but bugs.
+    /// Those of the store.
+    #[expect(clippy::too_many_arguments, reason = "one call, and a struct would only repeat their names")]
     pub fn of(
         request: &Request,
+        key: Option<&Digest>,
         prepared: &Prepared,
         realised: &Realised,
         compiled: &Compiled,
@@ -40,38 +48,47 @@ impl Trace {
         let Prepared { graph, locks, documents, .. } = prepared;
         let roots = Roots::of(request, output, graph, realised, &compiled.image, locks, documents)?;
         let last_run = LastRun::of(compiled, output, &roots, texts, context);
-        Ok(Self { roots, ingredients: Ingredients::of(graph), last_run })
+        let mut trace = Self {
+            roots: roots.prepare(context)?,
+            ingredients: Ingredients::of(graph),
+            before: request.explain.then(|| Ingredients::of_last(request, context)).flatten(),
+            begun: Vec::new(),
+            last_run,
+        };
+        if let Some(key) = key {
+            trace.begun.extend(trace.ingredients.begin(request, context));
+            if let Some(last_run) = trace.last_run.take_if(|last_run| !last_run.is_of_archive()) {
+                trace.begun.extend(last_run.begin(key, context));
+            }
+        }
+        Ok(trace)
     }
 
     /// Adds why each layer was built or reused.
-    pub fn explain(&self, compiled: &mut Compiled, request: &Request, graph: &Graph, context: &Context) {
-        let (now, before) = (&self.ingredients, Ingredients::of_last(request, context));
+    pub fn explain(&self, compiled: &mut Compiled, graph: &Graph) {
+        let (now, before) = (&self.ingredients, self.before.as_ref());
         for (platform, layers) in &mut compiled.layers {
             let own = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
             for (compiled, layer) in layers.iter_mut().zip(own) {
-                let reason = explain::reason(graph, platform, layer, compiled.outcome, now, before.as_ref());
+                let reason = explain::reason(graph, platform, layer, compiled.outcome, now, before);
                 compiled.reason = Some(reason);
             }
         }
         compiled.gone = before.map(|before| before.gone(now)).unwrap_or_default();
     }
 
-    /// Leaves it. `key` is that of the request, where the next compile may know it again.
+    /// Leaves it.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn leave(
-        self,
-        key: Option<&Digest>,
-        request: &Request,
-        context: &Context,
-    ) -> Result<(), Diagnostics> {
-        self.roots.record(context)?;
-        if let Some(key) = key {
-            self.ingredients.keep(request, context);
-            if let Some(last_run) = self.last_run {
-                last_run.keep(key, context);
-            }
+    pub fn leave(self, key: Option<&Digest>, context: &Context) -> Result<(), Diagnostics> {
+        for root in self.roots {
+            context.store.add_prepared_root(root).map_err(|error| fault::store(&error))?;
+        }
+        let last_run = key.zip(self.last_run).and_then(|(key, last_run)| last_run.begin(key, context));
+        // Where that does not work, the next compile finds out everything anew.
+        for begun in self.begun.into_iter().chain(last_run) {
+            let _ = context.store.remembered(begun);
         }
         Ok(())
     }

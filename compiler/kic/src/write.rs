@@ -1,10 +1,15 @@
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Assembled, Context, StoppableStore, fault};
+use kic_oci::BlobSource;
 use kic_oci::layout::{LayoutError, LayoutOptions, write_archive, write_layout};
-use kic_store::StoreError;
+use kic_store::{PlaceMode, Placed, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// Where an image goes.
@@ -69,6 +74,7 @@ pub(crate) fn check_room(output: &Output) -> Result<(), Diagnostics> {
 }
 
 /// Writes the image as `reference`. Of blobs that are there already, the size alone is looked at, unless `verify`.
+/// Whoever calls it keeps the `documents` at the same time, where some were just made.
 ///
 /// # Errors
 /// `output-not-empty` and `output-unwritable`, and those of a full disk.
@@ -76,12 +82,14 @@ pub(crate) async fn write(
     output: &Output,
     reference: &str,
     image: &Assembled,
+    documents: &Documents,
     verify: bool,
     context: &Context,
 ) -> Result<(), Diagnostics> {
     let (output, reference, root, blobs) =
         (output.clone(), reference.to_owned(), image.root.clone(), image.blobs.clone());
-    let source = StoppableStore::new(context);
+    let store = StoppableStore::new(context);
+    let source = Source { made: image.made.clone(), documents: documents.clone(), store };
     let writing = move || {
         let written = match &output {
             Output::Layout(path) => {
@@ -94,6 +102,65 @@ pub(crate) async fn write(
         written.map(drop).map_err(|error| unwritten(error).into())
     };
     context.blocking(writing).await
+}
+
+/// The blobs of an image of which some documents are still on their way to the store.
+struct Source {
+    made: BTreeMap<Digest, Arc<[u8]>>,
+    documents: Documents,
+    store: StoppableStore,
+}
+
+impl BlobSource for Source {
+    fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
+        match self.made.get(digest) {
+            Some(bytes) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
+            None => self.store.open(digest),
+        }
+    }
+
+    fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
+        // Where they do not come, they are copied.
+        if self.made.contains_key(digest) && !self.documents.are_kept() {
+            return Ok(None);
+        }
+        self.store.place(digest, to, mode)
+    }
+}
+
+/// Tells who writes an image when the store has its documents.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Documents {
+    /// Whether they were kept, once that is known.
+    kept: Arc<(Mutex<Option<bool>>, Condvar)>,
+}
+
+impl Documents {
+    /// Puts those of an image that were just made into the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn keep(&self, image: &Assembled, store: &Store) -> Result<(), Diagnostics> {
+        /// Whoever waits is told whatever happens.
+        struct Told<'a>(&'a Documents, bool);
+        impl Drop for Told<'_> {
+            fn drop(&mut self) {
+                *self.0.kept.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.1);
+                self.0.kept.1.notify_all();
+            }
+        }
+        let mut told = Told(self, false);
+        image.keep(store)?;
+        told.1 = true;
+        Ok(())
+    }
+
+    /// Waits until [`Self::keep`] is at its end, and gives whether they are there.
+    fn are_kept(&self) -> bool {
+        let state = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.kept.1.wait_while(state, |kept| kept.is_none());
+        state.unwrap_or_else(PoisonError::into_inner).unwrap_or_default()
+    }
 }
 
 fn unwritten(error: LayoutError) -> Diagnostic {

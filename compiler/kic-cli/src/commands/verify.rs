@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::arguments::{Format, Global, Network, setting};
 use crate::report::{printable, size};
 use crate::terminal::{Terminal, print};
-use crate::world::{block_on, context};
+use crate::world::{block_on, context, cores};
 
 /// Tell whether an image is whole and is what it says: every digest and size, the layers against the configuration, the
 /// registry cache and its links, the plan and the annotations.
@@ -38,8 +38,7 @@ pub struct Verify {
 impl Verify {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.map_or(cores, usize::from);
+        let jobs = self.jobs.map_or_else(cores, usize::from);
         let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
         let mut verified = block_on(&context, kic::verify(&self.image, &context))?;
         let mut rebuilt = None;

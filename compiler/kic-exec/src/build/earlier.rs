@@ -10,7 +10,7 @@ use kic_oci::layer::WholeLayer;
 use crate::context::Context;
 
 /// Layers with more bytes in their files, or more with headers and padding, are not held in memory for that.
-const MOST_BYTES: u64 = 4 << 20;
+pub(super) const MOST_BYTES: u64 = 4 << 20;
 const MOST: u64 = 32 << 20;
 
 /// Whether a layer with so many bytes in its files, and so many around them, is held against the one before.
@@ -30,7 +30,8 @@ impl Earlier {
     pub fn of(node: &Node, context: &Context) -> Self {
         let read = || {
             let (layer, media_type) = context.sources.packed(&label(node), &context.store)?;
-            let layer = context.store.blob(&layer).ok()?;
+            // Nothing needs it afterwards, and so nothing is to keep it from a collection.
+            let layer = context.store.unleased_blob(&layer).ok()?;
             WholeLayer::read(layer, &media_type, MOST).ok()
         };
         read().map(Self::in_layer).unwrap_or_default()

@@ -29,7 +29,7 @@ pub(crate) async fn build(
     context: &Context,
 ) -> Result<Packed, Diagnostics> {
     let plan = plan_json(graph, launch, layers)?;
-    let bytes = kic_oci::model::canonical_json(&plan);
+    let bytes = kic_oci::model::canonical_value(&plan);
     let (settings, source) = (launch.settings, launch.source.clone());
     let size = bytes.len() + source.as_ref().map_or(0, |source| source.len());
     let store = context.store.clone();

@@ -4,6 +4,7 @@ mod ahead;
 mod blob;
 mod cached_blob;
 mod earlier;
+mod early;
 pub(crate) mod launch;
 mod local_file;
 mod pump;
@@ -11,9 +12,11 @@ mod room;
 mod tree;
 
 pub use blob::obtain;
+pub use early::Early;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kic_base::Digest;
 use kic_diag::Diagnostics;
@@ -63,6 +66,17 @@ impl Unkept {
 }
 
 impl Built {
+    /// How long it took, where that was not while it was waited for.
+    pub fn took(&self) -> Option<Duration> {
+        match self {
+            Self::Layer(layer) => match &**layer {
+                Unkept::Packed(packed) => packed.took,
+                Unkept::Stored(_) => None,
+            },
+            Self::Blob(_) => None,
+        }
+    }
+
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Blob(bytes) => *bytes,
@@ -91,7 +105,16 @@ pub(crate) async fn realise(
         Derivation::CachedBlob { settings, path, content } => {
             Unkept::Stored(cached_blob::build(node, index, *settings, path, content, context).await?)
         }
-        Derivation::Tree { .. } => Unkept::Packed(tree::build(graph, index, context).await?),
+        Derivation::Tree { .. } => {
+            let early = match &context.early {
+                Some(early) => early.take(&node.digest).await,
+                None => None,
+            };
+            Unkept::Packed(match early {
+                Some(packed) => packed,
+                None => tree::build(graph, index, context).await?,
+            })
+        }
         Derivation::Launch(plan) => Unkept::Packed(launch::build(graph, plan, layers, context).await?),
     };
     Ok(Built::Layer(Box::new(layer)))

@@ -28,6 +28,12 @@ pub(super) struct Room {
 }
 
 impl Room {
+    /// Room for one thread, where there is some now.
+    pub fn try_take(bytes: u64, ahead: u64) -> Option<Self> {
+        let taken = FREE.try_acquire_many(cost(1, bytes, ahead)).ok()?;
+        Some(Self { threads: 1, _taken: Some(taken) })
+    }
+
     /// Waits until there is room for a layer of so many bytes, of which `ahead` are read before they are needed, and takes as
     /// many threads as there is room for, up to `jobs`.
     pub async fn take(settings: LayerSettings, bytes: u64, ahead: u64, jobs: usize) -> Self {

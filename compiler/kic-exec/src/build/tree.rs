@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{Bytes, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEntry, TreeEntryKind};
@@ -29,12 +30,16 @@ pub(crate) struct Packed {
     frames: Vec<PackedFrame>,
     /// By what the next run knows it, where it is to take files out of it.
     label: Option<String>,
+    /// How long it took, where that was before anybody waited for it.
+    pub took: Option<Duration>,
+    /// Where its files were taken from. To give that memory back takes a while, and is done where nobody waits for it.
+    _earlier: Option<Box<Earlier>>,
 }
 
 impl Packed {
     /// Gives the bytes their name, once they are safe, and notes what other layers may take over.
     pub fn keep(self, context: &Context) -> Result<LayerOutput, StoreError> {
-        let Self { output, writer, frames, label } = self;
+        let Self { output, writer, frames, label, .. } = self;
         writer.commit(&output.digest)?;
         if let Some(label) = label {
             context.sources.note_packed(&label, &output.digest, &output.media_type, &context.store);
@@ -70,7 +75,7 @@ pub(crate) async fn build(
     let room = Room::take(*settings, bytes, ahead, jobs).await;
     let (graph, context) = (Arc::clone(graph), context.clone());
     // The room is free again when the work is at its end, whoever still waits for it.
-    context.clone().blocking(move || write(&graph, index, &room, &context)).await
+    context.clone().blocking(move || write(&graph.nodes[index], &room, &context)).await
 }
 
 /// So many bytes of a layer are compressed at a time; and the headers and the padding of an entry are seldom more than so many.
@@ -91,8 +96,17 @@ fn around(entries: &[TreeEntry]) -> u64 {
     MOST_AROUND * entries.len() as u64
 }
 
-fn write(graph: &Graph, index: NodeIndex, room: &Room, context: &Context) -> Result<Packed, Diagnostics> {
-    let node = &graph.nodes[index];
+/// Writes a small layer, for one thread, beside other work. What is wrong with it is said in its turn.
+pub(super) fn write_early(node: &Node, context: &Context) -> Option<Packed> {
+    let Derivation::Tree { entries, .. } = &node.derivation else { return None };
+    let bytes = bytes(entries);
+    let began = Instant::now();
+    let room = Room::try_take(bytes, 2 * bytes + around(entries))?;
+    let packed = write(node, &room, context).ok()?;
+    Some(Packed { took: Some(began.elapsed()), ..packed })
+}
+
+fn write(node: &Node, room: &Room, context: &Context) -> Result<Packed, Diagnostics> {
     let Derivation::Tree { settings, entries } = &node.derivation else {
         return Err(fault::internal("not a tree").into());
     };
@@ -100,7 +114,7 @@ fn write(graph: &Graph, index: NodeIndex, room: &Room, context: &Context) -> Res
     let is_worth_it = bytes(entries) >= WORTH_FRAMES;
     let known = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
     let plan = known.as_ref().and_then(|known| frame_plan(*settings, entries, known));
-    let write = |plan| write_after(plan, node, room, known.as_ref(), graph, context);
+    let write = |plan| write_after(plan, node, room, known.as_ref(), context);
     match plan {
         None => write(None),
         // Where a frame is damaged or gone, what is in it is needed after all.
@@ -138,7 +152,6 @@ fn write_after(
     node: &Node,
     room: &Room,
     known: Option<&Arc<dyn KnownFrames>>,
-    graph: &Graph,
     context: &Context,
 ) -> Result<Packed, Diagnostics> {
     let Derivation::Tree { settings, entries } = &node.derivation else {
@@ -169,15 +182,19 @@ fn write_after(
                 }
                 TreeEntryKind::File { content, bytes: Bytes::Local(_) | Bytes::Below(..), .. } => {
                     let bytes = before.get(content).map(Ok).or_else(|| ahead.take(place));
-                    write_entry(&mut layer, entry, bytes, &files, node, graph, context)?;
+                    write_entry(&mut layer, entry, bytes, &files, node, context)?;
                 }
-                _ => write_entry(&mut layer, entry, None, &files, node, graph, context)?,
+                _ => write_entry(&mut layer, entry, None, &files, node, context)?,
             }
         }
         Ok::<_, Diagnostics>(())
     })?;
     let packed = finish(layer, settings.compression)?;
-    Ok(Packed { label: takes_earlier.then(|| earlier::label(node)), ..packed })
+    Ok(Packed {
+        label: takes_earlier.then(|| earlier::label(node)),
+        _earlier: takes_earlier.then(|| Box::new(before)),
+        ..packed
+    })
 }
 
 /// Layers of so many bytes take frames that were packed before.
@@ -190,7 +207,6 @@ fn write_entry(
     known_bytes: Option<io::Result<&[u8]>>,
     known: &KnownFiles,
     node: &Node,
-    graph: &Graph,
     context: &Context,
 ) -> Result<(), Diagnostics> {
     context.go_on()?;
@@ -210,12 +226,8 @@ fn write_entry(
                         }
                     }
                 }
-                Bytes::Node(input) => {
-                    let digest = match &graph.nodes[*input].derivation {
-                        Derivation::Blob(content) => content.digest,
-                        _ => return Err(fault::internal("a file that is no blob").into()),
-                    };
-                    Box::new(context.store.blob(&digest).map_err(|error| fault::store(&error))?)
+                Bytes::Node(_) => {
+                    Box::new(context.store.blob(&content.digest).map_err(|error| fault::store(&error))?)
                 }
             };
             let mut body = Stoppable::new(body, context);
@@ -257,7 +269,14 @@ pub(crate) fn finish(
     let (writer, LayerDigests { digest, size, diff_id, .. }, frames) =
         layer.finish_with_frames().map_err(|error| layer_error(error, None))?;
     let media_type = compression(compression_of).media_type().to_owned();
-    Ok(Packed { output: LayerOutput { media_type, digest, size, diff_id }, writer, frames, label: None })
+    Ok(Packed {
+        output: LayerOutput { media_type, digest, size, diff_id },
+        writer,
+        frames,
+        label: None,
+        took: None,
+        _earlier: None,
+    })
 }
 
 fn compression(compression: kic_spec::Compression) -> Compression {

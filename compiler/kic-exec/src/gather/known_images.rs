@@ -88,7 +88,7 @@ impl KnownImages {
     /// Keeps what the next run needs. Where that does not work, it reads the documents again.
     pub fn save(self, context: &Context) {
         let (Some(key), true) = (self.key, self.is_changed) else { return };
-        let _ = context.store.remember(&key, &write(&self.used));
+        context.remember(key, write(&self.used));
     }
 }
 

@@ -93,7 +93,7 @@ impl KnownNeeds {
                 Used::Now(now) => put_bytes(bytes, now),
             }
         });
-        let _ = context.store.remember(&key, &bytes);
+        context.remember(key, bytes);
     }
 }
 

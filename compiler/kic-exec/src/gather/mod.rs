@@ -222,6 +222,25 @@ async fn gather_spec(
     note_disk_images(spec, context);
     let files = paths::gather(spec, context).await;
     let files = keep(files, &mut diagnostics).unwrap_or_default();
+    let mut inputs = Inputs {
+        epoch: pins.used.epoch,
+        source_date_epoch: options.source_date_epoch,
+        paths: files,
+        early: BTreeMap::new(),
+        fetches: BTreeMap::new(),
+        rewritten: BTreeMap::new(),
+        renders: BTreeMap::new(),
+        images: BTreeMap::new(),
+        needs: Vec::new(),
+        objects: Vec::new(),
+        redirects: RedirectFacts::default(),
+        allow_missing: options.allow_missing.clone(),
+        base: BaseFacts::Scratch,
+        source: None,
+    };
+    if let (Some(early), false) = (&context.early, diagnostics.has_errors()) {
+        inputs.early = early.pack(spec, &inputs, context);
+    }
     let fetches = pins::fetches(spec, &mut pins, context).await;
     let fetches = keep(fetches, &mut diagnostics).unwrap_or_default();
 
@@ -240,29 +259,17 @@ async fn gather_spec(
     let renders = keep(renders, &mut diagnostics).unwrap_or_default();
 
     let needs::Needs { needs, rewritten, policies, objects } =
-        needs::gather(spec, &files, &fetches, &renders, context, &mut diagnostics).await;
-    let (mirrors, problems) = mirrors::gather(spec, &files, &fetches, context, &mut diagnostics);
+        needs::gather(spec, &inputs.paths, &fetches, &renders, context, &mut diagnostics).await;
+    let (mirrors, problems) = mirrors::gather(spec, &inputs.paths, &fetches, context, &mut diagnostics);
     let wanted = wanted_images(spec, &needs, &base);
     let images = images::cached(wanted, spec, &needs, options, &mut pins, context, &mut diagnostics).await;
 
     if strictness == Strictness::Strict && diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    let inputs = Inputs {
-        epoch: pins.used.epoch,
-        source_date_epoch: options.source_date_epoch,
-        paths: files,
-        fetches,
-        rewritten,
-        renders: renders.into_iter().map(|(key, render)| (key, render.facts)).collect(),
-        images,
-        needs,
-        objects,
-        redirects: RedirectFacts { policies, mirrors, problems },
-        allow_missing: options.allow_missing.clone(),
-        base,
-        source: None,
-    };
+    inputs.renders = renders.into_iter().map(|(key, render)| (key, render.facts)).collect();
+    inputs.redirects = RedirectFacts { policies, mirrors, problems };
+    let inputs = Inputs { fetches, rewritten, images, needs, objects, base, ..inputs };
     locks.insert(0, LockFile { path, lock: pins.finish(), before });
     Ok(Gathered { inputs, locks, warnings: diagnostics })
 }

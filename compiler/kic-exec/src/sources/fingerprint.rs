@@ -31,6 +31,9 @@ pub(super) type Moment = (i64, u32);
 const STEP: u32 = 20_000_000;
 
 impl Fingerprint {
+    /// One that no file has: there is no inode 0.
+    pub(super) const OF_NONE: Self = Self { device: 0, inode: 0, size: 0, modified: (0, 0), changed: (0, 0) };
+
     #[allow(
         clippy::cast_sign_loss,
         clippy::cast_possible_truncation,

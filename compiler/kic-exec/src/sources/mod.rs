@@ -98,6 +98,10 @@ struct State {
 /// So many files are read before what was found is noted.
 const AT_A_TIME: usize = 4096;
 
+/// To read no more than so many files, of so many bytes, is soon done again.
+const FEW: usize = 64;
+const FEW_BYTES: u64 = 16 << 20;
+
 /// So many files more than were seen in the last run may be in an index: those of other settings of the spec.
 const MORE: usize = 20_000;
 
@@ -246,6 +250,14 @@ impl Sources {
         self.frames.save(store);
     }
 
+    /// Whether it took long to find out what is not written down yet.
+    pub fn has_learned_much(&self) -> bool {
+        let state = self.lock();
+        let fresh = state.fresh.values().flat_map(BTreeMap::values);
+        let bytes = fresh.map(|known| known.fingerprint.size).fold(0, u64::saturating_add);
+        count(&state.fresh) > FEW || bytes > FEW_BYTES
+    }
+
     /// Writes down what was found out. Where that does not work, the next run reads again.
     pub fn save(&self, store: &Store) {
         let mut state = self.lock();
@@ -347,9 +359,13 @@ impl Sources {
                 digest: Some(result.facts.content.digest),
             };
             let before = indexed.folder(&folder).and_then(|known| known.file(&name));
-            is_other |= before.is_some_and(|before| before.digest != result.facts.content.digest);
-            if let Some(fingerprint) = result.settled {
-                let known = Known { fingerprint, digest: result.facts.content.digest };
+            let digest = result.facts.content.digest;
+            let is_changed = before.is_some_and(|before| before.digest != digest);
+            is_other |= is_changed;
+            // The next run reads it again where it is not settled, and is to find that what it holds is what the index says.
+            let fingerprint = result.settled.or(is_changed.then_some(Fingerprint::OF_NONE));
+            if let Some(fingerprint) = fingerprint {
+                let known = Known { fingerprint, digest };
                 self.lock().fresh.entry(folder).or_default().insert(name, known);
             }
         }

@@ -1,8 +1,10 @@
 mod base;
+mod early;
 mod launch;
 mod own_layers;
 mod registry;
 
+pub use early::early_layers;
 pub(crate) use registry::cached_images;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,9 +14,11 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_spec::{ImageSource, Spec};
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use own_layers::settings_of;
+
 use crate::awaited_objects::check_awaited;
 use crate::closure::{Available, prove};
-use crate::derivation::{Derivation, LayerSettings};
+use crate::derivation::Derivation;
 use crate::graph::{Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 use crate::inputs::{BlobFacts, ContentFacts, Inputs, Origin};
 use crate::redirect_proof::{foreign_base, prove_names};
@@ -107,11 +111,7 @@ impl Lowering {
     }
 
     fn image(&mut self, spec: &Spec, inputs: &Inputs) -> (Image, Available) {
-        let settings = LayerSettings {
-            epoch: inputs.epoch,
-            mtime: inputs.source_date_epoch,
-            compression: spec.compression,
-        };
+        let settings = settings_of(spec, inputs);
         let mut available = Available::default();
         let base = self.base(spec, inputs, &mut available);
         let base_layers = base.values().map(|base| base.layers.len()).max().unwrap_or(0);

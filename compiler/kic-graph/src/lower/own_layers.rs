@@ -28,7 +28,11 @@ impl Lowering {
     ) -> BTreeMap<(LayerKind, usize), Vec<ImageLayer>> {
         let mut own = BTreeMap::new();
         let mut pending_layers = Vec::with_capacity(spec.layers.len());
-        for layer in &spec.layers {
+        for (index, layer) in spec.layers.iter().enumerate() {
+            if inputs.early.contains_key(&index) {
+                pending_layers.push((Vec::new(), whole(&[])));
+                continue;
+            }
             let pending = layer_entries(spec, layer, inputs, &mut self.diagnostics);
             let entry = |(path, entry): (String, PendingEntry)| {
                 let kind = match entry.fetch {
@@ -57,22 +61,21 @@ impl Lowering {
         let is_too_much = base_layers + parts > MOST_CUT;
         for (index, (layer, (entries, cut))) in spec.layers.iter().zip(pending_layers).enumerate() {
             let cut = if is_too_much { whole(&entries) } else { cut };
-            let kind = match layer.kind() {
-                LayerKind::Files => Kind::Files,
-                LayerKind::Manifests => Kind::Manifests,
-                LayerKind::Policies => Kind::Policies,
-                LayerKind::Readiness => Kind::Readiness,
-            };
+            let kind = kind_of(layer);
             let name = layer.name.value.as_str();
             let mut entries = entries.into_iter();
-            let trees: Vec<Derivation> = cut
-                .iter()
-                .map(|part| Derivation::Tree {
-                    settings,
-                    entries: entries.by_ref().take(part.len()).collect(),
-                })
-                .collect();
-            let digests = digests(&trees);
+            let (trees, digests) = match inputs.early.get(&index) {
+                Some((tree, digest)) => (vec![tree.clone()], vec![*digest]),
+                None => {
+                    let part = |part: &Range<usize>| Derivation::Tree {
+                        settings,
+                        entries: entries.by_ref().take(part.len()).collect(),
+                    };
+                    let trees: Vec<Derivation> = cut.iter().map(part).collect();
+                    let digests = digests(&trees);
+                    (trees, digests)
+                }
+            };
             let mut parts = Vec::with_capacity(cut.len());
             for ((part, tree), digest) in cut.into_iter().zip(trees).zip(digests) {
                 // Named after where it begins, so that it keeps its name when there are more parts before it.
@@ -115,6 +118,21 @@ impl Lowering {
             }
         }
     }
+}
+
+/// The kind of the layers that a node of the spec becomes.
+pub(super) fn kind_of(layer: &Layer) -> Kind {
+    match layer.kind() {
+        LayerKind::Files => Kind::Files,
+        LayerKind::Manifests => Kind::Manifests,
+        LayerKind::Policies => Kind::Policies,
+        LayerKind::Readiness => Kind::Readiness,
+    }
+}
+
+/// What decides the form of a spec's own layers.
+pub(super) fn settings_of(spec: &Spec, inputs: &Inputs) -> LayerSettings {
+    LayerSettings { epoch: inputs.epoch, mtime: inputs.source_date_epoch, compression: spec.compression }
 }
 
 /// The digests of trees. Those of the parts of a large one take a while: two threads share them.

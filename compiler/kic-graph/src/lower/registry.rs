@@ -79,7 +79,7 @@ impl Lowering {
     ) -> ImageLayer {
         entries.sort_by(|left, right| left.path.cmp(&right.path));
         let hints = Hints { kind, name, span: None, origins: &[], is_document: false };
-        let node = self.node(Derivation::Tree { settings, entries }, &hints);
+        let node = self.node(Derivation::Tree { settings, entries: entries.into() }, &hints);
         self.layer(node, kind, name)
     }
 

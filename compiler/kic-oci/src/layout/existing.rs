@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::files::{make_directory, write_file};
+use super::files::{begin_file, make_directory, write_file};
 use super::{LayoutError, OCI_LAYOUT};
 use crate::model::{DOCUMENT_LIMIT, Document, Index, canonical_json, media_types};
 use crate::sibling::{is_at, lock_exclusively};
@@ -113,12 +113,20 @@ impl Existing {
         self.index_bytes.as_ref() == Some(&canonical_json(index))
     }
 
-    /// Writes `index.json` in one step, and gives whether that changed it. Its new name is not yet synced.
-    pub fn write_index(&self, index: &Index) -> Result<bool, LayoutError> {
+    /// Begins to write `index.json`: nothing where it says that already. It has no name before [`Self::finish_index`].
+    pub fn begin_index(&self, index: &Index) -> Result<Option<File>, LayoutError> {
         if self.has_index(index) {
-            return Ok(false);
+            return Ok(None);
         }
-        self.replace("index.json", &canonical_json(index))?;
+        begin_file(&self.temporary("index.json"), &canonical_json(index)).map(Some)
+    }
+
+    /// Gives `index.json` its name in one step, and gives whether that changed it. Its new name is not yet synced.
+    pub fn finish_index(&self, begun: Option<File>) -> Result<bool, LayoutError> {
+        let Some(file) = begun else { return Ok(false) };
+        let (temporary, path) = (self.temporary("index.json"), self.path.join("index.json"));
+        file.sync_all().map_err(|error| LayoutError::at(&temporary, error))?;
+        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
         Ok(true)
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
-use kic_store::Placed;
+use kic_store::{Placed, begin_sync};
 
 use super::{LayoutError, LayoutOptions};
 use crate::blob_source::BlobSource;
@@ -24,11 +24,17 @@ pub(super) fn make_directory(path: &Path) -> Result<(), LayoutError> {
 
 /// Writes a new file of mode 0644, synced.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LayoutError> {
+    begin_file(path, bytes)?.sync_all().map_err(|error| LayoutError::at(path, error))
+}
+
+/// Writes a new file of mode 0644, to be synced; the disk is asked to take it meanwhile.
+pub(super) fn begin_file(path: &Path, bytes: &[u8]) -> Result<File, LayoutError> {
     let write = || {
         let mut file = File::create_new(path)?;
         file.set_permissions(Permissions::from_mode(0o644))?;
         file.write_all(bytes)?;
-        file.sync_all()
+        begin_sync(&file, 0, bytes.len() as u64);
+        Ok(file)
     };
     write().map_err(|error| LayoutError::at(path, error))
 }
@@ -38,13 +44,16 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), LayoutError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| LayoutError::at(path, error))
 }
 
-/// Puts a blob at `path`, which does not exist, verified and synced.
+/// Files of at most so many bytes are synced after each other at the end: the disk takes all of them meanwhile.
+const SMALL: u64 = 1 << 20;
+
+/// Puts a blob at `path`, which does not exist, verified and synced: a small one is given back, still to be synced.
 pub(super) fn put_blob(
     path: &Path,
     blob: &Descriptor,
     source: &dyn BlobSource,
     options: LayoutOptions,
-) -> Result<(), LayoutError> {
+) -> Result<Option<File>, LayoutError> {
     let at = |error| LayoutError::at(path, error);
     let placed = source
         .place(&blob.digest, path, options.sharing)
@@ -62,9 +71,13 @@ pub(super) fn put_blob(
     // A link to a layer of the store has the bytes that were synced there; its name is synced with the folder's. The store
     // does not sync documents.
     if placed == Some(Placed::HardLink) && media_types::is_layer(&blob.media_type) {
-        return Ok(());
+        return Ok(None);
     }
-    file.sync_data().map_err(at)
+    if blob.size <= SMALL {
+        begin_sync(&file, 0, blob.size);
+        return Ok(Some(file));
+    }
+    file.sync_data().map(|()| None).map_err(at)
 }
 
 /// Copies exactly the bytes that the descriptor announces; `path` is for errors.

@@ -10,7 +10,7 @@ use super::files::{has_blob, make_directory, put_blob, sync_directory, write_fil
 use super::reachable::reachable;
 use super::{LayoutError, LayoutOptions, OCI_LAYOUT, REFERENCE_NAME, Written};
 use crate::blob_source::BlobSource;
-use crate::model::{Descriptor, Index, canonical_json};
+use crate::model::{Descriptor, Index, canonical_json, media_types};
 use crate::sibling::Destination;
 
 /// Writes an image into the OCI layout at `directory`, under the name `reference`. `root` is its manifest or
@@ -103,10 +103,15 @@ fn create(
     make_directory(&path.join("blobs"))?;
     make_directory(&blobs_path)?;
     let mut written = Written { changed: true, ..Written::default() };
+    let mut unsynced = Vec::new();
     for blob in blobs.values() {
-        put_blob(&blobs_path.join(blob.digest.hex()), blob, source, options)?;
+        let path = blobs_path.join(blob.digest.hex());
+        unsynced.extend(put_blob(&path, blob, source, options)?.map(|file| (file, path)));
         written.added += 1;
         written.added_bytes += blob.size;
+    }
+    for (file, path) in unsynced {
+        file.sync_data().map_err(|error| LayoutError::at(&path, error))?;
     }
     write_file(&path.join("oci-layout"), OCI_LAYOUT)?;
     write_file(&path.join("index.json"), &canonical_json(&Index::new(vec![root.clone()])))?;
@@ -163,31 +168,47 @@ fn fill(
     options: LayoutOptions,
 ) -> Result<(Written, BTreeSet<Digest>), LayoutError> {
     let mut written = Written::default();
-    let mut added = Added(Vec::new());
+    let (mut added, mut unsynced) = (Added(Vec::new()), Vec::new());
     let blobs_path = layout.blobs();
-    for blob in blobs.values() {
+    let (index, replaced) = with_root(layout.index.clone(), root);
+    let index_file = layout.begin_index(&index)?;
+    let is_there = |blob: &&Descriptor| has_blob(&blobs_path.join(blob.digest.hex()), blob, options.verify);
+    let (there, mut missing): (Vec<_>, Vec<_>) = blobs.values().partition(is_there);
+    written.kept = there.len() as u64;
+    // Documents were made last.
+    missing.sort_by_key(|blob| !media_types::is_layer(&blob.media_type));
+    for blob in missing {
         let path = blobs_path.join(blob.digest.hex());
-        if has_blob(&path, blob, options.verify) {
-            written.kept += 1;
-            continue;
-        }
         let temporary = layout.temporary(&blob.digest.hex());
-        put_blob(&temporary, blob, source, options)?;
-        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
-        added.0.push(path);
+        match put_blob(&temporary, blob, source, options)? {
+            Some(file) => unsynced.push((file, temporary, path)),
+            None => name(&temporary, path, &mut added)?,
+        }
         written.added += 1;
         written.added_bytes += blob.size;
+    }
+    // While the disk takes what is small.
+    let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
+    written.replaced = gone.iter().map(|old| old.digest).collect();
+    let unneeded = unneeded(&blobs_path, &index, &gone, root, blobs);
+    for (file, temporary, path) in unsynced {
+        file.sync_data().map_err(|error| LayoutError::at(&temporary, error))?;
+        name(&temporary, path, &mut added)?;
     }
     if written.added > 0 {
         sync_directory(&blobs_path)?;
     }
-    let (index, replaced) = with_root(layout.index.clone(), root);
-    let index_changed = layout.write_index(&index)?;
+    let index_changed = layout.finish_index(index_file)?;
     added.0.clear();
     written.changed = index_changed || written.added > 0;
-    let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
-    written.replaced = gone.iter().map(|old| old.digest).collect();
-    Ok((written, unneeded(&blobs_path, &index, &gone, blobs)))
+    Ok((written, unneeded))
+}
+
+/// Gives a blob its name.
+fn name(temporary: &Path, path: PathBuf, added: &mut Added) -> Result<(), LayoutError> {
+    fs::rename(temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
+    added.0.push(path);
+    Ok(())
 }
 
 /// The index with `root` in the place of all that had its reference, and what that was.
@@ -202,18 +223,20 @@ fn with_root(mut index: Index, root: &Descriptor) -> (Index, Vec<Descriptor>) {
     (index, replaced)
 }
 
-/// The blobs that only `gone` needed; none where that cannot be told for certain.
+/// The blobs that only `gone` needed, and not `root`, whose blobs are given, nor another image of the index; none where that cannot
+/// be told for certain.
 fn unneeded(
     blobs_path: &Path,
     index: &Index,
     gone: &[Descriptor],
+    root: &Descriptor,
     blobs: &BTreeMap<Digest, Descriptor>,
 ) -> BTreeSet<Digest> {
     let mut candidates = reachable(blobs_path, gone).digests;
     if candidates.is_empty() {
         return candidates;
     }
-    let needed = reachable(blobs_path, &index.manifests);
+    let needed = reachable(blobs_path, index.manifests.iter().filter(|image| image.digest != root.digest));
     candidates
         .retain(|digest| needed.complete && !needed.digests.contains(digest) && !blobs.contains_key(digest));
     candidates

@@ -11,7 +11,7 @@ mod image_config;
 mod manifest;
 pub mod media_types;
 
-pub use canonical_json::canonical_json;
+pub use canonical_json::{canonical_json, canonical_value};
 pub use descriptor::{Descriptor, DescriptorPlatform};
 pub use document::{DOCUMENT_LIMIT, Document, ModelError};
 pub use image_config::{History, ImageConfig, RootFs, RunConfig};

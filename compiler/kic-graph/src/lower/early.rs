@@ -1,0 +1,88 @@
+//! The layers that are known before all else is: what is in them is said by the spec and by local files alone.
+
+use kic_diag::Diagnostics;
+use kic_spec::{Content, FileItem, Layer, ManifestItem, Spec};
+
+use super::own_layers::{kind_of, settings_of};
+use crate::derivation::{Derivation, TreeEntry};
+use crate::graph::Node;
+use crate::inputs::{EntryFacts, Inputs, PathFacts, PathKey};
+use crate::layer_entries::layer_entries;
+use kic_base::Digest;
+
+/// The nodes that [`super::lower`] makes of the layers of `spec` that are known by the paths of `inputs` alone: nothing in them is
+/// downloaded or rendered, and no image in them is named anew. With each comes its place in the spec. Only layers of at most `most_bytes` in `most_files` are looked at,
+/// and those with something wrong are left out: lowering says what.
+pub fn early_layers(spec: &Spec, inputs: &Inputs, most_bytes: u64, most_files: usize) -> Vec<(usize, Node)> {
+    let node = |(index, layer): (usize, &Layer)| {
+        let (bytes, files) = size(spec, layer, inputs)?;
+        if bytes > most_bytes || files > most_files {
+            return None;
+        }
+        let mut diagnostics = Diagnostics::new();
+        let pending = layer_entries(spec, layer, inputs, &mut diagnostics);
+        // Lowering says what is worth a look, too.
+        if !diagnostics.is_empty() {
+            return None;
+        }
+        let entries = pending.into_iter().map(|(path, entry)| TreeEntry { path, kind: entry.kind }).collect();
+        let derivation = Derivation::Tree { settings: settings_of(spec, inputs), entries };
+        let node = Node {
+            // A tree of local files has no node whose digest enters its own.
+            digest: derivation.digest(&|_| Digest::of(b"")),
+            derivation,
+            kind: kind_of(layer),
+            name: layer.name.value.clone(),
+            span: Some(layer.span.clone()),
+            origins: Vec::new(),
+            is_document: false,
+        };
+        Some((index, node))
+    };
+    spec.layers.iter().enumerate().filter_map(node).collect()
+}
+
+/// The bytes and the number of the local files of a layer; nothing where there is more to it than these and texts of the spec.
+fn size(spec: &Spec, layer: &Layer, inputs: &Inputs) -> Option<(u64, usize)> {
+    let keys: Vec<Option<PathKey>> = match &layer.content {
+        Content::Files(items) => items
+            .iter()
+            .map(|item| match &item.value {
+                FileItem::Copy { from, exclude, .. } => {
+                    Some(Some(PathKey::copied(spec.locate(from), exclude)))
+                }
+                FileItem::Text { .. } => Some(None),
+                FileItem::Fetch { .. } => None,
+            })
+            .collect::<Option<_>>()?,
+        Content::Manifests { items, .. } | Content::Policies { items, .. } if layer.rewrite().is_none() => {
+            items
+                .iter()
+                .map(|item| match &item.value {
+                    ManifestItem::File { from, .. } => Some(Some(PathKey::manifests(spec.locate(from)))),
+                    ManifestItem::Object { .. } => Some(None),
+                    ManifestItem::Fetch { .. } | ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => None,
+                })
+                .collect::<Option<_>>()?
+        }
+        _ => return None,
+    };
+    let (mut bytes, mut files) = (0_u64, 0);
+    for key in keys.into_iter().flatten() {
+        match inputs.paths.get(&key)? {
+            PathFacts::File(facts) => {
+                bytes = bytes.saturating_add(facts.content.size);
+                files += 1;
+            }
+            PathFacts::Folder(below) => {
+                let sizes = below.iter().map(|(_, entry)| match entry {
+                    EntryFacts::File(facts) => facts.content.size,
+                    EntryFacts::Symlink(_) | EntryFacts::EmptyFolder => 0,
+                });
+                bytes = sizes.fold(bytes, u64::saturating_add);
+                files += below.len();
+            }
+        }
+    }
+    Some((bytes, files))
+}
