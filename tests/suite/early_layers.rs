@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kic_base::{Digest, Source};
-use kic_graph::{ContentFacts, EntryFacts, FileFacts, Inputs, PathFacts, PathKey, early_layers, lower};
+use kic_graph::{
+    ContentFacts, EarlyLimits, EntryFacts, FileFacts, Inputs, PathFacts, PathKey, early_layers, lower,
+};
 use kic_spec::Spec;
 
 use crate::language::inputs;
@@ -63,17 +65,20 @@ fn ground() -> (Spec, Inputs) {
 #[test]
 fn only_small_layers_that_local_files_say_all_of_are_known_early() {
     let (spec, inputs) = ground();
-    let known = |bytes, files| -> Vec<String> {
-        let layers = early_layers(&spec, &inputs, bytes, files);
+    let known = |layers, files, bytes| -> Vec<String> {
+        let layers = early_layers(&spec, &inputs, EarlyLimits { layers, files, bytes });
         let named = |(index, node): &(usize, kic_graph::Node)| {
             assert_eq!(spec.layers[*index].name.value, node.name);
             node.name.clone()
         };
         layers.iter().map(named).collect()
     };
-    assert_eq!(known(u64::MAX, usize::MAX), ["few", "many", "large", "app", "policies"]);
-    assert_eq!(known(1 << 19, 20), ["few", "app", "policies"]);
-    assert_eq!(known(5, 20), ["policies"]);
+    const ANY: usize = usize::MAX;
+    assert_eq!(known(ANY, ANY, u64::MAX), ["few", "many", "large", "app", "policies"]);
+    assert_eq!(known(ANY, 20, 1 << 19), ["few", "app", "policies"]);
+    assert_eq!(known(ANY, 6, 1 << 19), ["few", "app"], "all together");
+    assert_eq!(known(2, 20, 1 << 19), ["few", "app"]);
+    assert_eq!(known(ANY, 20, 5), ["policies"]);
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn lowering_makes_the_same_of_what_is_known_early() {
     });
     let spec = resolved(&text.collect::<Vec<_>>().join("\n"));
     let (plain, _) = lower(&spec, &inputs).unwrap();
-    let early = early_layers(&spec, &inputs, 1 << 19, 20);
+    let early = early_layers(&spec, &inputs, EarlyLimits { layers: 9, files: 20, bytes: 1 << 19 });
     assert_eq!(early.len(), 3);
     let mut inputs = inputs;
     inputs.early = early.into_iter().map(|(index, node)| (index, (node.derivation, node.digest))).collect();

@@ -33,7 +33,7 @@ pub use inputs::{
     RedirectFacts, Referral, ReferrerFacts, RenderFacts,
 };
 pub use kic_manifest::Confidence;
-pub use lower::{LAYER_LIMIT, early_layers, located, lower};
+pub use lower::{EarlyLimits, LAYER_LIMIT, early_layers, located, lower};
 pub use petgraph::graph::NodeIndex;
 pub use readiness_script::{readiness_json, readiness_script};
 pub use redirect_list::{Redirected, redirect_images};

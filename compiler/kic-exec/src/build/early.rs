@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use kic_base::Digest;
-use kic_graph::{Derivation, Inputs, Node, early_layers};
+use kic_graph::{Derivation, EarlyLimits, Inputs, Node, early_layers};
 use kic_spec::Spec;
 use tokio::sync::oneshot;
 
@@ -15,8 +15,8 @@ use super::earlier::MOST_BYTES;
 use super::tree::{self, Packed};
 use crate::context::Context;
 
-/// Layers with more files are packed in their turn: their entries are not to be put together twice.
-const MOST_FILES: usize = 4096;
+/// What is more is packed in its turn, for layers that are packed and wait take memory, and each of them a file.
+const MOST: EarlyLimits = EarlyLimits { layers: 16, files: 4096, bytes: MOST_BYTES };
 
 /// A thread that packs layers early, and does what nobody waits for. It is at its end when this is dropped, and a layer that nobody
 /// asked for leaves nothing.
@@ -50,15 +50,17 @@ impl Early {
         context: &Context,
     ) -> BTreeMap<usize, (Derivation, Digest)> {
         let mut layers = BTreeMap::new();
-        for (index, node) in early_layers(spec, inputs, MOST_BYTES, MOST_FILES) {
+        for (index, node) in early_layers(spec, inputs, MOST) {
             layers.insert(index, (node.derivation.clone(), node.digest));
             let (packed, receiver) = oneshot::channel();
             self.lock().insert(node.digest, receiver);
             let context = Context { early: None, ..context.clone() };
             self.later(move || {
-                if let Some(layer) = pack(&node, &context) {
+                if let Some(mut layer) = pack(&node, &context) {
+                    let spent = layer.spent();
                     // Nobody may want it any more.
                     let _ = packed.send(layer);
+                    drop(spent);
                 }
             });
         }

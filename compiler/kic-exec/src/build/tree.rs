@@ -33,10 +33,15 @@ pub(crate) struct Packed {
     /// How long it took, where that was before anybody waited for it.
     pub took: Option<Duration>,
     /// Where its files were taken from. To give that memory back takes a while, and is done where nobody waits for it.
-    _earlier: Option<Box<Earlier>>,
+    earlier: Option<Box<Earlier>>,
 }
 
 impl Packed {
+    /// The memory of what its files were taken from.
+    pub(super) fn spent(&mut self) -> Option<Box<Earlier>> {
+        self.earlier.take()
+    }
+
     /// Gives the bytes their name, once they are safe, and notes what other layers may take over.
     pub fn keep(self, context: &Context) -> Result<LayerOutput, StoreError> {
         let Self { output, writer, frames, label, .. } = self;
@@ -167,8 +172,8 @@ fn write_after(
     }
     let files = context.sources.known_files();
     // With few files it is quicker to open them.
-    let takes_earlier = ahead::has_many(entries) && earlier::is_worth_it(bytes(entries), around(entries));
-    let before = if takes_earlier { Earlier::of(node, context) } else { Earlier::default() };
+    let takesearlier = ahead::has_many(entries) && earlier::is_worth_it(bytes(entries), around(entries));
+    let before = if takesearlier { Earlier::of(node, context) } else { Earlier::default() };
     let wanted = batches(entries, |place, content| place >= unread && before.get(content).is_none());
     std::thread::scope(|scope| {
         let mut ahead = Ahead::start(scope, wanted, &files, context);
@@ -191,8 +196,8 @@ fn write_after(
     })?;
     let packed = finish(layer, settings.compression)?;
     Ok(Packed {
-        label: takes_earlier.then(|| earlier::label(node)),
-        _earlier: takes_earlier.then(|| Box::new(before)),
+        label: takesearlier.then(|| earlier::label(node)),
+        earlier: takesearlier.then(|| Box::new(before)),
         ..packed
     })
 }
@@ -275,7 +280,7 @@ pub(crate) fn finish(
         frames,
         label: None,
         took: None,
-        _earlier: None,
+        earlier: None,
     })
 }
 

@@ -10,15 +10,29 @@ use crate::inputs::{EntryFacts, Inputs, PathFacts, PathKey};
 use crate::layer_entries::layer_entries;
 use kic_base::Digest;
 
+/// How much is known early at most, all layers together.
+#[derive(Debug, Clone, Copy)]
+pub struct EarlyLimits {
+    /// Layers.
+    pub layers: usize,
+    /// Local files in them.
+    pub files: usize,
+    /// Bytes in these.
+    pub bytes: u64,
+}
+
 /// The nodes that [`super::lower`] makes of the layers of `spec` that are known by the paths of `inputs` alone: nothing in them is
-/// downloaded or rendered, and no image in them is named anew. With each comes its place in the spec. Only layers of at most `most_bytes` in `most_files` are looked at,
-/// and those with something wrong are left out: lowering says what.
-pub fn early_layers(spec: &Spec, inputs: &Inputs, most_bytes: u64, most_files: usize) -> Vec<(usize, Node)> {
+/// downloaded or rendered, and no image in them is named anew. With each comes its place in the spec. What is beyond the limits is
+/// left out, and so are layers with something wrong: lowering says what.
+pub fn early_layers(spec: &Spec, inputs: &Inputs, limits: EarlyLimits) -> Vec<(usize, Node)> {
+    let mut left = limits;
     let node = |(index, layer): (usize, &Layer)| {
         let (bytes, files) = size(spec, layer, inputs)?;
-        if bytes > most_bytes || files > most_files {
-            return None;
-        }
+        left = EarlyLimits {
+            layers: left.layers.checked_sub(1)?,
+            files: left.files.checked_sub(files)?,
+            bytes: left.bytes.checked_sub(bytes)?,
+        };
         let mut diagnostics = Diagnostics::new();
         let pending = layer_entries(spec, layer, inputs, &mut diagnostics);
         // Lowering says what is worth a look, too.

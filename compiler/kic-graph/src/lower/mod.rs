@@ -4,7 +4,7 @@ mod launch;
 mod own_layers;
 mod registry;
 
-pub use early::early_layers;
+pub use early::{EarlyLimits, early_layers};
 pub(crate) use registry::cached_images;
 
 use std::collections::{BTreeMap, BTreeSet};
