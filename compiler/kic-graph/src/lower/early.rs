@@ -28,7 +28,7 @@ pub fn early_layers(spec: &Spec, inputs: &Inputs, limits: EarlyLimits) -> Vec<(u
     let mut left = limits;
     let node = |(index, layer): (usize, &Layer)| {
         let (bytes, files) = size(spec, layer, inputs)?;
-        left = EarlyLimits {
+        let rest = EarlyLimits {
             layers: left.layers.checked_sub(1)?,
             files: left.files.checked_sub(files)?,
             bytes: left.bytes.checked_sub(bytes)?,
@@ -51,6 +51,7 @@ pub fn early_layers(spec: &Spec, inputs: &Inputs, limits: EarlyLimits) -> Vec<(u
             origins: Vec::new(),
             is_document: false,
         };
+        left = rest;
         Some((index, node))
     };
     spec.layers.iter().enumerate().filter_map(node).collect()
