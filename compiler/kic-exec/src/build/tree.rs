@@ -172,8 +172,8 @@ fn write_after(
     }
     let files = context.sources.known_files();
     // With few files it is quicker to open them.
-    let takesearlier = ahead::has_many(entries) && earlier::is_worth_it(bytes(entries), around(entries));
-    let before = if takesearlier { Earlier::of(node, context) } else { Earlier::default() };
+    let takes_earlier = ahead::has_many(entries) && earlier::is_worth_it(bytes(entries), around(entries));
+    let before = if takes_earlier { Earlier::of(node, context) } else { Earlier::default() };
     let wanted = batches(entries, |place, content| place >= unread && before.get(content).is_none());
     std::thread::scope(|scope| {
         let mut ahead = Ahead::start(scope, wanted, &files, context);
@@ -196,8 +196,8 @@ fn write_after(
     })?;
     let packed = finish(layer, settings.compression)?;
     Ok(Packed {
-        label: takesearlier.then(|| earlier::label(node)),
-        earlier: takesearlier.then(|| Box::new(before)),
+        label: takes_earlier.then(|| earlier::label(node)),
+        earlier: takes_earlier.then(|| Box::new(before)),
         ..packed
     })
 }
