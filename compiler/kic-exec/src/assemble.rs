@@ -13,7 +13,6 @@ use kic_oci::model::{
     Descriptor, DescriptorPlatform, History, ImageConfig, Index, Manifest, canonical_json, media_types,
 };
 use kic_spec::ImageSource;
-use kic_store::Store;
 
 use crate::fault;
 use crate::realised::Realised;
@@ -31,19 +30,6 @@ pub struct Assembled {
     pub layers: BTreeMap<Platform, Vec<Descriptor>>,
     /// The bytes of its documents, where these are just made: the store has all others.
     pub made: BTreeMap<Digest, Arc<[u8]>>,
-}
-
-impl Assembled {
-    /// Puts the documents that were made into the store.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn keep(&self, store: &Store) -> Result<(), Diagnostics> {
-        for bytes in self.made.values() {
-            store.put(bytes).map_err(|error| fault::store(&error))?;
-        }
-        Ok(())
-    }
 }
 
 /// Makes the documents of the image from the outputs of its graph.

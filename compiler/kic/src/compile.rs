@@ -196,8 +196,9 @@ async fn line(
     let realised = realising.kept(context).await?;
     let image = image?;
     context.sources.save_frames(&context.store);
+    let documents = Documents::of(&image, context);
     if request.check {
-        image.keep(&context.store)?;
+        documents.keep()?;
         check(request, &image, texts, context).await?;
     }
     let mut compiled = Compiled {
@@ -209,7 +210,6 @@ async fn line(
         written_locks,
         warnings: std::mem::take(&mut prepared.warnings),
     };
-    let documents = Documents::default();
     let writing = async {
         let Some(output) = &output else { return Ok(()) };
         context.watch.event(kic_exec::Event::Writing);
@@ -217,7 +217,7 @@ async fn line(
     };
     // Beside it, for writing is mostly waiting for the disk.
     let tracing = async {
-        documents.keep(&compiled.image, &context.store)?;
+        documents.keep()?;
         context.sources.save(&context.store);
         let (key, output) = (key.as_ref(), output.as_ref());
         Trace::of(request, key, &prepared, &realised, &compiled, output, texts, context)
@@ -239,7 +239,8 @@ async fn finish(unchanged: Unchanged, context: &Context) -> Result<Compiled, Dia
     if let Some(output) = output.filter(|_| !is_written) {
         check_room(&output)?;
         context.watch.event(kic_exec::Event::Writing);
-        write(&output, &compiled.tag, &compiled.image, &Documents::default(), false, context).await?;
+        let documents = Documents::of(&compiled.image, context);
+        write(&output, &compiled.tag, &compiled.image, &documents, false, context).await?;
     }
     Ok(compiled)
 }

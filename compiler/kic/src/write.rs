@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -74,7 +74,7 @@ pub(crate) fn check_room(output: &Output) -> Result<(), Diagnostics> {
 }
 
 /// Writes the image as `reference`. Of blobs that are there already, the size alone is looked at, unless `verify`.
-/// Whoever calls it keeps the `documents` at the same time, where some were just made.
+/// Those of the `documents` that the store does not have yet are put there, too.
 ///
 /// # Errors
 /// `output-not-empty` and `output-unwritable`, and those of a full disk.
@@ -82,14 +82,13 @@ pub(crate) async fn write(
     output: &Output,
     reference: &str,
     image: &Assembled,
-    documents: &Documents,
+    documents: &Arc<Documents>,
     verify: bool,
     context: &Context,
 ) -> Result<(), Diagnostics> {
     let (output, reference, root, blobs) =
         (output.clone(), reference.to_owned(), image.root.clone(), image.blobs.clone());
-    let store = StoppableStore::new(context);
-    let source = Source { made: image.made.clone(), documents: documents.clone(), store };
+    let source = Source { documents: Arc::clone(documents), store: StoppableStore::new(context) };
     let writing = move || {
         let written = match &output {
             Output::Layout(path) => {
@@ -104,62 +103,51 @@ pub(crate) async fn write(
     context.blocking(writing).await
 }
 
-/// The blobs of an image of which some documents are still on their way to the store.
+/// The blobs of an image, of which some documents may not be in the store yet.
 struct Source {
-    made: BTreeMap<Digest, Arc<[u8]>>,
-    documents: Documents,
+    documents: Arc<Documents>,
     store: StoppableStore,
 }
 
 impl BlobSource for Source {
     fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
-        match self.made.get(digest) {
+        match self.documents.made.get(digest) {
             Some(bytes) => Ok(Box::new(Cursor::new(Arc::clone(bytes)))),
             None => self.store.open(digest),
         }
     }
 
     fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
-        // Where they do not come, they are copied.
-        if self.made.contains_key(digest) && !self.documents.are_kept() {
+        // Those that the store does not take are copied.
+        if self.documents.made.contains_key(digest) && self.documents.keep().is_err() {
             return Ok(None);
         }
         self.store.place(digest, to, mode)
     }
 }
 
-/// Tells who writes an image when the store has its documents.
-#[derive(Debug, Clone, Default)]
+/// The documents of an image that were just made, on their way to the store.
+#[derive(Debug)]
 pub(crate) struct Documents {
-    /// Whether they were kept, once that is known.
-    kept: Arc<(Mutex<Option<bool>>, Condvar)>,
+    made: BTreeMap<Digest, Arc<[u8]>>,
+    store: Store,
+    kept: OnceLock<Result<(), Diagnostics>>,
 }
 
 impl Documents {
-    /// Puts those of an image that were just made into the store.
+    /// Those of an image.
+    pub fn of(image: &Assembled, context: &Context) -> Arc<Self> {
+        Arc::new(Self { made: image.made.clone(), store: context.store.clone(), kept: OnceLock::new() })
+    }
+
+    /// Puts them into the store. Whoever comes first does, and others wait for it.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn keep(&self, image: &Assembled, store: &Store) -> Result<(), Diagnostics> {
-        /// Whoever waits is told whatever happens.
-        struct Told<'a>(&'a Documents, bool);
-        impl Drop for Told<'_> {
-            fn drop(&mut self) {
-                *self.0.kept.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.1);
-                self.0.kept.1.notify_all();
-            }
-        }
-        let mut told = Told(self, false);
-        image.keep(store)?;
-        told.1 = true;
-        Ok(())
-    }
-
-    /// Waits until [`Self::keep`] is at its end, and gives whether they are there.
-    fn are_kept(&self) -> bool {
-        let state = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.kept.1.wait_while(state, |kept| kept.is_none());
-        state.unwrap_or_else(PoisonError::into_inner).unwrap_or_default()
+    pub fn keep(&self) -> Result<(), Diagnostics> {
+        let put =
+            |bytes: &Arc<[u8]>| self.store.put(bytes).map(drop).map_err(|error| fault::store(&error).into());
+        self.kept.get_or_init(|| self.made.values().try_for_each(put)).clone()
     }
 }
 
