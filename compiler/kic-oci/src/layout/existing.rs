@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::files::{begin_file, make_directory, write_file};
+use super::files::{begin_file, make_directory};
 use super::{LayoutError, OCI_LAYOUT};
 use crate::model::{DOCUMENT_LIMIT, Document, Index, canonical_json, media_types};
 use crate::sibling::{is_at, lock_exclusively};
@@ -124,15 +124,17 @@ impl Existing {
     /// Gives `index.json` its name in one step, and gives whether that changed it. Its new name is not yet synced.
     pub fn finish_index(&self, begun: Option<File>) -> Result<bool, LayoutError> {
         let Some(file) = begun else { return Ok(false) };
-        let (temporary, path) = (self.temporary("index.json"), self.path.join("index.json"));
-        file.sync_all().map_err(|error| LayoutError::at(&temporary, error))?;
-        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
-        Ok(true)
+        self.finish("index.json", &file).map(|()| true)
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
+        self.finish(name, &begin_file(&self.temporary(name), bytes)?)
+    }
+
+    /// Gives a file its name that was begun under its temporary one.
+    fn finish(&self, name: &str, file: &File) -> Result<(), LayoutError> {
         let (temporary, path) = (self.temporary(name), self.path.join(name));
-        write_file(&temporary, bytes)?;
+        file.sync_all().map_err(|error| LayoutError::at(&temporary, error))?;
         fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))
     }
 
