@@ -19,12 +19,12 @@
 mod case;
 mod coverage;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kic_base::{Epoch, Source};
 use kic_diag::{Diagnostic, Diagnostics, Severity};
-use kic_graph::{BaseFacts, Inputs, RedirectFacts};
+use kic_graph::{BaseFacts, Inputs};
 use kic_spec::{Base, Lock, Settings, Spec};
 use kic_syntax::{File, Plain};
 
@@ -92,23 +92,11 @@ fn closed_differences(case: &Case, file: &File) -> Vec<String> {
 /// A world in which no file and no image is known.
 pub fn inputs(spec: &Spec) -> Inputs {
     Inputs {
-        early: BTreeMap::new(),
-        epoch: Epoch::CURRENT,
-        source_date_epoch: 0,
-        paths: BTreeMap::new(),
-        fetches: BTreeMap::new(),
-        renders: BTreeMap::new(),
-        rewritten: BTreeMap::new(),
-        images: BTreeMap::new(),
-        needs: Vec::new(),
-        objects: Vec::new(),
-        redirects: RedirectFacts::default(),
-        allow_missing: BTreeSet::new(),
         base: match &spec.base.value {
             Base::Spec(base) => BaseFacts::Spec(Box::new(inputs(base))),
             _ => BaseFacts::Scratch,
         },
-        source: None,
+        ..Inputs::none(Epoch::CURRENT, 0)
     }
 }
 

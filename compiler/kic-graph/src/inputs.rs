@@ -46,6 +46,28 @@ pub struct Inputs {
     pub source: Option<Arc<[u8]>>,
 }
 
+impl Inputs {
+    /// Those of a world in which no file and no image is known.
+    pub fn none(epoch: Epoch, source_date_epoch: u64) -> Self {
+        Self {
+            epoch,
+            source_date_epoch,
+            paths: BTreeMap::new(),
+            early: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            renders: BTreeMap::new(),
+            rewritten: BTreeMap::new(),
+            images: BTreeMap::new(),
+            needs: Vec::new(),
+            objects: Vec::new(),
+            redirects: RedirectFacts::default(),
+            allow_missing: BTreeSet::new(),
+            base: BaseFacts::Scratch,
+            source: None,
+        }
+    }
+}
+
 /// A file or folder as the spec names it. What is copied is another view of a folder than the manifests in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PathKey {

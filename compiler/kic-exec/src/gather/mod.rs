@@ -223,20 +223,9 @@ async fn gather_spec(
     let files = paths::gather(spec, context).await;
     let files = keep(files, &mut diagnostics).unwrap_or_default();
     let mut inputs = Inputs {
-        epoch: pins.used.epoch,
-        source_date_epoch: options.source_date_epoch,
         paths: files,
-        early: BTreeMap::new(),
-        fetches: BTreeMap::new(),
-        rewritten: BTreeMap::new(),
-        renders: BTreeMap::new(),
-        images: BTreeMap::new(),
-        needs: Vec::new(),
-        objects: Vec::new(),
-        redirects: RedirectFacts::default(),
         allow_missing: options.allow_missing.clone(),
-        base: BaseFacts::Scratch,
-        source: None,
+        ..Inputs::none(pins.used.epoch, options.source_date_epoch)
     };
     if let (Some(early), false) = (&context.early, diagnostics.has_errors()) {
         inputs.early = early.pack(spec, &inputs, context);

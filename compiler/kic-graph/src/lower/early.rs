@@ -3,12 +3,11 @@
 use kic_diag::Diagnostics;
 use kic_spec::{Content, FileItem, Layer, ManifestItem, Spec};
 
-use super::own_layers::{kind_of, settings_of};
+use super::own_layers::{digest_of_tree, kind_of, settings_of};
 use crate::derivation::{Derivation, TreeEntry};
 use crate::graph::Node;
 use crate::inputs::{EntryFacts, Inputs, PathFacts, PathKey};
 use crate::layer_entries::layer_entries;
-use kic_base::Digest;
 
 /// How much is known early at most, all layers together.
 #[derive(Debug, Clone, Copy)]
@@ -42,8 +41,7 @@ pub fn early_layers(spec: &Spec, inputs: &Inputs, limits: EarlyLimits) -> Vec<(u
         let entries = pending.into_iter().map(|(path, entry)| TreeEntry { path, kind: entry.kind }).collect();
         let derivation = Derivation::Tree { settings: settings_of(spec, inputs), entries };
         let node = Node {
-            // A tree of local files has no node whose digest enters its own.
-            digest: derivation.digest(&|_| Digest::of(b"")),
+            digest: digest_of_tree(&derivation),
             derivation,
             kind: kind_of(layer),
             name: layer.name.value.clone(),
@@ -59,45 +57,47 @@ pub fn early_layers(spec: &Spec, inputs: &Inputs, limits: EarlyLimits) -> Vec<(u
 
 /// The bytes and the number of the local files of a layer; nothing where there is more to it than these and texts of the spec.
 fn size(spec: &Spec, layer: &Layer, inputs: &Inputs) -> Option<(u64, usize)> {
-    let keys: Vec<Option<PathKey>> = match &layer.content {
-        Content::Files(items) => items
-            .iter()
-            .map(|item| match &item.value {
-                FileItem::Copy { from, exclude, .. } => {
-                    Some(Some(PathKey::copied(spec.locate(from), exclude)))
+    let (mut bytes, mut files) = (0_u64, 0);
+    let mut add = |key: &PathKey| {
+        let (more_bytes, more_files) = match inputs.paths.get(key)? {
+            PathFacts::File(facts) => (facts.content.size, 1),
+            PathFacts::Folder(below) => (below.iter().map(|(_, entry)| bytes_of(entry)).sum(), below.len()),
+        };
+        bytes = bytes.saturating_add(more_bytes);
+        files += more_files;
+        Some(())
+    };
+    match &layer.content {
+        Content::Files(items) => {
+            for item in items {
+                match &item.value {
+                    FileItem::Copy { from, exclude, .. } => {
+                        add(&PathKey::copied(spec.locate(from), exclude))?;
+                    }
+                    FileItem::Text { .. } => {}
+                    FileItem::Fetch { .. } => return None,
                 }
-                FileItem::Text { .. } => Some(None),
-                FileItem::Fetch { .. } => None,
-            })
-            .collect::<Option<_>>()?,
+            }
+        }
         Content::Manifests { items, .. } | Content::Policies { items, .. } if layer.rewrite().is_none() => {
-            items
-                .iter()
-                .map(|item| match &item.value {
-                    ManifestItem::File { from, .. } => Some(Some(PathKey::manifests(spec.locate(from)))),
-                    ManifestItem::Object { .. } => Some(None),
-                    ManifestItem::Fetch { .. } | ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => None,
-                })
-                .collect::<Option<_>>()?
+            for item in items {
+                match &item.value {
+                    ManifestItem::File { from, .. } => add(&PathKey::manifests(spec.locate(from)))?,
+                    ManifestItem::Object { .. } => {}
+                    ManifestItem::Fetch { .. } | ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
+                        return None;
+                    }
+                }
+            }
         }
         _ => return None,
-    };
-    let (mut bytes, mut files) = (0_u64, 0);
-    for key in keys.into_iter().flatten() {
-        match inputs.paths.get(&key)? {
-            PathFacts::File(facts) => {
-                bytes = bytes.saturating_add(facts.content.size);
-                files += 1;
-            }
-            PathFacts::Folder(below) => {
-                let sizes = below.iter().map(|(_, entry)| match entry {
-                    EntryFacts::File(facts) => facts.content.size,
-                    EntryFacts::Symlink(_) | EntryFacts::EmptyFolder => 0,
-                });
-                bytes = sizes.fold(bytes, u64::saturating_add);
-                files += below.len();
-            }
-        }
     }
     Some((bytes, files))
+}
+
+fn bytes_of(entry: &EntryFacts) -> u64 {
+    match entry {
+        EntryFacts::File(facts) => facts.content.size,
+        EntryFacts::Symlink(_) | EntryFacts::EmptyFolder => 0,
+    }
 }

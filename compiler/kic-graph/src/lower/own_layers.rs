@@ -135,12 +135,14 @@ pub(super) fn settings_of(spec: &Spec, inputs: &Inputs) -> LayerSettings {
     LayerSettings { epoch: inputs.epoch, mtime: inputs.source_date_epoch, compression: spec.compression }
 }
 
+/// The digest of a tree, which has no node whose digest enters its own.
+pub(super) fn digest_of_tree(tree: &Derivation) -> Digest {
+    tree.digest(&|_| Digest::of(b""))
+}
+
 /// The digests of trees. Those of the parts of a large one take a while: two threads share them.
 fn digests(trees: &[Derivation]) -> Vec<Digest> {
-    // A tree has no node whose digest enters its own.
-    let all = |trees: &[Derivation]| -> Vec<Digest> {
-        trees.iter().map(|tree| tree.digest(&|_| Digest::of(b""))).collect()
-    };
+    let all = |trees: &[Derivation]| -> Vec<Digest> { trees.iter().map(digest_of_tree).collect() };
     let (first, second) = trees.split_at(trees.len() / 2);
     if first.is_empty() {
         return all(trees);
