@@ -152,7 +152,7 @@ impl<'a> Compilation<'a> {
             }
             unchanged => {
                 if unchanged.is_none() && context.jobs > 1 {
-                    context.early = Early::begin().map(Arc::new);
+                    context.early = Early::begin(&context).map(Arc::new);
                 }
                 Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged }))
             }

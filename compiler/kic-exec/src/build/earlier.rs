@@ -21,25 +21,34 @@ pub(super) fn is_worth_it(bytes: u64, around: u64) -> bool {
 /// Its contents by digest, each of which was just computed.
 #[derive(Debug, Default)]
 pub(super) struct Earlier {
+    label: String,
     layer: WholeLayer,
     files: BTreeMap<Digest, usize>,
 }
 
 impl Earlier {
-    /// What the layer of that name held which was packed last for the spec; nothing where it cannot be read, or is too large.
-    pub fn of(node: &Node, context: &Context) -> Self {
+    /// What the layer of that label held which was packed last for the spec; nothing where it cannot be read, or is too large.
+    pub fn of(label: &str, context: &Context) -> Self {
         let read = || {
-            let (layer, media_type) = context.sources.packed(&label(node), &context.store)?;
+            let (layer, media_type) = context.sources.packed(label, &context.store)?;
             // Nothing needs it afterwards, and so nothing is to keep it from a collection.
             let layer = context.store.unleased_blob(&layer).ok()?;
             WholeLayer::read(layer, &media_type, MOST).ok()
         };
-        read().map(Self::in_layer).unwrap_or_default()
+        let layer = read().unwrap_or_default();
+        let digest = |number| Some((Digest::of(layer.file(number)?), number));
+        Self { label: label.to_owned(), files: (0..layer.files()).filter_map(digest).collect(), layer }
     }
 
-    fn in_layer(layer: WholeLayer) -> Self {
-        let digest = |number| Some((Digest::of(layer.file(number)?), number));
-        Self { files: (0..layer.files()).filter_map(digest).collect(), layer }
+    /// That of the layer that was packed last of all for the spec: the likeliest one to be packed next.
+    pub fn likeliest(context: &Context) -> Option<Self> {
+        let label = context.sources.packed_last(&context.store)?;
+        Some(Self::of(&label, context))
+    }
+
+    /// By what the layer is known from one run to the next.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// The bytes with that digest.
@@ -110,7 +119,7 @@ mod tests {
             let store = Store::open(&folder.path().join("store")).unwrap();
             let sources = Sources::open(Path::new("/specs/cluster.kdl"), &store);
             let context = Context::for_tests(store.clone(), sources);
-            let earlier = || Earlier::of(&node(), &context);
+            let earlier = || Earlier::of(&label(&node()), &context);
             assert!(earlier().get(&content(b"one")).is_none(), "nothing was packed yet");
 
             let large = vec![b'x'; 5 << 20];

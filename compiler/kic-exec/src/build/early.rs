@@ -11,7 +11,7 @@ use kic_graph::{Derivation, EarlyLimits, Inputs, Node, early_layers};
 use kic_spec::Spec;
 use tokio::sync::oneshot;
 
-use super::earlier::MOST_BYTES;
+use super::earlier::{Earlier, MOST_BYTES};
 use super::tree::{self, Packed};
 use crate::context::Context;
 
@@ -30,14 +30,20 @@ pub struct Early {
     layers: Mutex<BTreeMap<Digest, oneshot::Receiver<Packed>>>,
 }
 
-type Work = Box<dyn FnOnce() + Send>;
+/// With what some layer held before, where that is read already.
+type Work = Box<dyn FnOnce(&mut Option<Earlier>) + Send>;
 
 impl Early {
     /// Begins the thread; `None` where that does not work, and everything is done in its turn.
-    pub fn begin() -> Option<Self> {
+    pub fn begin(context: &Context) -> Option<Self> {
         let (work, receiver) = channel::<Work>();
-        let thread =
-            std::thread::Builder::new().spawn(move || receiver.iter().for_each(|work| work())).ok()?;
+        let context = context.clone();
+        let run = move || {
+            // Nothing is known to be packed yet.
+            let mut ready = Earlier::likeliest(&context);
+            receiver.iter().for_each(|work| work(&mut ready));
+        };
+        let thread = std::thread::Builder::new().spawn(run).ok()?;
         Some(Self { thread: Some((work, thread)), layers: Mutex::default() })
     }
 
@@ -55,8 +61,8 @@ impl Early {
             let (packed, receiver) = oneshot::channel();
             self.lock().insert(node.digest, receiver);
             let context = Context { early: None, ..context.clone() };
-            self.later(move || {
-                if let Some(mut layer) = pack(&node, &context) {
+            self.send(move |ready| {
+                if let Some(mut layer) = pack(&node, ready, &context) {
                     let spent = layer.spent();
                     // Nobody may want it any more.
                     let _ = packed.send(layer);
@@ -64,6 +70,8 @@ impl Early {
                 }
             });
         }
+        // It is not held beside what takes memory later.
+        self.send(|ready| *ready = None);
         layers
     }
 
@@ -75,6 +83,10 @@ impl Early {
 
     /// Has something done that nobody waits for.
     pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
+        self.send(|_| work());
+    }
+
+    fn send(&self, work: impl FnOnce(&mut Option<Earlier>) + Send + 'static) {
         if let Some((sender, _)) = &self.thread {
             // Where the thread is gone, nothing comes of it.
             let _ = sender.send(Box::new(work));
@@ -86,11 +98,11 @@ impl Early {
     }
 }
 
-fn pack(node: &Node, context: &Context) -> Option<Packed> {
+fn pack(node: &Node, ready: &mut Option<Earlier>, context: &Context) -> Option<Packed> {
     if context.store.output(&node.digest).ok()?.is_some() {
         return None;
     }
-    tree::write_early(node, context)
+    tree::write_early(node, ready, context)
 }
 
 impl Drop for Early {
@@ -146,25 +158,30 @@ mod tests {
         };
         let temporary = || fs::read_dir(folder.path().join("store/tmp")).unwrap().count();
 
-        let packed = pack(&node, &context).unwrap();
+        let packed = pack(&node, &mut None, &context).unwrap();
         assert!(packed.took.is_some());
         assert!(!store.contains(&packed.output.digest), "it is not kept before it is asked for");
-        assert_eq!(packed.keep(&context).unwrap().diff_id, pack(&node, &context).unwrap().output.diff_id);
+        assert_eq!(
+            packed.keep(&context).unwrap().diff_id,
+            pack(&node, &mut None, &context).unwrap().output.diff_id
+        );
         assert_eq!(temporary(), 0, "one that nobody asks for leaves nothing");
 
         store.record(&node.digest, &json!({})).unwrap();
-        assert!(pack(&node, &context).is_none(), "it is there");
+        assert!(pack(&node, &mut None, &context).is_none(), "it is there");
         fs::remove_dir_all(folder.path().join("store/outputs")).unwrap();
         fs::create_dir_all(folder.path().join("store/outputs/sha256")).unwrap();
-        assert!(pack(&node, &context).is_some());
+        assert!(pack(&node, &mut None, &context).is_some());
         fs::write(&path, "two").unwrap();
-        assert!(pack(&node, &context).is_none(), "it changed");
+        assert!(pack(&node, &mut None, &context).is_none(), "it changed");
         assert_eq!(temporary(), 0);
     }
 
     #[tokio::test]
     async fn layers_come_by_their_derivations_once_and_nobody_waits_for_one_that_does_not_come() {
-        let early = Early::begin().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let early = Early::begin(&Context::for_tests(store, Sources::default())).unwrap();
         let derivation = Digest::of(b"a");
         assert!(early.take(&derivation).await.is_none());
         let (packed, receiver) = oneshot::channel();

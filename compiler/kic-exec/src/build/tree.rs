@@ -80,7 +80,7 @@ pub(crate) async fn build(
     let room = Room::take(*settings, bytes, ahead, jobs).await;
     let (graph, context) = (Arc::clone(graph), context.clone());
     // The room is free again when the work is at its end, whoever still waits for it.
-    context.clone().blocking(move || write(&graph.nodes[index], &room, &context)).await
+    context.clone().blocking(move || write(&graph.nodes[index], &room, &mut None, &context)).await
 }
 
 /// So many bytes of a layer are compressed at a time; and the headers and the padding of an entry are seldom more than so many.
@@ -101,17 +101,23 @@ fn around(entries: &[TreeEntry]) -> u64 {
     MOST_AROUND * entries.len() as u64
 }
 
-/// Writes a small layer, for one thread, beside other work. What is wrong with it is said in its turn.
-pub(super) fn write_early(node: &Node, context: &Context) -> Option<Packed> {
+/// Writes a small layer, for one thread, beside other work. What is wrong with it is said in its turn. `ready` is what some layer
+/// held before.
+pub(super) fn write_early(node: &Node, ready: &mut Option<Earlier>, context: &Context) -> Option<Packed> {
     let Derivation::Tree { entries, .. } = &node.derivation else { return None };
     let bytes = bytes(entries);
     let began = Instant::now();
     let room = Room::try_take(bytes, 2 * bytes + around(entries))?;
-    let packed = write(node, &room, context).ok()?;
+    let packed = write(node, &room, ready, context).ok()?;
     Some(Packed { took: Some(began.elapsed()), ..packed })
 }
 
-fn write(node: &Node, room: &Room, context: &Context) -> Result<Packed, Diagnostics> {
+fn write(
+    node: &Node,
+    room: &Room,
+    ready: &mut Option<Earlier>,
+    context: &Context,
+) -> Result<Packed, Diagnostics> {
     let Derivation::Tree { settings, entries } = &node.derivation else {
         return Err(fault::internal("not a tree").into());
     };
@@ -119,7 +125,7 @@ fn write(node: &Node, room: &Room, context: &Context) -> Result<Packed, Diagnost
     let is_worth_it = bytes(entries) >= WORTH_FRAMES;
     let known = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
     let plan = known.as_ref().and_then(|known| frame_plan(*settings, entries, known));
-    let write = |plan| write_after(plan, node, room, known.as_ref(), context);
+    let mut write = |plan| write_after(plan, node, room, known.as_ref(), ready, context);
     match plan {
         None => write(None),
         // Where a frame is damaged or gone, what is in it is needed after all.
@@ -157,6 +163,7 @@ fn write_after(
     node: &Node,
     room: &Room,
     known: Option<&Arc<dyn KnownFrames>>,
+    ready: &mut Option<Earlier>,
     context: &Context,
 ) -> Result<Packed, Diagnostics> {
     let Derivation::Tree { settings, entries } = &node.derivation else {
@@ -173,7 +180,12 @@ fn write_after(
     let files = context.sources.known_files();
     // With few files it is quicker to open them.
     let takes_earlier = ahead::has_many(entries) && earlier::is_worth_it(bytes(entries), around(entries));
-    let before = if takes_earlier { Earlier::of(node, context) } else { Earlier::default() };
+    let before = if takes_earlier {
+        let label = earlier::label(node);
+        ready.take_if(|ready| ready.label() == label).unwrap_or_else(|| Earlier::of(&label, context))
+    } else {
+        Earlier::default()
+    };
     let wanted = batches(entries, |place, content| place >= unread && before.get(content).is_none());
     std::thread::scope(|scope| {
         let mut ahead = Ahead::start(scope, wanted, &files, context);
@@ -196,7 +208,7 @@ fn write_after(
     })?;
     let packed = finish(layer, settings.compression)?;
     Ok(Packed {
-        label: takes_earlier.then(|| earlier::label(node)),
+        label: takes_earlier.then(|| before.label().to_owned()),
         earlier: takes_earlier.then(|| Box::new(before)),
         ..packed
     })

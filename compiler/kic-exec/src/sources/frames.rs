@@ -27,6 +27,8 @@ struct State {
     layers: Vec<(Digest, Frames)>,
     /// The layers that were packed last, by name, and their media types.
     packed: BTreeMap<String, (Digest, String)>,
+    /// The name of the one that was noted last.
+    last: Option<String>,
     #[serde(skip)]
     is_read: bool,
     #[serde(skip)]
@@ -76,6 +78,11 @@ impl SpecFrames {
         self.read(store)?.packed.get(name).cloned()
     }
 
+    /// The name of the layer that was packed last of all.
+    pub fn packed_last(&self, store: &Store) -> Option<String> {
+        self.read(store)?.last.clone()
+    }
+
     /// Notes a layer that is in the store.
     pub fn note_packed(&self, name: &str, layer: &Digest, media_type: &str, store: &Store) {
         let Some(mut state) = self.read(store) else { return };
@@ -83,6 +90,7 @@ impl SpecFrames {
             state.packed.clear();
         }
         state.packed.insert(name.to_owned(), (*layer, media_type.to_owned()));
+        state.last = Some(name.to_owned());
         state.is_changed = true;
     }
 

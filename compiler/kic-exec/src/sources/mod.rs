@@ -240,6 +240,11 @@ impl Sources {
         self.frames.packed(name, store)
     }
 
+    /// The name of the layer that was packed last of all for the spec.
+    pub(crate) fn packed_last(&self, store: &Store) -> Option<String> {
+        self.frames.packed_last(store)
+    }
+
     /// Notes a layer that is in the store.
     pub(crate) fn note_packed(&self, name: &str, layer: &Digest, media_type: &str, store: &Store) {
         self.frames.note_packed(name, layer, media_type, store);
