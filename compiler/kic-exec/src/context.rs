@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 
 use kic_base::{Digest, Span};
@@ -135,7 +136,32 @@ impl Context {
         &self,
         work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
     ) -> impl Future<Output = Result<T, Diagnostics>> + Send + 'static {
-        let (work, cancel) = (tokio::task::spawn_blocking(work), self.cancel.clone());
+        self.unless_interrupted(tokio::task::spawn_blocking(work))
+    }
+
+    /// The same for work at the end of a compile, which is soon done and mostly waits for the disk. It goes to the thread of
+    /// [`Early`], where that has nothing else to do: to begin another one takes longer than such work.
+    pub fn begin_late<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Diagnostics>> + Send + 'static {
+        let work = match &self.early {
+            Some(early) => early.run(work).map_err(tokio::task::spawn_blocking),
+            None => Err(tokio::task::spawn_blocking(work)),
+        };
+        self.unless_interrupted(async move {
+            match work {
+                Ok(early) => early.await.map_err(|error| error.to_string()),
+                Err(other) => other.await.map_err(|error| error.to_string()),
+            }
+        })
+    }
+
+    fn unless_interrupted<T: Send + 'static, E: fmt::Display + Send>(
+        &self,
+        work: impl Future<Output = Result<Result<T, Diagnostics>, E>> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Diagnostics>> + Send + 'static {
+        let cancel = self.cancel.clone();
         async move {
             let result = tokio::select! {
                 biased;

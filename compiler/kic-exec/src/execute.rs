@@ -108,7 +108,7 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                     run.realised.layers.insert(index, layer.output().clone());
                     let (derivation, inner) = (node.digest, context.clone());
                     // Beside what is made of it, which needs no more than its digest.
-                    let kept = context.begin_blocking(move || layer.keep(&derivation, &inner));
+                    let kept = context.begin_late(move || layer.keep(&derivation, &inner));
                     workers.here.push(Box::pin(async move { (index, kept.await.map(|()| Done::Kept)) }));
                 }
                 run.done(index, elapsed);

@@ -100,7 +100,7 @@ pub(crate) async fn write(
         };
         written.map(drop).map_err(|error| unwritten(error).into())
     };
-    context.blocking(writing).await
+    context.begin_late(writing).await
 }
 
 /// The blobs of an image, of which some documents may not be in the store yet.

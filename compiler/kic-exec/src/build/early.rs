@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use kic_base::Digest;
@@ -26,25 +27,41 @@ const MOST: EarlyLimits = EarlyLimits { layers: 16, files: 4096, bytes: MOST_BYT
 pub struct Early {
     /// `None` once this is dropped.
     thread: Option<(Sender<Work>, JoinHandle<()>)>,
+    /// How much it has to do.
+    waiting: Arc<AtomicUsize>,
     /// What comes out, by derivation.
     layers: Mutex<BTreeMap<Digest, oneshot::Receiver<Packed>>>,
 }
 
-/// With what some layer held before, where that is read already.
-type Work = Box<dyn FnOnce(&mut Option<Earlier>) + Send>;
+type Work = Box<dyn FnOnce(&mut Kept) + Send>;
+
+/// What the thread keeps from one piece of work to the next.
+#[derive(Default)]
+struct Kept {
+    /// What some layer held before, where that is read already.
+    ready: Option<Earlier>,
+    /// To give memory back takes a while, and is done once nobody waits.
+    spent: Option<Box<Earlier>>,
+}
 
 impl Early {
     /// Begins the thread; `None` where that does not work, and everything is done in its turn.
     pub fn begin(context: &Context) -> Option<Self> {
         let (work, receiver) = channel::<Work>();
-        let context = context.clone();
+        let (context, waiting) = (context.clone(), Arc::new(AtomicUsize::new(1)));
+        let left = Arc::clone(&waiting);
         let run = move || {
             // Nothing is known to be packed yet.
-            let mut ready = Earlier::likeliest(&context);
-            receiver.iter().for_each(|work| work(&mut ready));
+            let mut kept = Kept { ready: Earlier::likeliest(&context), spent: None };
+            left.fetch_sub(1, Ordering::AcqRel);
+            for work in receiver {
+                work(&mut kept);
+                left.fetch_sub(1, Ordering::AcqRel);
+                kept.spent = None;
+            }
         };
         let thread = std::thread::Builder::new().spawn(run).ok()?;
-        Some(Self { thread: Some((work, thread)), layers: Mutex::default() })
+        Some(Self { thread: Some((work, thread)), waiting, layers: Mutex::default() })
     }
 
     /// Has the layers of `spec` packed that are known by its local files, where these are in `inputs`. Nothing is wrong with one that
@@ -61,17 +78,16 @@ impl Early {
             let (packed, receiver) = oneshot::channel();
             self.lock().insert(node.digest, receiver);
             let context = Context { early: None, ..context.clone() };
-            self.send(move |ready| {
-                if let Some(mut layer) = pack(&node, ready, &context) {
-                    let spent = layer.spent();
+            self.send(move |kept| {
+                if let Some(mut layer) = pack(&node, &mut kept.ready, &context) {
+                    kept.spent = layer.spent();
                     // Nobody may want it any more.
                     let _ = packed.send(layer);
-                    drop(spent);
                 }
             });
         }
         // It is not held beside what takes memory later.
-        self.send(|ready| *ready = None);
+        self.send(|kept| kept.ready = None);
         layers
     }
 
@@ -81,13 +97,29 @@ impl Early {
         packed.await.ok()
     }
 
+    /// Has something done now; gives it back where there is something else to do.
+    pub(crate) fn run<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+        &self,
+        work: W,
+    ) -> Result<oneshot::Receiver<T>, W> {
+        let is_idle = self.thread.as_ref().is_some_and(|(_, thread)| !thread.is_finished())
+            && self.waiting.load(Ordering::Acquire) == 0;
+        if !is_idle {
+            return Err(work);
+        }
+        let (done, receiver) = oneshot::channel();
+        self.later(move || drop(done.send(work())));
+        Ok(receiver)
+    }
+
     /// Has something done that nobody waits for.
     pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
         self.send(|_| work());
     }
 
-    fn send(&self, work: impl FnOnce(&mut Option<Earlier>) + Send + 'static) {
+    fn send(&self, work: impl FnOnce(&mut Kept) + Send + 'static) {
         if let Some((sender, _)) = &self.thread {
+            self.waiting.fetch_add(1, Ordering::AcqRel);
             // Where the thread is gone, nothing comes of it.
             let _ = sender.send(Box::new(work));
         }
@@ -111,7 +143,10 @@ impl Drop for Early {
         if let Some((sender, thread)) = self.thread.take() {
             drop(sender);
             // Otherwise the process could end while a file of the thread stands in the store that nobody else would miss.
-            let _ = thread.join();
+            // The last to know of it may be what was done there.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }
