@@ -23,6 +23,17 @@ pub enum DigestError {
     Hex,
 }
 
+/// The value of each lower-case hexadecimal digit; more than 15 for any other byte.
+const NIBBLES: [u8; 256] = {
+    let mut values = [16; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
@@ -40,16 +51,17 @@ impl Digest {
         if bytes.len() != 64 {
             return Err(DigestError::Hex);
         }
-        let nibble = |byte: u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(DigestError::Hex),
+        let mut wrong = 0;
+        let mut nibble = |byte: u8| {
+            let value = NIBBLES[usize::from(byte)];
+            wrong |= value;
+            value & 15
         };
         let mut out = [0; 32];
         for (place, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-            *place = nibble(pair[0])? << 4 | nibble(pair[1])?;
+            *place = nibble(pair[0]) << 4 | nibble(pair[1]);
         }
-        Ok(Self(out))
+        if wrong > 15 { Err(DigestError::Hex) } else { Ok(Self(out)) }
     }
 
     /// The 32 bytes.
@@ -59,24 +71,30 @@ impl Digest {
 
     /// The 64 hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = String::with_capacity(2 * self.0.len());
-        for byte in self.0 {
-            hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            hex.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-        hex
+        self.with_hex(str::to_owned)
     }
 
     /// The first twelve hexadecimal digits, for tables that people read.
     pub fn short(&self) -> String {
-        self.hex()[..12].to_owned()
+        self.with_hex(|hex| hex[..12].to_owned())
+    }
+
+    /// What `work` makes of the 64 hexadecimal digits.
+    fn with_hex<T>(&self, work: impl FnOnce(&str) -> T) -> T {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 64];
+        for (digits, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            digits[0] = DIGITS[usize::from(byte >> 4)];
+            digits[1] = DIGITS[usize::from(byte & 15)];
+        }
+        work(str::from_utf8(&hex).unwrap_or_default())
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str("sha256:")?;
+        self.with_hex(|hex| f.write_str(hex))
     }
 }
 

@@ -22,11 +22,11 @@ use crate::realised::Realised;
 pub struct Assembled {
     /// The manifest, or the index where there are several platforms.
     pub root: Descriptor,
-    /// Every blob of the image, the root among them, sorted by digest, each once.
+    /// Every blob of the image, the root among them, sorted by digest, each once, without what a manifest says of it.
     pub blobs: Vec<Descriptor>,
     /// The manifest and the configuration of each platform.
     pub documents: BTreeMap<Platform, (Descriptor, Descriptor)>,
-    /// The descriptors of the layers of each platform, bottom first.
+    /// The layers of each platform, bottom first, without what its manifest says of them.
     pub layers: BTreeMap<Platform, Vec<Descriptor>>,
     /// The bytes of its documents, where these are just made: the store has all others.
     pub made: BTreeMap<Digest, Arc<[u8]>>,
@@ -57,14 +57,15 @@ pub fn assemble(graph: &Graph, realised: &Realised) -> Result<Assembled, Diagnos
             .collect::<Result<Vec<_>, _>>()?;
         let config = config(graph, platform, own, realised)?;
         let config = make(media_types::OCI_CONFIG, canonical_json(&config), &mut blobs);
-        for layer in &layers {
+        let plain: Vec<Descriptor> = layers.iter().map(Descriptor::plain).collect();
+        for layer in &plain {
             blobs.entry(layer.digest).or_insert_with(|| layer.clone());
         }
-        let mut manifest = Manifest::new(config.clone(), layers.clone());
+        let mut manifest = Manifest::new(config.clone(), layers);
         manifest.annotations = annotations(graph, own);
         let mut manifest = make(media_types::OCI_MANIFEST, canonical_json(&manifest), &mut blobs);
         manifest.platform = Some(DescriptorPlatform::from(platform));
-        layers_by_platform.insert(platform.clone(), layers);
+        layers_by_platform.insert(platform.clone(), plain);
         documents.insert(platform.clone(), (manifest.clone(), config));
         manifests.push(manifest);
     }

@@ -29,7 +29,7 @@ pub use documents::Documents;
 pub use event::{Event, Unwatched, Watch};
 pub use execute::{Realising, execute};
 pub use gather::{GatherOptions, Gathered, LockFile, LockMode, gather, survey, unknown_image};
-pub use plan::{Plan, State, plan};
+pub use plan::{KnownOutputs, Plan, State, plan};
 pub use realised::{LayerOutput, Outcome, Realised};
 pub use render::Programs;
 pub use sources::{Fingerprint, LookError, Looked, Place, Sources, facts_digest};

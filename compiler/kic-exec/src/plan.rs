@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_graph::{Derivation, Graph, Node, NodeIndex};
 use kic_store::Store;
@@ -34,11 +35,14 @@ impl State {
     }
 }
 
-/// Holds `graph` against `store`. What only realised layers were made from is not needed, and not looked at.
+/// What derivations gave, by their digests, as somebody knows without asking the store.
+pub type KnownOutputs = BTreeMap<Digest, LayerOutput>;
+
+/// Holds `graph` against `store`, whose records are read of those derivations that are not in `known`. What only realised layers were made from is not needed, and not looked at.
 ///
 /// # Errors
 /// Those of the store.
-pub fn plan(graph: &Graph, store: &Store) -> Result<Plan, Diagnostics> {
+pub fn plan(graph: &Graph, known: &KnownOutputs, store: &Store) -> Result<Plan, Diagnostics> {
     let mut plan = Plan::default();
     let layers =
         graph.image.platforms.values().flat_map(|platform| platform.layers.iter().map(|layer| layer.node));
@@ -48,7 +52,7 @@ pub fn plan(graph: &Graph, store: &Store) -> Result<Plan, Diagnostics> {
             continue;
         }
         let node = &graph.nodes[index];
-        let state = state(node, store)?;
+        let state = state(node, known, store)?;
         if state == State::Build {
             waiting.extend(node.derivation.inputs());
         }
@@ -57,14 +61,22 @@ pub fn plan(graph: &Graph, store: &Store) -> Result<Plan, Diagnostics> {
     Ok(plan)
 }
 
-fn state(node: &Node, store: &Store) -> Result<State, Diagnostics> {
+fn state(node: &Node, known: &KnownOutputs, store: &Store) -> Result<State, Diagnostics> {
     match &node.derivation {
         Derivation::Blob(content) => {
             Ok(if store.contains(&content.digest) { State::Blob } else { State::Fetch(content.size) })
         }
         derivation => {
-            let record = store.output(&node.digest).map_err(|error| fault::store(&error))?;
-            let output = record.and_then(|record| serde_json::from_value::<LayerOutput>(record).ok());
+            let output = match known.get(&node.digest) {
+                Some(output) => {
+                    store.lease_output(&node.digest).map_err(|error| fault::store(&error))?;
+                    Some(output.clone())
+                }
+                None => {
+                    let record = store.output(&node.digest).map_err(|error| fault::store(&error))?;
+                    record.and_then(|record| serde_json::from_value::<LayerOutput>(record).ok())
+                }
+            };
             match output {
                 Some(output) if store.contains(&output.digest) => Ok(State::Layer(output)),
                 _ => Ok(match derivation {

@@ -14,6 +14,7 @@
 //! writes that index.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use kic_base::{Digest, ImageReference, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -84,13 +85,13 @@ fn blob_path(digest: &Digest) -> String {
 
 /// How the blobs of a cache are spread over layers.
 #[derive(Debug, Default)]
-pub(crate) struct Split {
+pub(crate) struct Split<'a> {
     /// A layer each.
-    pub single: Vec<CachedBlob>,
+    pub single: Vec<&'a CachedBlob>,
     /// Layers of several, by the first digit of their digests.
-    pub shared: BTreeMap<char, Vec<CachedBlob>>,
+    pub shared: BTreeMap<char, Vec<&'a CachedBlob>>,
     /// In the catalogue.
-    pub small: Vec<CachedBlob>,
+    pub small: Vec<&'a CachedBlob>,
 }
 
 /// Lays the images out. Two that answer to one name with different digests are an error.
@@ -117,19 +118,21 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
                 cache.names.insert(name.clone());
                 names.push(name);
                 cache.link(
-                    format!("{repository}/_manifests/tags/{tag}/current/link"),
+                    format_args!("{repository}/_manifests/tags/{tag}/current/link"),
                     &image.facts.root.digest,
                 );
             }
             for digest in manifest_digests(image.facts) {
                 cache.names.insert(format!("{repository}@{digest}"));
-                cache
-                    .link(format!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), &digest);
+                cache.link(
+                    format_args!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()),
+                    &digest,
+                );
             }
             for manifest in image.facts.manifests.values() {
                 for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
                     cache.link(
-                        format!("{repository}/_layers/sha256/{}/link", blob.digest.hex()),
+                        format_args!("{repository}/_layers/sha256/{}/link", blob.digest.hex()),
                         &blob.digest,
                     );
                 }
@@ -178,31 +181,31 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
 }
 
 impl RegistryCache {
-    fn link(&mut self, path: String, digest: &Digest) {
+    fn link(&mut self, path: fmt::Arguments, digest: &Digest) {
         self.links.insert(format!("{ROOT}/repositories/{path}"), digest.to_string());
     }
 
     fn link_referrer(&mut self, repository: &str, referrer: &ReferrerFacts) {
         for document in &referrer.documents {
             let digest = &document.digest;
-            self.link(format!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), digest);
+            self.link(format_args!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), digest);
         }
         for blob in &referrer.blobs {
-            self.link(format!("{repository}/_layers/sha256/{}/link", blob.digest.hex()), &blob.digest);
+            self.link(format_args!("{repository}/_layers/sha256/{}/link", blob.digest.hex()), &blob.digest);
         }
     }
 
     /// Spreads the blobs over at most `limit` layers beside the catalogue: the largest get one each, and where
     /// those are too many, the rest share some by the first digit of their digest, so that a changed image
     /// rewrites few.
-    pub fn split(&self, limit: usize) -> Split {
+    pub fn split(&self, limit: usize) -> Split<'_> {
         let mut split = Split::default();
         let mut large = Vec::new();
         for blob in self.blobs.values() {
             if blob.is_document || blob.facts.size < SMALL {
-                split.small.push(blob.clone());
+                split.small.push(blob);
             } else {
-                large.push(blob.clone());
+                large.push(blob);
             }
         }
         if large.len() > limit {

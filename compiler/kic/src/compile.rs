@@ -5,7 +5,8 @@ use std::sync::Arc;
 use kic_base::{Digest, Platform, Source};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{
-    Assembled, Context, Early, GatherOptions, Gathered, LockFile, Outcome, Plan, Realised, Sources, fault,
+    Assembled, Context, Early, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan, Realised,
+    Sources, fault,
 };
 use kic_graph::{Graph, Kind};
 use kic_oci::model::Descriptor;
@@ -14,7 +15,7 @@ use kic_spec::{Settings, Spec, World};
 use crate::check::check;
 use crate::explain::Reason;
 use crate::heal::heal;
-use crate::last_run::{self, Unchanged};
+use crate::last_run::{self, Found, Unchanged};
 use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
@@ -119,6 +120,7 @@ pub struct Compilation<'a> {
     key: Option<Digest>,
     /// What comes out, where nothing changed but the output.
     unchanged: Option<Unchanged>,
+    outputs: KnownOutputs,
 }
 
 /// What a compile began with.
@@ -134,9 +136,9 @@ impl<'a> Compilation<'a> {
     pub fn begin(request: &'a Request, world: &'a dyn World, context: &Context) -> Begun<'a> {
         let (texts, mut context) = (Texts::new(world), with_sources(request, context));
         let key = last_run::key(request, &context);
-        let mut unchanged = match key.filter(|_| !request.check) {
+        let Found { mut unchanged, outputs } = match key.filter(|_| !request.check) {
             Some(key) => last_run::find(&key, &texts, &context),
-            None => None,
+            None => Found::default(),
         };
         if let Some(unchanged) = &mut unchanged
             && request.explain
@@ -154,7 +156,7 @@ impl<'a> Compilation<'a> {
                 if unchanged.is_none() && context.jobs > 1 {
                     context.early = Early::begin(&context).map(Arc::new);
                 }
-                Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged }))
+                Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged, outputs }))
             }
         }
     }
@@ -164,11 +166,11 @@ impl<'a> Compilation<'a> {
     /// # Errors
     /// As [`compile`].
     pub async fn run(self) -> Result<Compiled, Diagnostics> {
-        let Self { request, texts, context, key, mut unchanged } = self;
+        let Self { request, texts, context, key, mut unchanged, outputs } = self;
         context.store.let_go().map_err(|error| fault::store(&error))?;
         let work = async || match unchanged.take() {
             Some(unchanged) => finish(unchanged, &context).await,
-            None => line(request, key, &texts, &context).await,
+            None => line(request, key, &texts, &outputs, &context).await,
         };
         heal(work).await
     }
@@ -179,9 +181,10 @@ async fn line(
     request: &Request,
     key: Option<Digest>,
     texts: &Texts<'_>,
+    outputs: &KnownOutputs,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
-    let mut prepared = prepare_with(request, texts, context).await?;
+    let mut prepared = prepare_with(request, texts, outputs, context).await?;
     let output = request.output.as_ref().map(|output| output.named(&prepared.spec.name.value));
     if let Some(output) = &output {
         check_room(output)?;
@@ -279,7 +282,7 @@ pub async fn prepare(
     context: &Context,
 ) -> Result<Prepared, Diagnostics> {
     let context = with_sources(request, context);
-    let prepared = prepare_with(request, &Texts::new(world), &context).await?;
+    let prepared = prepare_with(request, &Texts::new(world), &KnownOutputs::new(), &context).await?;
     context.sources.save(&context.store);
     Ok(prepared)
 }
@@ -288,6 +291,7 @@ pub async fn prepare(
 async fn prepare_with(
     request: &Request,
     texts: &Texts<'_>,
+    outputs: &KnownOutputs,
     context: &Context,
 ) -> Result<Prepared, Diagnostics> {
     let (spec, mut warnings) = resolve(request, texts)?;
@@ -305,7 +309,7 @@ async fn prepare_with(
         let (graph, more) = kic_graph::lower(&spec, &inputs)?;
         // One lock for all that is looked for, and not one for each.
         context.store.hold().map_err(|error| fault::store(&error))?;
-        let plan = kic_exec::plan(&graph, &context.store);
+        let plan = kic_exec::plan(&graph, outputs, &context.store);
         context.store.let_go().map_err(|error| fault::store(&error))?;
         Ok::<_, Diagnostics>((graph, plan?, more, locks))
     });

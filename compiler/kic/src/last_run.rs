@@ -17,11 +17,14 @@
 //! What comes from the network is in the lock, by digest; where something may be missing there, nothing is kept. A run that could not be sure of one of these leaves nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use kic_base::{Digest, Platform, StableHasher};
-use kic_exec::{Assembled, Context, Fingerprint, LockMode, Outcome, Place};
-use kic_graph::Kind;
+use kic_exec::{
+    Assembled, Context, Fingerprint, KnownOutputs, LayerOutput, LockMode, Outcome, Place, Realised,
+};
+use kic_graph::{Graph, Kind};
 use kic_oci::layout::is_in_layout;
 use kic_oci::model::Descriptor;
 use kic_store::Remembering;
@@ -52,6 +55,8 @@ pub(crate) struct LastRun {
     warnings: KeptWarnings,
     /// The names of the roots that keep it in the store, and the digests of their records.
     roots: Vec<(Digest, Digest)>,
+    /// What derivations gave, as [`write_outputs`] says. Most runs need none of it.
+    outputs: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -122,69 +127,90 @@ pub(crate) fn key(request: &Request, context: &Context) -> Option<Digest> {
     Some(hasher.finish())
 }
 
+/// What is known from the last run.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// What comes out, where everything is as it left it.
+    pub unchanged: Option<Unchanged>,
+    /// What its derivations gave, where something is not.
+    pub outputs: KnownOutputs,
+}
+
 /// Finds out whether everything is as the last run left it. What is looked at for that is not looked at again.
-pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Option<Unchanged> {
-    let bytes = context.store.recall(key)?;
-    let last: LastRun = serde_json::from_slice(&bytes).ok()?;
-    let same = last.texts.iter().all(|(path, digest)| texts.is(path, *digest))
-        && last.used.iter().all(|(path, before)| Fingerprint::at(path).is_ok_and(|now| now == *before))
-        && last.programs.iter().all(|(names, path)| context.programs.find(names).as_ref() == Some(path))
-        && context.sources.hold(&last.places, context);
-    if !same {
-        return None;
+pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Found {
+    let last = || serde_json::from_slice::<LastRun>(&context.store.recall(key)?).ok();
+    let Some(mut last) = last() else { return Found::default() };
+    let outputs = std::mem::take(&mut last.outputs);
+    match last.unchanged(texts, context) {
+        Some(unchanged) => Found { unchanged: Some(unchanged), outputs: KnownOutputs::new() },
+        None => Found { unchanged: None, outputs: read_outputs(&outputs).unwrap_or_default() },
     }
-    // What takes long is done: a collection that waits does not wait for it.
-    context.store.hold().ok()?;
-    let is_kept = last.roots.iter().all(|(key, digest)| context.store.root_record(key) == Some(*digest))
-        && last.blobs.iter().all(|blob| context.store.contains(&blob.digest));
-    if !is_kept {
-        return None;
-    }
-    let mut layers = BTreeMap::new();
-    let mut descriptors = BTreeMap::new();
-    for (platform, kept) in last.layers {
-        let of_one = |layer: KeptLayer| {
-            let kind = Kind::by_name(&layer.kind)?;
-            Some(CompiledLayer {
-                kind,
-                name: layer.name,
-                descriptor: layer.descriptor,
-                outcome: Outcome::Reused,
-                reason: None,
-            })
-        };
-        let own: Vec<CompiledLayer> = kept.into_iter().map(of_one).collect::<Option<_>>()?;
-        descriptors.insert(platform.clone(), own.iter().map(|layer| layer.descriptor.clone()).collect());
-        layers.insert(platform, own);
-    }
-    let is_written = match (&last.output, last.archive) {
-        (Some(Output::Archive(path)), Some(before)) => Fingerprint::at(path).is_ok_and(|now| now == before),
-        _ => false,
-    };
-    let compiled = Compiled {
-        tag: last.tag,
-        image: Assembled {
-            root: last.root,
-            blobs: last.blobs,
-            documents: last.documents.into_iter().collect(),
-            layers: descriptors,
-            made: BTreeMap::new(),
-        },
-        layers,
-        gone: Vec::new(),
-        output: last.output.as_ref().and_then(Output::path).map(Path::to_owned),
-        written_locks: Vec::new(),
-        warnings: last.warnings.diagnostics()?,
-    };
-    Some(Unchanged { compiled, output: last.output, is_written })
 }
 
 impl LastRun {
+    /// What it gave, where everything is as it left it.
+    fn unchanged(self, texts: &Texts, context: &Context) -> Option<Unchanged> {
+        let same = self.texts.iter().all(|(path, digest)| texts.is(path, *digest))
+            && self.used.iter().all(|(path, before)| Fingerprint::at(path).is_ok_and(|now| now == *before))
+            && self.programs.iter().all(|(names, path)| context.programs.find(names).as_ref() == Some(path))
+            && context.sources.hold(&self.places, context);
+        if !same {
+            return None;
+        }
+        // What takes long is done: a collection that waits does not wait for it.
+        context.store.hold().ok()?;
+        let is_kept = self.roots.iter().all(|(key, digest)| context.store.root_record(key) == Some(*digest))
+            && self.blobs.iter().all(|blob| context.store.contains(&blob.digest));
+        if !is_kept {
+            return None;
+        }
+        let mut layers = BTreeMap::new();
+        let mut descriptors = BTreeMap::new();
+        for (platform, kept) in self.layers {
+            let of_one = |layer: KeptLayer| {
+                let kind = Kind::by_name(&layer.kind)?;
+                Some(CompiledLayer {
+                    kind,
+                    name: layer.name,
+                    descriptor: layer.descriptor,
+                    outcome: Outcome::Reused,
+                    reason: None,
+                })
+            };
+            let own: Vec<CompiledLayer> = kept.into_iter().map(of_one).collect::<Option<_>>()?;
+            descriptors.insert(platform.clone(), own.iter().map(|layer| layer.descriptor.clone()).collect());
+            layers.insert(platform, own);
+        }
+        let is_written = match (&self.output, self.archive) {
+            (Some(Output::Archive(path)), Some(before)) => {
+                Fingerprint::at(path).is_ok_and(|now| now == before)
+            }
+            _ => false,
+        };
+        let compiled = Compiled {
+            tag: self.tag,
+            image: Assembled {
+                root: self.root,
+                blobs: self.blobs,
+                documents: self.documents.into_iter().collect(),
+                layers: descriptors,
+                made: BTreeMap::new(),
+            },
+            layers,
+            gone: Vec::new(),
+            output: self.output.as_ref().and_then(Output::path).map(Path::to_owned),
+            written_locks: Vec::new(),
+            warnings: self.warnings.diagnostics()?,
+        };
+        Some(Unchanged { compiled, output: self.output, is_written })
+    }
+
     /// What the next run needs to find nothing changed; nothing where it has to find out everything anew.
     pub fn of(
         compiled: &Compiled,
         output: Option<&Output>,
         roots: &Roots,
+        (graph, realised): (&Graph, &Realised),
         texts: &Texts,
         context: &Context,
     ) -> Option<Self> {
@@ -213,6 +239,7 @@ impl LastRun {
             layers: layers.collect(),
             warnings: KeptWarnings::of(&compiled.warnings),
             roots: roots.digests(),
+            outputs: write_outputs(graph, realised),
         })
     }
 
@@ -231,6 +258,29 @@ impl LastRun {
         let bytes = serde_json::to_vec(&self).ok()?;
         context.store.begin_remembering(key, &bytes).ok()
     }
+}
+
+/// What the derivations of a graph gave: of each its digest, and the digest, the size, the digest without compression and the media type
+/// of the layer, with a space between, and a semicolon at the end.
+fn write_outputs(graph: &Graph, realised: &Realised) -> String {
+    let mut text = String::with_capacity(300 * realised.layers.len());
+    for (index, LayerOutput { media_type, digest, size, diff_id }) in &realised.layers {
+        let derivation = graph.nodes[*index].digest;
+        // A string takes whatever is written to it.
+        let _ = write!(text, "{derivation} {digest} {size} {diff_id} {media_type};");
+    }
+    text
+}
+
+fn read_outputs(text: &str) -> Option<KnownOutputs> {
+    let output = |text: &str| {
+        let mut words = text.splitn(5, ' ');
+        let mut word = || words.next();
+        let derivation = word()?.parse().ok()?;
+        let (digest, size, diff_id) = (word()?.parse().ok()?, word()?.parse().ok()?, word()?.parse().ok()?);
+        Some((derivation, LayerOutput { media_type: word()?.to_owned(), digest, size, diff_id }))
+    };
+    text.split_terminator(';').map(output).collect()
 }
 
 /// The fingerprint of a file that was just written, once a later change would give another.

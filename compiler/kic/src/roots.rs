@@ -91,7 +91,7 @@ impl Roots {
             let layer = match (&node.derivation, realised.layers.get(&index)) {
                 // The store has such a blob only as the layer that it became.
                 (Derivation::CachedBlob { .. }, Some(output)) => {
-                    sources.add(kept(output.digest, &format!("the layer of `{}`", node.name), None));
+                    sources.add(kept(output.digest, format!("the layer of `{}`", node.name), None));
                     sources.add(kept(node.digest, "the record of what was built", Some(output.digest)));
                     Some(output.digest)
                 }
@@ -197,8 +197,8 @@ fn absolute(path: &Path) -> PathBuf {
         .unwrap_or_else(|_| path.to_owned())
 }
 
-fn kept(digest: Digest, what: &str, through: Option<Digest>) -> Kept {
-    Kept { digest, what: what.to_owned(), through, size: None, origins: Vec::new() }
+fn kept(digest: Digest, what: impl Into<String>, through: Option<Digest>) -> Kept {
+    Kept { digest, what: what.into(), through, size: None, origins: Vec::new() }
 }
 
 /// What a root keeps, while it is put together.
@@ -229,17 +229,13 @@ impl Keeping {
         }
         for (platform, (manifest, config)) in &image.documents {
             let above = (manifest.digest != root).then_some(root);
-            self.add(kept(manifest.digest, &format!("the manifest for {platform}"), above));
-            self.add(kept(
-                config.digest,
-                &format!("the configuration for {platform}"),
-                Some(manifest.digest),
-            ));
+            self.add(kept(manifest.digest, format!("the manifest for {platform}"), above));
+            self.add(kept(config.digest, format!("the configuration for {platform}"), Some(manifest.digest)));
             let layers = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
             let descriptors = image.layers.get(platform).map_or(&[][..], Vec::as_slice);
             for (layer, descriptor) in layers.iter().zip(descriptors) {
                 let what = format!("the {} layer `{}`", layer.kind.name(), layer.name);
-                self.add(kept(descriptor.digest, &what, Some(manifest.digest)));
+                self.add(kept(descriptor.digest, what, Some(manifest.digest)));
                 self.node(graph, layer.node, descriptor.digest);
             }
         }
@@ -249,7 +245,7 @@ impl Keeping {
                 Some(output) => {
                     self.add(kept(
                         output.digest,
-                        &format!("the {} layer `{}`", node.kind.name(), node.name),
+                        format!("the {} layer `{}`", node.kind.name(), node.name),
                         None,
                     ));
                     self.node(graph, index, output.digest);

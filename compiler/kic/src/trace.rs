@@ -47,7 +47,7 @@ impl Trace {
     ) -> Result<Self, Diagnostics> {
         let Prepared { graph, locks, documents, .. } = prepared;
         let roots = Roots::of(request, output, graph, realised, &compiled.image, locks, documents)?;
-        let last_run = LastRun::of(compiled, output, &roots, texts, context);
+        let last_run = LastRun::of(compiled, output, &roots, (graph, realised), texts, context);
         let mut trace = Self {
             roots: roots.prepare(context)?,
             ingredients: Ingredients::of(graph),

@@ -231,20 +231,30 @@ fn write_entry(
         TreeEntryKind::Folder { mode } => layer.directory(&entry.path, *mode),
         TreeEntryKind::Symlink(target) => layer.symlink(&entry.path, target),
         TreeEntryKind::File { mode, content, bytes } => {
-            let body: Box<dyn Read> = match bytes {
-                Bytes::Inline(bytes) => Box::new(&bytes[..]),
+            // One of these is the body.
+            let (mut here, mut file, mut blob);
+            let body: &mut dyn Read = match bytes {
+                Bytes::Inline(bytes) => {
+                    here = &bytes[..];
+                    &mut here
+                }
                 Bytes::Local(_) | Bytes::Below(..) => {
                     let changed = |error| changed(entry, Some(&error), node.span.as_ref());
                     match known_bytes {
-                        Some(bytes) => Box::new(bytes.map_err(changed)?),
+                        Some(bytes) => {
+                            here = bytes.map_err(changed)?;
+                            &mut here
+                        }
                         None => {
                             let path = entry.local().unwrap_or_default();
-                            Box::new(LocalFile::open(&path, content, known).map_err(changed)?)
+                            file = LocalFile::open(&path, content, known).map_err(changed)?;
+                            &mut file
                         }
                     }
                 }
                 Bytes::Node(_) => {
-                    Box::new(context.store.blob(&content.digest).map_err(|error| fault::store(&error))?)
+                    blob = context.store.blob(&content.digest).map_err(|error| fault::store(&error))?;
+                    &mut blob
                 }
             };
             let mut body = Stoppable::new(body, context);

@@ -61,7 +61,11 @@ pub(super) async fn cached(
     let platforms: Vec<&Spanned<Platform>> = spec.platforms.iter().collect();
     let (platforms, shared): (&[&Spanned<Platform>], &Pins) = (&platforms, pins);
     let mut known = KnownImages::open(spec, context);
-    let roots: Vec<_> = wanted.iter().map(|source| pinned_alone(source, platforms, spec, shared)).collect();
+    let referrers = &ReferrersAsked::in_spec(spec);
+    let root = |source: &Spanned<ImageSource>| {
+        pinned_root_of(source, platforms, shared).filter(|_| !referrers.of(&source.value))
+    };
+    let roots: Vec<_> = wanted.iter().map(root).collect();
     let found = keep(known.find(&roots, platforms, context), diagnostics).unwrap_or_default();
     let found = roots.into_iter().zip(found).map(|(root, manifests)| Some((root?, manifests?)));
     let results: Vec<_> = stream::iter(wanted.into_iter().zip(found.chain(std::iter::repeat(None))))
@@ -69,7 +73,7 @@ pub(super) async fn cached(
             let image = match found {
                 Some((root, manifests)) => Ok(Image::known(&source.value, root, manifests)),
                 None => {
-                    let with_referrers = comes_with_referrers(&source, spec);
+                    let with_referrers = referrers.of(&source.value);
                     let resolved = resolve(&source, platforms, with_referrers, shared, context).await;
                     resolved.map(|resolved| Image::of(&source.value, resolved))
                 }
@@ -132,31 +136,37 @@ pub(super) async fn cached(
     facts
 }
 
-/// The root of an image that is known by nothing but its pin, where it has one for every platform.
-fn pinned_alone(
+/// The root of an image that has a pin for every platform.
+fn pinned_root_of(
     source: &Spanned<ImageSource>,
     platforms: &[&Spanned<Platform>],
-    spec: &Spec,
     pins: &Pins,
 ) -> Option<BlobFacts> {
     let ImageSource::Registry(reference) = &source.value else { return None };
-    let is_alone = !comes_with_referrers(source, spec);
-    pinned_root(source, reference, platforms, pins).ok()?.filter(|_| is_alone)
+    pinned_root(source, reference, platforms, pins).ok()?
 }
 
 /// Whether what refers to an image comes along: as the spec says where it names the image, else as a registry says that
 /// discovers.
-fn comes_with_referrers(source: &Spanned<ImageSource>, spec: &Spec) -> bool {
-    let mut named = spec
-        .registries
-        .iter()
-        .flat_map(|registry| &registry.images)
-        .filter(|image| located(spec, &image.from) == source.value)
-        .peekable();
-    let is_discovered = named.peek().is_none();
-    named.any(|image| image.with_referrers)
-        || is_discovered
-            && spec.registries.iter().any(|registry| registry.discover.is_some() && registry.with_referrers)
+struct ReferrersAsked {
+    named: BTreeMap<ImageSource, bool>,
+    of_discovered: bool,
+}
+
+impl ReferrersAsked {
+    fn in_spec(spec: &Spec) -> Self {
+        let mut named = BTreeMap::new();
+        for image in spec.registries.iter().flat_map(|registry| &registry.images) {
+            *named.entry(located(spec, &image.from)).or_insert(false) |= image.with_referrers;
+        }
+        let of_discovered =
+            spec.registries.iter().any(|registry| registry.discover.is_some() && registry.with_referrers);
+        Self { named, of_discovered }
+    }
+
+    fn of(&self, source: &ImageSource) -> bool {
+        self.named.get(source).copied().unwrap_or(self.of_discovered)
+    }
 }
 
 fn is_pinned(source: &ImageSource, pins: &Pins) -> bool {

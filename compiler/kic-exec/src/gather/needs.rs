@@ -181,14 +181,15 @@ impl Text {
     }
 
     fn named(&self, bytes: Vec<u8>) -> Result<Named, Diagnostics> {
-        let Self { name, said, kind, layer, rewriting, .. } = self;
+        let Self { said, kind, layer, rewriting, .. } = self;
+        let name = self.name();
         let Ok(content) = String::from_utf8(bytes) else {
             return Err(Diagnostic::new(&code::INVALID_YAML, format!("`{name}` is not UTF-8 text"))
                 .at(said, "named here")
                 .help("save it as UTF-8")
                 .into());
         };
-        let source = Source::new(name, content);
+        let source = Source::new(&name, content);
         if *kind == Kind::Description {
             let images = kic_manifest::images_of_text(&source).0.into_iter();
             let needs = images.map(|found| need(found, said, *kind, &Pods::default(), layer)).collect();
@@ -230,7 +231,7 @@ impl Text {
             rewriting.name(found).filter(|_| !stays)
         };
         // Pods name what the rewritten text does.
-        let (anew, _) = kic_manifest::read(&Source::new(name, text.as_str()));
+        let (anew, _) = kic_manifest::read(&Source::new(&name, text.as_str()));
         let pods = Pods::of(&objects, &anew, layer);
         let needs = images
             .into_iter()

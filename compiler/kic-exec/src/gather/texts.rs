@@ -19,7 +19,8 @@ const MANIFEST_LIMIT: u64 = 256 << 20;
 
 /// A text to look through, and what of the spec brings it in.
 pub(super) struct Text {
-    pub name: String,
+    /// Its name, where that is not the path of its file.
+    name: Option<String>,
     place: Place,
     pub digest: Digest,
     /// Its length in bytes.
@@ -87,7 +88,7 @@ pub(super) fn texts(
                 }
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
-                    let name = fetch.url.value.clone();
+                    let name = Some(fetch.url.value.clone());
                     texts.push(Text::written(name, Place::Stored, content, span, &applied));
                 }
                 ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
@@ -104,8 +105,8 @@ pub(super) fn texts(
                 ManifestItem::File { from, .. } => {
                     let path = spec.locate(from);
                     let mut push = |path: PathBuf, facts: &FileFacts| {
-                        let (name, content) = (path.display().to_string(), &facts.content);
-                        texts.push(Text::written(name, Place::File(path), content, &from.span, &applied));
+                        let content = &facts.content;
+                        texts.push(Text::written(None, Place::File(path), content, &from.span, &applied));
                     };
                     match files.get(&PathKey::manifests(path.clone())) {
                         None => {}
@@ -151,7 +152,7 @@ fn of_render<'a>(
 impl Text {
     /// A text that somebody wrote, as it stands.
     fn written(
-        name: String,
+        name: Option<String>,
         place: Place,
         content: &ContentFacts,
         said: &Span,
@@ -173,7 +174,7 @@ impl Text {
         let bytes = text.as_bytes().to_vec();
         let digest = Digest::of(&bytes);
         Self {
-            name: name.to_owned(),
+            name: Some(name.to_owned()),
             digest,
             size: bytes.len() as u64,
             place: Place::Here(bytes),
@@ -181,6 +182,15 @@ impl Text {
             kind,
             layer: layer.clone(),
             rewriting: None,
+        }
+    }
+
+    /// The name by which places in it are shown.
+    pub fn name(&self) -> String {
+        match (&self.name, &self.place) {
+            (Some(name), _) => name.clone(),
+            (None, Place::File(path)) => path.display().to_string(),
+            (None, _) => String::new(),
         }
     }
 
@@ -200,7 +210,7 @@ impl Text {
     /// Its source, whose text is read when one of its places is shown.
     pub fn source(&self, context: &Context) -> Source {
         let (place, digest, store) = (self.place.clone(), self.digest, context.store.clone());
-        Source::lazy(self.name.clone(), move || {
+        Source::lazy(self.name(), move || {
             let bytes = match &place {
                 Place::Here(bytes) => Some(bytes.clone()),
                 Place::File(path) => std::fs::read(path).ok(),

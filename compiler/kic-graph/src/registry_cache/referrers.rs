@@ -48,16 +48,21 @@ impl<'a> Referrers<'a> {
     /// Writes the tags, and an index for each subject.
     pub fn finish(self, cache: &mut RegistryCache) {
         for ((repository, tag), (digest, _)) in self.tags {
-            cache.link(format!("{repository}/_manifests/tags/{tag}/current/link"), &digest);
+            cache.link(format_args!("{repository}/_manifests/tags/{tag}/current/link"), &digest);
         }
         for ((repository, subject), descriptors) in self.lists {
             let manifests: Vec<Json> = descriptors.into_values().collect();
             let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
             let bytes = index.to_string().into_bytes();
             let digest = Digest::of(&bytes);
-            cache
-                .link(format!("{repository}/_manifests/tags/sha256-{}/current/link", subject.hex()), &digest);
-            cache.link(format!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), &digest);
+            cache.link(
+                format_args!("{repository}/_manifests/tags/sha256-{}/current/link", subject.hex()),
+                &digest,
+            );
+            cache.link(
+                format_args!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()),
+                &digest,
+            );
             // The same bytes may have come from upstream.
             if !cache.blobs.contains_key(&digest) {
                 cache.written.insert(blob_path(&digest), bytes);

@@ -68,7 +68,7 @@ impl FramePlan {
 
     /// A file whose body has that digest.
     pub fn file(&mut self, path: &str, mode: u32, size: u64, digest: &Digest) -> Result<(), LayerError> {
-        self.bytes(&Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime }.bytes()?);
+        self.header(&Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime })?;
         self.keys.begin_body(Some(*digest));
         let mut left = size;
         while left > 0 {
@@ -87,7 +87,7 @@ impl FramePlan {
     /// A directory.
     pub fn directory(&mut self, path: &str, mode: u32) -> Result<(), LayerError> {
         let header = Header { path, kind: Kind::Directory, mode, size: 0, link: "", mtime: self.mtime };
-        self.bytes(&header.bytes()?);
+        self.header(&header)?;
         self.given += 1;
         Ok(())
     }
@@ -96,8 +96,15 @@ impl FramePlan {
     pub fn symlink(&mut self, path: &str, target: &str) -> Result<(), LayerError> {
         let mtime = self.mtime;
         let header = Header { path, kind: Kind::Symlink, mode: 0o777, size: 0, link: target, mtime };
-        self.bytes(&header.bytes()?);
+        self.header(&header)?;
         self.given += 1;
+        Ok(())
+    }
+
+    fn header(&mut self, header: &Header) -> Result<(), LayerError> {
+        let (pax, block) = header.parts()?;
+        self.bytes(&pax);
+        self.bytes(&block);
         Ok(())
     }
 

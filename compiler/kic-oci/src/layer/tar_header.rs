@@ -1,6 +1,8 @@
 //! The tar dialect of encoder epoch 1: POSIX ustar, and before an entry that does not fit it one PAX header
 //! (POSIX.1-2001, "pax Interchange Format") with `path`, `linkpath` and `size` alone.
 
+use std::borrow::Cow;
+
 use super::LayerError;
 use super::entry::check_path;
 
@@ -43,7 +45,8 @@ pub(crate) enum Kind {
 /// `mode` is at most 0o7777, `size` is in bytes, `mtime` in seconds since 1970.
 pub fn embedded_file_header(path: &str, mode: u32, size: u64, mtime: u64) -> Result<Vec<u8>, LayerError> {
     check_path(path)?;
-    Header { path, kind: Kind::File, mode, size, link: "", mtime }.bytes()
+    let (pax, block) = Header { path, kind: Kind::File, mode, size, link: "", mtime }.parts()?;
+    Ok([&pax[..], &block].concat())
 }
 
 /// How many zero bytes follow the body of [`embedded_file_header`]'s one file of `size` bytes: up to the next
@@ -58,8 +61,8 @@ pub(crate) fn padding(size: u64) -> usize {
 }
 
 impl Header<'_> {
-    /// The header block, after a PAX header where one is needed.
-    pub fn bytes(&self) -> Result<Vec<u8>, LayerError> {
+    /// A PAX header where one is needed, and the header block.
+    pub fn parts(&self) -> Result<(Vec<u8>, [u8; BLOCK]), LayerError> {
         if self.mode > 0o7777 {
             return Err(LayerError::Mode { path: self.path.to_owned(), mode: self.mode });
         }
@@ -69,8 +72,10 @@ impl Header<'_> {
         if self.mtime > OCTAL_LIMIT {
             return Err(LayerError::Time(self.mtime));
         }
-        let path =
-            if self.kind == Kind::Directory { format!("{}/", self.path) } else { self.path.to_owned() };
+        let path = match self.kind {
+            Kind::Directory => Cow::Owned(format!("{}/", self.path)),
+            _ => Cow::Borrowed(self.path),
+        };
         let mut records = Vec::new();
         // Sorted by key, as every map that kic writes.
         if self.link.len() > 100 || !self.link.is_ascii() {
@@ -85,15 +90,14 @@ impl Header<'_> {
             record(&mut records, "size", &size.to_string());
             size = 0;
         }
-        let mut bytes = Vec::with_capacity(BLOCK);
+        let mut pax = Vec::new();
         if !records.is_empty() {
-            bytes.extend_from_slice(&block(PAX_NAME, "", Kind::Pax, 0o644, records.len() as u64, "", 0));
-            bytes.extend_from_slice(&records);
-            bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+            pax.extend_from_slice(&block(PAX_NAME, "", Kind::Pax, 0o644, records.len() as u64, "", 0));
+            pax.extend_from_slice(&records);
+            pax.resize(pax.len().next_multiple_of(BLOCK), 0);
         }
         let (prefix, name) = split.unwrap_or(("", &path));
-        bytes.extend_from_slice(&block(name, prefix, self.kind, self.mode, size, self.link, self.mtime));
-        Ok(bytes)
+        Ok((pax, block(name, prefix, self.kind, self.mode, size, self.link, self.mtime)))
     }
 }
 

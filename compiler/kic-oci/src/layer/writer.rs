@@ -174,9 +174,10 @@ impl<W: Write> LayerWriter<W> {
                 return Err(LayerError::Parent { path: path.to_owned(), parent });
             }
         }
-        let bytes = header.bytes()?;
+        let (pax, block) = header.parts()?;
         self.broken = true;
-        self.encoder.write(&bytes)?;
+        self.encoder.write(&pax)?;
+        self.encoder.write(&block)?;
         self.broken = false;
         self.previous.clear();
         self.previous.push_str(path);

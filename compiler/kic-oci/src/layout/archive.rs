@@ -79,9 +79,10 @@ impl Archive<'_> {
     fn header(&mut self, kind: Kind, path: &str, size: u64) -> Result<(), LayoutError> {
         let mode = if kind == Kind::Directory { 0o755 } else { 0o644 };
         let header = Header { path, kind, mode, size, link: "", mtime: 0 };
-        let bytes =
-            header.bytes().map_err(|error| LayoutError::at(self.path, std::io::Error::other(error)))?;
-        self.write(&bytes)
+        let (pax, block) =
+            header.parts().map_err(|error| LayoutError::at(self.path, std::io::Error::other(error)))?;
+        self.write(&pax)?;
+        self.write(&block)
     }
 
     fn zeros(&mut self, count: usize) -> Result<(), LayoutError> {

@@ -73,6 +73,12 @@ impl Descriptor {
         }
     }
 
+    /// What it must have of this one, and nothing else.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self::new(&self.media_type, self.digest, self.size)
+    }
+
     /// The descriptor of `bytes`.
     pub fn of(media_type: &str, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
