@@ -262,6 +262,7 @@ pub async fn inside(folder: &Path) -> (u8, String, String) {
         programs: kic_exec::Programs::default(),
         build: None,
         sources: Arc::default(),
+        workers: None,
         early: None,
     };
     let request = kic::Request {

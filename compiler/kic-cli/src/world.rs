@@ -13,9 +13,10 @@ use std::time::{Duration, SystemTime};
 use kic::{Context, DiskImages, Fingerprint, Watch, World};
 use kic_base::{Digest, StableHasher};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Programs, fault};
+use kic_exec::{Programs, Workers, fault};
 use kic_registry::{Proxy, Registries, Settings};
 use kic_store::Store;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +126,7 @@ pub fn context(
         programs: Programs { folders: program_folders(), ..Programs::default() },
         build: build(),
         sources: Arc::default(),
+        workers: Some(Arc::new(Workers::new(cores()))),
         early: None,
     })
 }
@@ -197,47 +199,53 @@ pub fn block_on<T>(
     context: &Context,
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
-    run(&context.cancel, work)
+    let result = run(&context.cancel, work);
+    if let Some(workers) = &context.workers {
+        workers.end(grace(&result));
+    }
+    result
+}
+
+/// How long work is waited for that is still under way: not at all, where there is nothing left to wait for. Blocking work that was
+/// asked to stop ends soon; a read that hangs must not hold the process.
+fn grace<T>(result: &Result<T, Diagnostics>) -> Option<Duration> {
+    result.is_err().then_some(Duration::from_secs(2))
 }
 
 fn run<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores())
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| fault::internal(format!("no runtime: {error}")))?;
-    let first = cancel.clone();
-    runtime.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            first.cancel();
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            // What the first one was for did not help, and nothing half done is under a name that counts.
-            std::process::exit(130);
-        }
-    });
-    #[cfg(unix)]
-    {
+    // Before anything is done: a task gets its turn once the work waits.
+    let (interrupts, terminations) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    };
+    if let Ok(mut interrupts) = interrupts {
         let cancel = cancel.clone();
         runtime.spawn(async move {
-            if let Ok(mut terminated) =
-                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            {
-                terminated.recv().await;
-                cancel.cancel();
-            }
+            interrupts.recv().await;
+            cancel.cancel();
+            interrupts.recv().await;
+            // What the first one was for did not help, and nothing half done is under a name that counts.
+            std::process::exit(130);
+        });
+    }
+    if let Ok(mut terminations) = terminations {
+        let cancel = cancel.clone();
+        runtime.spawn(async move {
+            terminations.recv().await;
+            cancel.cancel();
         });
     }
     let result = runtime.block_on(work);
-    if result.is_ok() {
-        // Nothing is left to wait for.
-        runtime.shutdown_background();
-    } else {
-        // Blocking work that was asked to stop ends soon; a read that hangs must not hold the process.
-        runtime.shutdown_timeout(Duration::from_secs(2));
+    match grace(&result) {
+        None => runtime.shutdown_background(),
+        Some(grace) => runtime.shutdown_timeout(grace),
     }
     result
 }

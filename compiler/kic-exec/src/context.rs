@@ -14,6 +14,7 @@ use crate::event::Watch;
 use crate::fault;
 use crate::render::Programs;
 use crate::sources::Sources;
+use crate::workers::Workers;
 
 /// What all work needs.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct Context {
     pub build: Option<Digest>,
     /// What is known of local files.
     pub sources: Arc<Sources>,
+    /// Where is fetched; `None` for the runtime that runs this.
+    pub workers: Option<Arc<Workers>>,
     /// Layers that are packed while it is still found out what else is to be built; `None` where nothing is to be built.
     pub early: Option<Arc<Early>>,
 }
@@ -65,6 +68,7 @@ impl Context {
             programs: Default::default(),
             build: None,
             sources: Arc::new(sources),
+            workers: None,
             early: None,
         }
     }
@@ -106,10 +110,14 @@ impl Context {
     /// Keeps bytes for the next run, beside what goes on. Where that does not work, they are found out again.
     pub(crate) fn remember(&self, key: Digest, bytes: Vec<u8>) {
         let store = self.store.clone();
-        let remember = move || drop(store.remember(&key, &bytes));
+        self.later(move || drop(store.remember(&key, &bytes)));
+    }
+
+    /// Has something done that nobody waits for: beside what goes on, where there is a thread for it.
+    pub fn later(&self, work: impl FnOnce() + Send + 'static) {
         match &self.early {
-            Some(early) => early.later(remember),
-            None => remember(),
+            Some(early) => early.later(work),
+            None => work(),
         }
     }
 

@@ -17,6 +17,7 @@ use futures::{FutureExt, StreamExt};
 use kic_diag::{Diagnostics, declared as code};
 use kic_graph::{Derivation, Graph, NodeIndex};
 use petgraph::Direction;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::build::{self, Built};
@@ -84,7 +85,10 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
             match graph.nodes[index].derivation {
                 // Little of that is not on a thread of its own.
                 Derivation::Tree { .. } | Derivation::Launch(_) => workers.here.push(caught(index, work)),
-                Derivation::Blob(_) | Derivation::CachedBlob { .. } => drop(workers.tasks.spawn(work)),
+                Derivation::Blob(_) | Derivation::CachedBlob { .. } => {
+                    let runtime = context.workers.as_ref().map_or_else(Handle::current, |own| own.handle());
+                    workers.tasks.spawn_on(work, &runtime);
+                }
             }
         }
         // While nothing fails, what is only to be kept is left to the caller.

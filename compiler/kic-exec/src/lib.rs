@@ -20,6 +20,7 @@ mod realised;
 mod render;
 mod sources;
 mod stoppable;
+mod workers;
 
 pub use assemble::{Assembled, assemble, rfc3339};
 pub use build::{Early, obtain};
@@ -34,3 +35,4 @@ pub use realised::{LayerOutput, Outcome, Realised};
 pub use render::Programs;
 pub use sources::{Fingerprint, LookError, Looked, Place, Sources, facts_digest};
 pub use stoppable::{Stoppable, StoppableStore};
+pub use workers::Workers;

@@ -232,6 +232,8 @@ async fn line(
         trace.explain(&mut compiled, &prepared.graph);
     }
     trace.leave(key.as_ref(), context)?;
+    // To give that memory back takes a while.
+    context.later(move || drop((prepared, realised, documents)));
     Ok(compiled)
 }
 

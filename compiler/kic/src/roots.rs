@@ -207,6 +207,8 @@ struct Keeping {
     /// Where each digest stands among what is kept.
     places: BTreeMap<Digest, usize>,
     kept: Vec<Kept>,
+    /// The nodes that were told of.
+    told: BTreeSet<Digest>,
 }
 
 impl Keeping {
@@ -243,16 +245,13 @@ impl Keeping {
             let node = &graph.nodes[index];
             match realised.layers.get(&index) {
                 Some(output) => {
-                    self.add(kept(
-                        output.digest,
-                        format!("the {} layer `{}`", node.kind.name(), node.name),
-                        None,
-                    ));
+                    if !self.places.contains_key(&output.digest) {
+                        let what = format!("the {} layer `{}`", node.kind.name(), node.name);
+                        self.add(kept(output.digest, what, None));
+                    }
                     self.node(graph, index, output.digest);
                 }
-                None => {
-                    self.content(node, None);
-                }
+                None => self.content(node, None),
             }
         }
     }
@@ -260,6 +259,9 @@ impl Keeping {
     /// What a layer was made from.
     fn node(&mut self, graph: &Graph, index: NodeIndex, layer: Digest) {
         let node = &graph.nodes[index];
+        if self.told.contains(&node.digest) {
+            return;
+        }
         self.content(node, Some(layer));
         for input in node.derivation.inputs() {
             self.content(&graph.nodes[input], Some(layer));
@@ -271,6 +273,9 @@ impl Keeping {
 
     /// The bytes of a node that are known by their digest, if it has such, with where they come from.
     fn content(&mut self, node: &Node, through: Option<Digest>) {
+        if !self.told.insert(node.digest) {
+            return;
+        }
         let (Derivation::Blob(content) | Derivation::CachedBlob { content, .. }) = &node.derivation else {
             return;
         };

@@ -1,0 +1,42 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// The threads on which is fetched: they begin when something is, for a compile in which little changed takes hardly longer than to
+/// begin and end them.
+#[derive(Debug)]
+pub struct Workers {
+    threads: usize,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Workers {
+    /// So many threads, none of which has begun.
+    pub fn new(threads: usize) -> Self {
+        Self { threads, runtime: Mutex::default() }
+    }
+
+    /// Where to have work done: where there are no threads to be had, the runtime that asks.
+    pub(crate) fn handle(&self) -> Handle {
+        let mut runtime = self.lock();
+        if runtime.is_none() {
+            *runtime = Builder::new_multi_thread().worker_threads(self.threads).enable_all().build().ok();
+        }
+        runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+
+    /// Ends them, at once or after so long at the latest. Whoever began work has to do so, outside of it.
+    pub fn end(&self, wait: Option<Duration>) {
+        let runtime = self.lock().take();
+        match (runtime, wait) {
+            (Some(runtime), Some(wait)) => runtime.shutdown_timeout(wait),
+            (Some(runtime), None) => runtime.shutdown_background(),
+            (None, _) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Runtime>> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
