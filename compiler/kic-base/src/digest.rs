@@ -98,6 +98,13 @@ impl fmt::Display for Digest {
     }
 }
 
+/// The 64 hexadecimal digits, as [`Digest::hex`] has them.
+impl fmt::LowerHex for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_hex(|hex| f.write_str(hex))
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -68,7 +68,7 @@ impl Wanted<'_> {
 
     fn may_be_in_namespace_of(&self, object: &ObjectFacts) -> bool {
         match (self.namespace, &object.namespace) {
-            (Some(wanted), Some(own)) => wanted == own,
+            (Some(wanted), Some(own)) => wanted == &**own,
             _ => true,
         }
     }
@@ -96,7 +96,7 @@ fn makes_more(spec: &Spec) -> bool {
 
 /// Whether a readiness layer is for the layer of an object.
 fn belongs(readiness: &Layer, object: &ObjectFacts) -> bool {
-    let (kind, name) = &object.layer;
+    let (kind, name) = &*object.layer;
     let after = readiness.after.as_ref().map(|after| &after.value);
     matches!(kind, LayerKind::Manifests | LayerKind::Policies)
         && (name == &readiness.name.value || after == Some(name))

@@ -257,14 +257,14 @@ pub struct BaseContents {
 /// An object that a manifest or policy makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectFacts {
-    /// Such as `Deployment`.
-    pub kind: String,
+    /// Such as `Deployment`. Many have the same, and share it; the same goes for what follows but the name.
+    pub kind: Arc<str>,
     /// Its name.
     pub name: String,
     /// Its namespace: its own, else that of its layer or chart.
-    pub namespace: Option<String>,
+    pub namespace: Option<Arc<str>>,
     /// The layer that it is applied with.
-    pub layer: (LayerKind, String),
+    pub layer: Arc<(LayerKind, String)>,
 }
 
 /// A layer of a base image.

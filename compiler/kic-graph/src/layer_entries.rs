@@ -1,7 +1,7 @@
 //! What stands in a layer of files, manifests, policies or readiness checks.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use kic_base::{Digest, Span, Spanned};
@@ -299,48 +299,41 @@ impl Entries<'_> {
                             return;
                         }
                         let path = format!("{folder}/{name}");
-                        self.manifest(
-                            path,
-                            *facts,
-                            located.clone(),
-                            rewritten(&facts.content.digest),
-                            &item.span,
-                        );
+                        let text = rewritten(&facts.content.digest);
+                        self.insert(path, manifest(facts, Bytes::Local(located), text, &item.span));
                     }
                     Some(PathFacts::Folder(below)) => {
+                        let located: Arc<Path> = located.into();
                         // As `kubectl apply -f FOLDER` does: the manifests in it, not those further down.
-                        let manifests = below.iter().filter(|(relative, _)| is_manifest_name(relative));
-                        for (relative, entry) in manifests {
-                            if let EntryFacts::File(facts) = entry {
-                                self.manifest(
-                                    format!("{folder}/{relative}"),
-                                    *facts,
-                                    located.join(relative),
-                                    rewritten(&facts.content.digest),
-                                    &item.span,
-                                );
+                        let pending = |(relative, entry): &(String, EntryFacts)| {
+                            let EntryFacts::File(facts) = entry else { return None };
+                            if !is_manifest_name(relative) {
+                                return None;
                             }
-                        }
+                            let path = [folder, "/", relative].concat();
+                            let bytes = Bytes::Below(Arc::clone(&located), path.len() - relative.len());
+                            let text = rewritten(&facts.content.digest);
+                            Some((path, manifest(facts, bytes, text, &item.span)))
+                        };
+                        self.folder(below.iter().filter_map(pending));
                     }
                 }
             }
         }
     }
+}
 
-    /// A manifest of this machine, with images named anew or as it is.
-    fn manifest(
-        &mut self,
-        path: String,
-        facts: FileFacts,
-        from: PathBuf,
-        rewritten: Option<&Arc<str>>,
-        span: &Span,
-    ) {
-        match rewritten {
-            Some(text) => self.text(path, 0o644, text.as_bytes(), span),
-            None => self.local(path, 0o644, facts, Bytes::Local(from), span),
+/// A manifest of this machine, with images named anew or as it is.
+fn manifest(facts: &FileFacts, bytes: Bytes, rewritten: Option<&Arc<str>>, span: &Span) -> PendingEntry {
+    let (content, bytes) = match rewritten {
+        None => (facts.content, bytes),
+        Some(text) => {
+            let content = ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
+            (content, Bytes::Inline(text.as_bytes().into()))
         }
-    }
+    };
+    let kind = TreeEntryKind::File { mode: 0o644, content, bytes };
+    PendingEntry { kind, fetch: None, span: span.clone(), from_folder: false }
 }
 
 /// A path cannot be a file and hold others at once.

@@ -79,8 +79,7 @@ impl CachedBlob {
 
 /// The path of a blob in the image.
 fn blob_path(digest: &Digest) -> String {
-    let hex = digest.hex();
-    format!("{ROOT}/blobs/sha256/{}/{hex}/data", &hex[..2])
+    format!("{ROOT}/blobs/sha256/{:02x}/{digest:x}/data", digest.as_bytes()[0])
 }
 
 /// How the blobs of a cache are spread over layers.
@@ -124,15 +123,12 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
             }
             for digest in manifest_digests(image.facts) {
                 cache.names.insert(format!("{repository}@{digest}"));
-                cache.link(
-                    format_args!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()),
-                    &digest,
-                );
+                cache.link(format_args!("{repository}/_manifests/revisions/sha256/{digest:x}/link"), &digest);
             }
             for manifest in image.facts.manifests.values() {
                 for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
                     cache.link(
-                        format_args!("{repository}/_layers/sha256/{}/link", blob.digest.hex()),
+                        format_args!("{repository}/_layers/sha256/{:x}/link", blob.digest),
                         &blob.digest,
                     );
                 }
@@ -188,10 +184,10 @@ impl RegistryCache {
     fn link_referrer(&mut self, repository: &str, referrer: &ReferrerFacts) {
         for document in &referrer.documents {
             let digest = &document.digest;
-            self.link(format_args!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()), digest);
+            self.link(format_args!("{repository}/_manifests/revisions/sha256/{digest:x}/link"), digest);
         }
         for blob in &referrer.blobs {
-            self.link(format_args!("{repository}/_layers/sha256/{}/link", blob.digest.hex()), &blob.digest);
+            self.link(format_args!("{repository}/_layers/sha256/{:x}/link", blob.digest), &blob.digest);
         }
     }
 

@@ -86,7 +86,7 @@ fn applied(plan: &Json) -> Vec<(String, Arc<Applied>)> {
             Some("policies") => LayerKind::Policies,
             _ => LayerKind::Manifests,
         };
-        let layer = Arc::new(Applied { layer: (kind, name), namespace: text(step, "namespace") });
+        let layer = Arc::new(Applied { layer: Arc::new((kind, name)), namespace: text(step, "namespace") });
         let files = step.get("files").and_then(Json::as_array).into_iter().flatten();
         applied.extend(files.filter_map(Json::as_str).map(|file| (file.to_owned(), layer.clone())));
     }

@@ -5,6 +5,7 @@
 //! when it is asked for.
 
 use std::cell::LazyCell;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,9 +30,27 @@ pub(super) struct KnownNeeds {
     bytes: Vec<u8>,
     /// Where of the bytes each text stands, by key.
     known: Vec<(Digest, Range<usize>)>,
+    words: Words,
     /// What this run has asked for: all that the next one is likely to.
     used: Vec<(Digest, Used)>,
     is_changed: bool,
+}
+
+/// The kinds and namespaces of objects, of which there are few: each of the last ones is held once.
+#[derive(Debug, Default)]
+struct Words(VecDeque<Arc<str>>);
+
+impl Words {
+    fn get(&mut self, word: &str) -> Arc<str> {
+        const MOST: usize = 16;
+        if let Some(known) = self.0.iter().find(|known| ***known == *word) {
+            return Arc::clone(known);
+        }
+        let word: Arc<str> = word.into();
+        self.0.truncate(MOST - 1);
+        self.0.push_front(Arc::clone(&word));
+        word
+    }
 }
 
 #[derive(Debug)]
@@ -55,7 +74,7 @@ impl KnownNeeds {
         let key = text.key(&text.digest);
         let place = self.known.binary_search_by(|(known, _)| known.cmp(&key)).ok()?;
         let range = self.known[place].1.clone();
-        let found = take(&mut Reader(self.bytes.get(range.clone())?), text, context)?;
+        let found = take(&mut Reader(self.bytes.get(range.clone())?), text, &mut self.words, context)?;
         self.used.push((key, Used::Before(range)));
         Some(found)
     }
@@ -150,14 +169,14 @@ fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)]
     });
 }
 
-fn take(reader: &mut Reader<'_>, text: &Text, context: &Context) -> Option<Known> {
+fn take(reader: &mut Reader<'_>, text: &Text, words: &mut Words, context: &Context) -> Option<Known> {
     let source = LazyCell::new(|| text.source(context));
     let objects = reader.list(|reader| {
         Some(ObjectFacts {
-            kind: reader.text()?.to_owned(),
+            kind: words.get(reader.text()?),
             name: reader.text()?.to_owned(),
-            namespace: reader.option(Reader::text)?.map(str::to_owned),
-            layer: text.layer.layer.clone(),
+            namespace: reader.option(Reader::text)?.map(|namespace| words.get(namespace)),
+            layer: Arc::clone(&text.layer.layer),
         })
     })?;
     let filters = reader.list(|reader| {
@@ -208,7 +227,8 @@ mod tests {
         let written = "image: ü/nginx:1.27\n";
         let said = Source::new("cluster.kdl", "manifests").span(0..9);
         let layer = (LayerKind::Manifests, "web".to_owned());
-        let applied = Arc::new(Applied { layer: layer.clone(), namespace: Some("shop".to_owned()) });
+        let applied =
+            Arc::new(Applied { layer: Arc::new(layer.clone()), namespace: Some("shop".to_owned()) });
         let text = Text::here("a.yaml", written, &said, Kind::Generated, &applied);
         let pod = Arc::new(Pod { namespace: "shop".to_owned(), object: serde_json::json!({"kind": "Pod"}) });
         let source = text.source(&context);
@@ -232,16 +252,16 @@ mod tests {
             need("docker.io/library/caddy:2", Some((pod, place))),
         ];
         let object = |namespace: Option<&str>| ObjectFacts {
-            kind: "Pod".to_owned(),
+            kind: "Pod".into(),
             name: "ü".to_owned(),
-            namespace: namespace.map(str::to_owned),
-            layer: layer.clone(),
+            namespace: namespace.map(Arc::from),
+            layer: Arc::new(layer.clone()),
         };
         let objects = [object(Some("shop")), object(None)];
         let filters = [("[Event,*,*]".to_owned(), None), (String::new(), Some("{}".to_owned()))];
         let mut bytes = Vec::new();
         put(&mut bytes, &needs, &filters, &objects);
-        let found = take(&mut Reader(&bytes), &text, &context).unwrap();
+        let found = take(&mut Reader(&bytes), &text, &mut Words::default(), &context).unwrap();
         let settings: Vec<_> = found.1.iter().map(|policy| policy.as_settings().unwrap()).collect();
         assert_eq!(format!("{:?}", found.0), format!("{needs:?}"));
         assert_eq!(settings, filters);
@@ -250,10 +270,13 @@ mod tests {
         let pods: Vec<_> = found.0.iter().filter_map(|need| need.pod.as_ref()).collect();
         assert!(Arc::ptr_eq(&pods[0].0, &pods[1].0));
         for length in 0..bytes.len() {
-            assert!(take(&mut Reader(&bytes[..length]), &text, &context).is_none(), "{length}");
+            assert!(
+                take(&mut Reader(&bytes[..length]), &text, &mut Words::default(), &context).is_none(),
+                "{length}"
+            );
         }
         bytes.push(0);
-        assert!(take(&mut Reader(&bytes), &text, &context).is_none());
+        assert!(take(&mut Reader(&bytes), &text, &mut Words::default(), &context).is_none());
     }
 
     #[test]
@@ -261,7 +284,8 @@ mod tests {
         let said = Source::new("cluster.kdl", "").span(0..0);
         let key = |namespace: Option<&str>| {
             let layer = (LayerKind::Manifests, "web".to_owned());
-            let applied = Arc::new(Applied { layer, namespace: namespace.map(str::to_owned) });
+            let applied =
+                Arc::new(Applied { layer: Arc::new(layer), namespace: namespace.map(str::to_owned) });
             let text = Text::here("a.yaml", "a: 1\n", &said, Kind::Written, &applied);
             text.key(&text.digest)
         };

@@ -167,7 +167,7 @@ impl Text {
     fn facts(&self, policies: Vec<Policy>) -> Vec<PolicyFacts> {
         let fact = |policy| PolicyFacts {
             policy,
-            layer: self.layer.layer.clone(),
+            layer: (*self.layer.layer).clone(),
             said: self.said.clone(),
             is_generated: self.kind != Kind::Written,
         };
@@ -256,9 +256,9 @@ pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Arc<Applied>)
 fn made(objects: &[Object], layer: &Applied) -> Vec<ObjectFacts> {
     let fact = |object: &Object| {
         Some(ObjectFacts {
-            kind: object.kind.clone(),
+            kind: object.kind.as_str().into(),
             name: object.name.clone()?,
-            namespace: object.namespace.clone().or_else(|| layer.namespace.clone()),
+            namespace: object.namespace.as_deref().or(layer.namespace.as_deref()).map(Arc::from),
             layer: layer.layer.clone(),
         })
     };

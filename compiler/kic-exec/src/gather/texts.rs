@@ -35,7 +35,7 @@ pub(super) struct Text {
 /// The layer that a text is applied with, and the namespace of its objects that name none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Applied {
-    pub layer: (LayerKind, String),
+    pub layer: Arc<(LayerKind, String)>,
     pub namespace: Option<String>,
 }
 
@@ -76,7 +76,8 @@ pub(super) fn texts(
             Content::Manifests { namespace, .. } | Content::Policies { namespace, .. } => namespace.clone(),
             _ => None,
         };
-        let applied = Arc::new(Applied { layer: (layer.kind(), layer.name.value.clone()), namespace });
+        let applied =
+            Arc::new(Applied { layer: Arc::new((layer.kind(), layer.name.value.clone())), namespace });
         let rewriting = layer.rewrite().map(|host| Arc::new(Rewriting::new(spec, host)));
         let first = texts.len();
         for item in items {

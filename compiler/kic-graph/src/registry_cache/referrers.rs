@@ -55,14 +55,8 @@ impl<'a> Referrers<'a> {
             let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
             let bytes = index.to_string().into_bytes();
             let digest = Digest::of(&bytes);
-            cache.link(
-                format_args!("{repository}/_manifests/tags/sha256-{}/current/link", subject.hex()),
-                &digest,
-            );
-            cache.link(
-                format_args!("{repository}/_manifests/revisions/sha256/{}/link", digest.hex()),
-                &digest,
-            );
+            cache.link(format_args!("{repository}/_manifests/tags/sha256-{subject:x}/current/link"), &digest);
+            cache.link(format_args!("{repository}/_manifests/revisions/sha256/{digest:x}/link"), &digest);
             // The same bytes may have come from upstream.
             if !cache.blobs.contains_key(&digest) {
                 cache.written.insert(blob_path(&digest), bytes);
