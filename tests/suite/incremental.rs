@@ -261,6 +261,9 @@ fn a_run_with_nothing_changed_does_not_look_at_what_derivations_gave() {
     std::thread::sleep(SETTLED);
     let all = |outcome: &str| ["a", "b", "launch"].map(|name| (name.to_owned(), outcome.to_owned())).to_vec();
     assert_eq!(outcomes(path, &[]), all("built"));
+    let changed = ["a", "b", "launch"]
+        .map(|name| (name.to_owned(), if name == "a" { "built" } else { "reused" }.to_owned()))
+        .to_vec();
     // Without these, who asks the derivations builds again.
     let forget = || {
         fs::remove_dir_all(path.join("store/outputs")).unwrap();
@@ -272,15 +275,23 @@ fn a_run_with_nothing_changed_does_not_look_at_what_derivations_gave() {
     // Touched, and still the same.
     fs::write(path.join("a/one"), "1").unwrap();
     assert_eq!(outcomes(path, &[]), all("reused"));
-    // Each of these makes a run look at everything.
+    // Each of these makes a run look at everything. What the derivations of the last run gave is still known.
     fs::write(path.join("a/one"), "2").unwrap();
-    assert_eq!(outcomes(path, &[]), all("built"));
+    assert_eq!(outcomes(path, &[]), changed);
     forget();
     fs::write(path.join("a/three"), "").unwrap();
-    assert_eq!(outcomes(path, &[]), all("built"));
+    assert_eq!(outcomes(path, &[]), changed);
     forget();
     assert_eq!(outcomes(path, &[]), all("reused"));
     fs::write(path.join("cluster.kdl"), format!("{spec}\n// changed")).unwrap();
+    assert_eq!(outcomes(path, &[]), all("reused"));
+    forget();
+    assert_eq!(outcomes(path, &["--record-source"]), all("built"), "no run before asked for the same");
+    // What is known to have been there, and is not any more.
+    let blobs = path.join("store/blobs/sha256");
+    fs::remove_dir_all(&blobs).unwrap();
+    fs::create_dir(&blobs).unwrap();
+    fs::write(path.join("a/one"), "3").unwrap();
     assert_eq!(outcomes(path, &[]), all("built"));
     forget();
     fs::write(path.join("kic.lock"), "").unwrap();

@@ -26,7 +26,8 @@ pub struct Assembled {
     pub blobs: Vec<Descriptor>,
     /// The manifest and the configuration of each platform.
     pub documents: BTreeMap<Platform, (Descriptor, Descriptor)>,
-    /// The layers of each platform, bottom first, without what its manifest says of them.
+    /// The layers of each platform, bottom first, as its manifest has them; where nothing changed since the last run, without what
+    /// that says of them.
     pub layers: BTreeMap<Platform, Vec<Descriptor>>,
     /// The bytes of its documents, where these are just made: the store has all others.
     pub made: BTreeMap<Digest, Arc<[u8]>>,
@@ -57,15 +58,14 @@ pub fn assemble(graph: &Graph, realised: &Realised) -> Result<Assembled, Diagnos
             .collect::<Result<Vec<_>, _>>()?;
         let config = config(graph, platform, own, realised)?;
         let config = make(media_types::OCI_CONFIG, canonical_json(&config), &mut blobs);
-        let plain: Vec<Descriptor> = layers.iter().map(Descriptor::plain).collect();
-        for layer in &plain {
-            blobs.entry(layer.digest).or_insert_with(|| layer.clone());
+        for layer in &layers {
+            blobs.entry(layer.digest).or_insert_with(|| layer.plain());
         }
-        let mut manifest = Manifest::new(config.clone(), layers);
+        let mut manifest = Manifest::new(config.clone(), layers.clone());
         manifest.annotations = annotations(graph, own);
         let mut manifest = make(media_types::OCI_MANIFEST, canonical_json(&manifest), &mut blobs);
         manifest.platform = Some(DescriptorPlatform::from(platform));
-        layers_by_platform.insert(platform.clone(), plain);
+        layers_by_platform.insert(platform.clone(), layers);
         documents.insert(platform.clone(), (manifest.clone(), config));
         manifests.push(manifest);
     }

@@ -40,3 +40,22 @@ impl Workers {
         self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_begin_when_they_are_needed_and_end_once() {
+        let workers = Workers::new(2);
+        workers.end(None);
+        assert!(workers.lock().is_none());
+        let (tell, there) = std::sync::mpsc::channel();
+        drop(workers.handle().spawn(async move { tell.send(std::thread::current().id()) }));
+        assert_ne!(there.recv().unwrap(), std::thread::current().id());
+        assert_eq!(workers.handle().id(), workers.handle().id());
+        workers.end(Some(Duration::from_secs(1)));
+        assert!(workers.lock().is_none());
+        workers.end(None);
+    }
+}

@@ -256,7 +256,7 @@ fn layers(graph: &Graph, realised: &Realised, image: &Assembled) -> BTreeMap<Pla
         let compiled = layers.iter().zip(descriptors).map(|(layer, descriptor)| CompiledLayer {
             kind: layer.kind,
             name: layer.name.clone(),
-            descriptor: descriptor.clone(),
+            descriptor: descriptor.plain(),
             outcome: realised.outcomes.get(&layer.node).copied().unwrap_or(Outcome::Reused),
             reason: None,
         });

@@ -217,6 +217,7 @@ impl LastRun {
         if compiled.warnings.omitted() > 0 {
             return None;
         }
+        let outputs = realised.layers.iter().map(|(index, output)| (graph.nodes[*index].digest, output));
         let layers = compiled.layers.iter().map(|(platform, layers)| {
             let kept = layers.iter().map(|layer| KeptLayer {
                 kind: layer.kind.name().to_owned(),
@@ -239,7 +240,7 @@ impl LastRun {
             layers: layers.collect(),
             warnings: KeptWarnings::of(&compiled.warnings),
             roots: roots.digests(),
-            outputs: write_outputs(graph, realised),
+            outputs: write_outputs(outputs),
         })
     }
 
@@ -260,12 +261,11 @@ impl LastRun {
     }
 }
 
-/// What the derivations of a graph gave: of each its digest, and the digest, the size, the digest without compression and the media type
-/// of the layer, with a space between, and a semicolon at the end.
-fn write_outputs(graph: &Graph, realised: &Realised) -> String {
-    let mut text = String::with_capacity(300 * realised.layers.len());
-    for (index, LayerOutput { media_type, digest, size, diff_id }) in &realised.layers {
-        let derivation = graph.nodes[*index].digest;
+/// What derivations gave: of each its digest, and the digest, the size, the digest without compression and the media type of the layer,
+/// with a space between, and a semicolon at the end.
+fn write_outputs<'a>(outputs: impl Iterator<Item = (Digest, &'a LayerOutput)>) -> String {
+    let mut text = String::new();
+    for (derivation, LayerOutput { media_type, digest, size, diff_id }) in outputs {
         // A string takes whatever is written to it.
         let _ = write!(text, "{derivation} {digest} {size} {diff_id} {media_type};");
     }
@@ -294,4 +294,29 @@ fn settled(path: &Path) -> Option<Fingerprint> {
             Fingerprint::settled_at(path)
         })
         .find_map(|fingerprint| fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_derivations_gave_reads_back_and_anything_else_is_nothing() {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let output = |media_type: &str| LayerOutput {
+            media_type: media_type.to_owned(),
+            digest: digest("layer"),
+            size: u64::MAX,
+            diff_id: digest(media_type),
+        };
+        let outputs: KnownOutputs = ["application/vnd.oci.image.layer.v1.tar", "a b"]
+            .map(|media_type| (digest(&format!("derivation {media_type}")), output(media_type)))
+            .into();
+        let text = write_outputs(outputs.iter().map(|(derivation, output)| (*derivation, output)));
+        assert_eq!(read_outputs(&text), Some(outputs));
+        assert_eq!(read_outputs(""), Some(KnownOutputs::new()));
+        for wrong in [&text[1..], &text[..200], &text.replace(' ', ""), "sha256:;"] {
+            assert!(read_outputs(wrong).is_none(), "{wrong}");
+        }
+    }
 }

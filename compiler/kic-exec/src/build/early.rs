@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use kic_base::Digest;
 use kic_graph::{Derivation, EarlyLimits, Inputs, Node, early_layers};
@@ -26,8 +27,8 @@ const MOST: EarlyLimits = EarlyLimits { layers: 16, files: 4096, bytes: MOST_BYT
 /// processor.
 pub struct Early {
     /// `None` once this is dropped.
-    thread: Option<(Sender<Work>, JoinHandle<()>)>,
-    /// How much it has to do.
+    thread: Option<Thread>,
+    /// How much it has to do, what is under way counted. A panic there leaves it at work for ever.
     waiting: Arc<AtomicUsize>,
     /// What comes out, by derivation.
     layers: Mutex<BTreeMap<Digest, oneshot::Receiver<Packed>>>,
@@ -35,33 +36,56 @@ pub struct Early {
 
 type Work = Box<dyn FnOnce(&mut Kept) + Send>;
 
+struct Thread {
+    work: Sender<Work>,
+    /// Nothing comes from there but its end.
+    end: Mutex<Receiver<()>>,
+    handle: JoinHandle<()>,
+}
+
+/// So long the end is waited for. A read that hangs must not hold the process.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// What the thread keeps from one piece of work to the next.
-#[derive(Default)]
 struct Kept {
+    waiting: Arc<AtomicUsize>,
     /// What some layer held before, where that is read already.
     ready: Option<Earlier>,
     /// To give memory back takes a while, and is done once nobody waits.
     spent: Option<Box<Earlier>>,
 }
 
+impl Kept {
+    /// Nobody has to wait any more for what is under way.
+    fn done(&self) {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Early {
     /// Begins the thread; `None` where that does not work, and everything is done in its turn.
     pub fn begin(context: &Context) -> Option<Self> {
         let (work, receiver) = channel::<Work>();
-        let (context, waiting) = (context.clone(), Arc::new(AtomicUsize::new(1)));
-        let left = Arc::clone(&waiting);
+        let (ended, end) = channel();
+        let waiting = Arc::new(AtomicUsize::new(1));
+        let (context, mut kept) =
+            (context.clone(), Kept { waiting: Arc::clone(&waiting), ready: None, spent: None });
         let run = move || {
+            let _ended: Sender<()> = ended;
             // Nothing is known to be packed yet.
-            let mut kept = Kept { ready: Earlier::likeliest(&context), spent: None };
-            left.fetch_sub(1, Ordering::AcqRel);
+            kept.ready = Earlier::likeliest(&context);
+            kept.done();
             for work in receiver {
                 work(&mut kept);
-                left.fetch_sub(1, Ordering::AcqRel);
                 kept.spent = None;
             }
         };
-        let thread = std::thread::Builder::new().spawn(run).ok()?;
-        Some(Self { thread: Some((work, thread)), waiting, layers: Mutex::default() })
+        let handle = std::thread::Builder::new().spawn(run).ok()?;
+        Some(Self {
+            thread: Some(Thread { work, end: Mutex::new(end), handle }),
+            waiting,
+            layers: Mutex::default(),
+        })
     }
 
     /// Has the layers of `spec` packed that are known by its local files, where these are in `inputs`. Nothing is wrong with one that
@@ -79,7 +103,9 @@ impl Early {
             self.lock().insert(node.digest, receiver);
             let context = Context { early: None, ..context.clone() };
             self.send(move |kept| {
-                if let Some(mut layer) = pack(&node, &mut kept.ready, &context) {
+                let layer = pack(&node, &mut kept.ready, &context);
+                kept.done();
+                if let Some(mut layer) = layer {
                     kept.spent = layer.spent();
                     // Nobody may want it any more.
                     let _ = packed.send(layer);
@@ -87,7 +113,10 @@ impl Early {
             });
         }
         // It is not held beside what takes memory later.
-        self.send(|kept| kept.ready = None);
+        self.send(|kept| {
+            kept.ready = None;
+            kept.done();
+        });
         layers
     }
 
@@ -102,9 +131,7 @@ impl Early {
         &self,
         work: W,
     ) -> Result<oneshot::Receiver<T>, W> {
-        let is_idle = self.thread.as_ref().is_some_and(|(_, thread)| !thread.is_finished())
-            && self.waiting.load(Ordering::Acquire) == 0;
-        if !is_idle {
+        if self.waiting.load(Ordering::Acquire) > 0 {
             return Err(work);
         }
         let (done, receiver) = oneshot::channel();
@@ -114,14 +141,17 @@ impl Early {
 
     /// Has something done that nobody waits for.
     pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
-        self.send(|_| work());
+        self.send(|kept| {
+            work();
+            kept.done();
+        });
     }
 
     fn send(&self, work: impl FnOnce(&mut Kept) + Send + 'static) {
-        if let Some((sender, _)) = &self.thread {
+        if let Some(thread) = &self.thread {
             self.waiting.fetch_add(1, Ordering::AcqRel);
             // Where the thread is gone, nothing comes of it.
-            let _ = sender.send(Box::new(work));
+            let _ = thread.work.send(Box::new(work));
         }
     }
 
@@ -140,13 +170,14 @@ fn pack(node: &Node, ready: &mut Option<Earlier>, context: &Context) -> Option<P
 impl Drop for Early {
     fn drop(&mut self) {
         self.lock().clear();
-        if let Some((sender, thread)) = self.thread.take() {
-            drop(sender);
-            // Otherwise the process could end while a file of the thread stands in the store that nobody else would miss.
-            // The last to know of it may be what was done there.
-            if thread.thread().id() != std::thread::current().id() {
-                let _ = thread.join();
-            }
+        let Some(Thread { work, end, handle }) = self.thread.take() else { return };
+        drop(work);
+        // Otherwise the process could end while a file of the thread stands in the store that nobody else would miss. What was done
+        // there may be the last to know of it.
+        let is_there = handle.thread().id() == std::thread::current().id();
+        let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !is_there && end.recv_timeout(GRACE) == Err(RecvTimeoutError::Disconnected) {
+            let _ = handle.join();
         }
     }
 }
@@ -225,5 +256,63 @@ mod tests {
         early.later(move || drop(packed));
         assert!(early.take(&derivation).await.is_none());
         assert!(early.take(&derivation).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn it_takes_work_when_it_has_nothing_else_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let context = Context::for_tests(store, Sources::default());
+        let early = Arc::new(Early::begin(&context).unwrap());
+        let idle = || {
+            while early.waiting.load(Ordering::Acquire) > 0 {
+                std::thread::yield_now();
+            }
+        };
+        idle();
+        let own = std::thread::current().id();
+        let there = early.run(move || std::thread::current().id()).ok().unwrap();
+        assert_ne!(there.await.unwrap(), own);
+        idle();
+
+        let (go_on, wait) = channel::<()>();
+        early.later(move || {
+            let _ = wait.recv();
+        });
+        assert!(early.run(|| ()).is_err(), "it is at work");
+        go_on.send(()).unwrap();
+        idle();
+
+        // What is done there may be the last to know of the thread, which then cannot wait for itself.
+        let (go_on, wait) = channel::<()>();
+        let inner = Arc::clone(&early);
+        let done = early.run(move || {
+            let _ = wait.recv();
+            inner.later(|| ());
+        });
+        drop(early);
+        go_on.send(()).unwrap();
+        done.ok().unwrap().await.unwrap();
+
+        let early = Early::begin(&context).unwrap();
+        while early.waiting.load(Ordering::Acquire) > 0 {
+            std::thread::yield_now();
+        }
+        let lost = early.run(|| panic!("a bug")).ok().unwrap();
+        assert!(lost.await.is_err());
+        assert!(early.run(|| ()).is_err(), "the thread is gone");
+    }
+
+    #[test]
+    fn what_the_likeliest_layer_held_is_ready_for_that_layer_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let sources = Sources::open(std::path::Path::new("/specs/cluster.kdl"), &store);
+        let context = Context::for_tests(store.clone(), sources);
+        assert!(Earlier::likeliest(&context).is_none());
+        for name in ["files a", "files b"] {
+            context.sources.note_packed(name, &Digest::of(name.as_bytes()), "a/b", &store);
+        }
+        assert_eq!(Earlier::likeliest(&context).unwrap().label(), "files b");
     }
 }
