@@ -191,7 +191,7 @@ pub fn interruptible<T: Send + 'static>(
         }
         Ok(done)
     };
-    run(&cancel, work)
+    run(threads(), &cancel, work)
 }
 
 /// Runs `work` to its end on a runtime of its own; the first Ctrl-C asks it to stop, the second one stops at once.
@@ -199,11 +199,26 @@ pub fn block_on<T>(
     context: &Context,
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
-    let result = run(&context.cancel, work);
+    run(threads(), &context.cancel, work)
+}
+
+/// The same for work that is likely to be soon done: further threads begin when something is fetched.
+pub fn block_on_short<T>(
+    context: &Context,
+    work: impl Future<Output = Result<T, Diagnostics>>,
+) -> Result<T, Diagnostics> {
+    let result = run(tokio::runtime::Builder::new_current_thread(), &context.cancel, work);
     if let Some(workers) = &context.workers {
         workers.end(grace(&result));
     }
     result
+}
+
+/// A runtime with as many threads as there are processors.
+fn threads() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(cores());
+    builder
 }
 
 /// How long work is waited for that is still under way: not at all, where there is nothing left to wait for. Blocking work that was
@@ -213,13 +228,12 @@ fn grace<T>(result: &Result<T, Diagnostics>) -> Option<Duration> {
 }
 
 fn run<T>(
+    mut runtime: tokio::runtime::Builder,
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| fault::internal(format!("no runtime: {error}")))?;
+    let runtime = runtime.enable_all().build();
+    let runtime = runtime.map_err(|error| fault::internal(format!("no runtime: {error}")))?;
     // Before anything is done: a task gets its turn once the work waits.
     let (interrupts, terminations) = {
         let _inside = runtime.enter();

@@ -1,10 +1,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
-/// The threads on which is fetched: they begin when something is, for a compile in which little changed takes hardly longer than to
-/// begin and end them.
+/// The threads on which is fetched. Those of a runtime that has several are its own; beside one that has not, they begin when something
+/// is fetched, for a compile in which little changed takes hardly longer than to begin and end them.
 #[derive(Debug)]
 pub struct Workers {
     threads: usize,
@@ -19,11 +19,15 @@ impl Workers {
 
     /// Where to have work done: where there are no threads to be had, the runtime that asks.
     pub(crate) fn handle(&self) -> Handle {
+        let own = Handle::current();
+        if own.runtime_flavor() != RuntimeFlavor::CurrentThread {
+            return own;
+        }
         let mut runtime = self.lock();
         if runtime.is_none() {
             *runtime = Builder::new_multi_thread().worker_threads(self.threads).enable_all().build().ok();
         }
-        runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+        runtime.as_ref().map_or(own, |runtime| runtime.handle().clone())
     }
 
     /// Ends them, at once or after so long at the latest. Whoever began work has to do so, outside of it.
@@ -45,17 +49,23 @@ impl Workers {
 mod tests {
     use super::*;
 
-    #[test]
-    fn they_begin_when_they_are_needed_and_end_once() {
+    #[tokio::test]
+    async fn they_begin_when_they_are_needed_and_end_once() {
         let workers = Workers::new(2);
         workers.end(None);
         assert!(workers.lock().is_none());
-        let (tell, there) = std::sync::mpsc::channel();
-        drop(workers.handle().spawn(async move { tell.send(std::thread::current().id()) }));
-        assert_ne!(there.recv().unwrap(), std::thread::current().id());
+        let there = workers.handle().spawn(async { std::thread::current().id() });
+        assert_ne!(there.await.unwrap(), std::thread::current().id());
         assert_eq!(workers.handle().id(), workers.handle().id());
-        workers.end(Some(Duration::from_secs(1)));
+        workers.end(None);
         assert!(workers.lock().is_none());
         workers.end(None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_runtime_with_threads_needs_no_others() {
+        let workers = Workers::new(2);
+        assert_eq!(workers.handle().id(), Handle::current().id());
+        assert!(workers.lock().is_none());
     }
 }

@@ -161,6 +161,11 @@ impl<'a> Compilation<'a> {
         }
     }
 
+    /// Whether it is likely to be soon done: a run before asked for the same, and its layers are known.
+    pub fn is_short(&self) -> bool {
+        self.unchanged.is_some() || !self.outputs.is_empty()
+    }
+
     /// Does what there is to do.
     ///
     /// # Errors

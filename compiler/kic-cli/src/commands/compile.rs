@@ -12,7 +12,7 @@ use crate::commands::reasons::{reason_as_json, reasons};
 use crate::report::{short_digest, size, table, time};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
-use crate::world::{Disk, block_on, building_context};
+use crate::world::{Disk, block_on, block_on_short, building_context};
 
 /// Compile a spec to an OCI image, and print its layers and, last, its digest.
 #[derive(Debug, Args)]
@@ -50,6 +50,9 @@ impl Compile {
                 // Whoever reads what is printed may take its time, and a collection must not wait for that.
                 context.store.forgo().map_err(|error| fault::store(&error))?;
                 Ok(*compiled)
+            }
+            Begun::Compilation(compilation) if compilation.is_short() => {
+                block_on_short(&context, compilation.run())
             }
             Begun::Compilation(compilation) => block_on(&context, compilation.run()),
         };
