@@ -110,7 +110,8 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                 });
                 if let Built::Layer(layer) = built {
                     run.realised.layers.insert(index, layer.output().clone());
-                    let (derivation, inner) = (node.digest, context.clone());
+                    // Without the thread that it may be done by, which others are to wait for.
+                    let (derivation, inner) = (node.digest, Context { early: None, ..context.clone() });
                     // Beside what is made of it, which needs no more than its digest.
                     let kept = context.begin_late(move || layer.keep(&derivation, &inner));
                     workers.here.push(Box::pin(async move { (index, kept.await.map(|()| Done::Kept)) }));

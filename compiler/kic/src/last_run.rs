@@ -285,7 +285,8 @@ fn read_outputs(text: &str) -> Option<KnownOutputs> {
 
 /// The fingerprint of a file that was just written, once a later change would give another.
 fn settled(path: &Path) -> Option<Fingerprint> {
-    let steps = 0..6;
+    // That is after 20 ms by a clock that may itself be several behind; on file systems that keep no time, never.
+    let steps = 0..16;
     steps
         .map(|step| {
             if step > 0 {
