@@ -136,19 +136,11 @@ impl Context {
         &self,
         work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
     ) -> Result<T, Diagnostics> {
-        self.begin_blocking(work).await
+        self.unless_interrupted(tokio::task::spawn_blocking(work)).await
     }
 
-    /// The same for work that begins now, whenever it is waited for.
-    pub(crate) fn begin_blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
-    ) -> impl Future<Output = Result<T, Diagnostics>> + Send + 'static {
-        self.unless_interrupted(tokio::task::spawn_blocking(work))
-    }
-
-    /// The same for work at the end of a compile, which is soon done and mostly waits for the disk. It goes to the thread of
-    /// [`Early`], where that has nothing else to do: to begin another one takes longer than such work.
+    /// The same for work at the end of a compile, which is soon done and mostly waits for the disk; it begins now, whenever it is waited
+    /// for. It goes to the thread of [`Early`], where that has nothing else to do: to begin another one takes longer than such work.
     pub fn begin_late<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,

@@ -166,8 +166,7 @@ impl Entries<'_> {
     }
 
     fn text(&mut self, path: String, mode: u32, bytes: &[u8], span: &Span) {
-        let content = ContentFacts { digest: Digest::of(bytes), size: bytes.len() as u64 };
-        let kind = TreeEntryKind::File { mode, content, bytes: Bytes::Inline(bytes.into()) };
+        let kind = inline(mode, bytes);
         self.insert(path, PendingEntry { kind, fetch: None, span: span.clone(), from_folder: false });
     }
 
@@ -323,16 +322,18 @@ impl Entries<'_> {
     }
 }
 
+/// A file with those bytes.
+fn inline(mode: u32, bytes: &[u8]) -> TreeEntryKind {
+    let content = ContentFacts { digest: Digest::of(bytes), size: bytes.len() as u64 };
+    TreeEntryKind::File { mode, content, bytes: Bytes::Inline(bytes.into()) }
+}
+
 /// A manifest of this machine, with images named anew or as it is.
 fn manifest(facts: &FileFacts, bytes: Bytes, rewritten: Option<&Arc<str>>, span: &Span) -> PendingEntry {
-    let (content, bytes) = match rewritten {
-        None => (facts.content, bytes),
-        Some(text) => {
-            let content = ContentFacts { digest: Digest::of(text.as_bytes()), size: text.len() as u64 };
-            (content, Bytes::Inline(text.as_bytes().into()))
-        }
+    let kind = match rewritten {
+        None => TreeEntryKind::File { mode: 0o644, content: facts.content, bytes },
+        Some(text) => inline(0o644, text.as_bytes()),
     };
-    let kind = TreeEntryKind::File { mode: 0o644, content, bytes };
     PendingEntry { kind, fetch: None, span: span.clone(), from_folder: false }
 }
 

@@ -264,16 +264,16 @@ mod tests {
         let store = Store::open(&folder.path().join("store")).unwrap();
         let context = Context::for_tests(store, Sources::default());
         let early = Arc::new(Early::begin(&context).unwrap());
-        let idle = || {
+        let idle = |early: &Early| {
             while early.waiting.load(Ordering::Acquire) > 0 {
                 std::thread::yield_now();
             }
         };
-        idle();
+        idle(&early);
         let own = std::thread::current().id();
         let there = early.run(move || std::thread::current().id()).ok().unwrap();
         assert_ne!(there.await.unwrap(), own);
-        idle();
+        idle(&early);
 
         let (go_on, wait) = channel::<()>();
         early.later(move || {
@@ -281,7 +281,7 @@ mod tests {
         });
         assert!(early.run(|| ()).is_err(), "it is at work");
         go_on.send(()).unwrap();
-        idle();
+        idle(&early);
 
         // What is done there may be the last to know of the thread, which then cannot wait for itself.
         let (go_on, wait) = channel::<()>();
@@ -295,9 +295,7 @@ mod tests {
         done.ok().unwrap().await.unwrap();
 
         let early = Early::begin(&context).unwrap();
-        while early.waiting.load(Ordering::Acquire) > 0 {
-            std::thread::yield_now();
-        }
+        idle(&early);
         let lost = early.run(|| panic!("a bug")).ok().unwrap();
         assert!(lost.await.is_err());
         assert!(early.run(|| ()).is_err(), "the thread is gone");
