@@ -5,7 +5,7 @@ use kic_base::{Digest, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_registry::Registries;
 use kic_store::Store;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::build::Early;
@@ -47,7 +47,7 @@ pub struct Context {
     pub sources: Arc<Sources>,
     /// Where is fetched; `None` for the runtime that runs this.
     pub workers: Option<Arc<Workers>>,
-    /// Layers that are packed while it is still found out what else is to be built; `None` where nothing is to be built.
+    /// Layers that are packed while it is still found out what else is to be built; `None` where there is one job at a time.
     pub early: Option<Arc<Early>>,
 }
 
@@ -113,12 +113,30 @@ impl Context {
         self.later(move || drop(store.remember(&key, &bytes)));
     }
 
+    /// Begins the thread of [`Early`], where there is to be one: something has to be built.
+    pub fn begin_early(&self) {
+        if let Some(early) = &self.early {
+            early.begin();
+        }
+    }
+
     /// Has something done that nobody waits for: beside what goes on, where there is a thread for it.
     pub fn later(&self, work: impl FnOnce() + Send + 'static) {
         match &self.early {
             Some(early) => early.later(work),
             None => work(),
         }
+    }
+
+    /// Has something done beside what goes on, where there is a thread for it, and now where there is none. Nothing comes where that
+    /// thread ends.
+    pub fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (done, receiver) = oneshot::channel();
+        self.later(move || drop(done.send(work())));
+        receiver
     }
 
     /// An error once the work was interrupted.

@@ -27,25 +27,30 @@ use crate::fault;
 use crate::plan::{Plan, State};
 use crate::realised::{LayerOutput, Outcome, Realised};
 
-/// A graph of which everything is known. Its last layers may still be on their way to the disk.
+/// A graph of which everything is known.
 #[derive(Debug)]
 pub struct Realising {
     /// The outputs.
     pub realised: Realised,
-    workers: Workers,
+    /// Those that may still be on their way to the disk.
+    pub keeping: Keeping,
 }
 
-impl Realising {
+/// Layers on their way to the disk.
+#[derive(Debug)]
+pub struct Keeping(Workers);
+
+impl Keeping {
     /// Waits until every layer is in the store, safe and recorded.
     ///
     /// # Errors
     /// As [`execute`].
-    pub async fn kept(mut self, context: &Context) -> Result<Realised, Diagnostics> {
+    pub async fn end(mut self, context: &Context) -> Result<(), Diagnostics> {
         let mut failures = Failures::new();
-        while let Some((index, result)) = self.workers.next(context).await? {
+        while let Some((index, result)) = self.0.next(context).await? {
             failures.extend(result.err().map(|diagnostics| (index, diagnostics)));
         }
-        in_order(failures).map(|()| self.realised)
+        in_order(failures)
     }
 }
 
@@ -132,7 +137,7 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
     }
     in_order(failures)?;
     if run.waiting.is_empty() {
-        Ok(Realising { realised: run.realised, workers })
+        Ok(Realising { realised: run.realised, keeping: Keeping(workers) })
     } else {
         Err(fault::internal("the graph has a circle").into())
     }

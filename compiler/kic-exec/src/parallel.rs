@@ -1,6 +1,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use kic_threads::together;
+
 use crate::context::Context;
 
 /// So many items are worth a thread of their own.
@@ -35,11 +37,6 @@ pub(crate) fn parallel<T: Sync, S, R: Send>(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(worker);
-        }
-        worker();
-    });
+    together(threads, worker);
     results.into_iter().map(|place| place.into_inner().ok().flatten()).collect()
 }

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kic_base::Digest;
+use kic_threads::together;
 
 use crate::items::{Item, ItemKind, items};
 use crate::record::{self, Look};
@@ -68,35 +69,31 @@ pub fn check(
     blobs.sort_by_key(|item| (std::cmp::Reverse(item.size), item.digest));
     let next = AtomicUsize::new(0);
     let shared = Mutex::new((found, None));
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                let mut buffer = vec![0; BUFFER];
-                while let Some(item) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if stop() {
-                        return;
-                    }
-                    let result = check_blob(store, item, &mut buffer, read, stop);
-                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    match result {
-                        Ok(Finding::Gone | Finding::Stopped) => {}
-                        Ok(Finding::Good(size)) => {
-                            shared.0.blobs += 1;
-                            shared.0.bytes += size;
-                        }
-                        Ok(Finding::Damaged(unreadable)) => {
-                            shared.0.blobs += 1;
-                            shared.0.bytes += item.size;
-                            let inside = inside.get(&item.digest).cloned().unwrap_or_default();
-                            let (digest, size) = (item.digest, item.size);
-                            shared.0.damaged.push(DamagedBlob { digest, size, inside, unreadable });
-                        }
-                        Err(error) => {
-                            shared.1.get_or_insert(error);
-                        }
-                    }
+    together(jobs, || {
+        let mut buffer = vec![0; BUFFER];
+        while let Some(item) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if stop() {
+                return;
+            }
+            let result = check_blob(store, item, &mut buffer, read, stop);
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok(Finding::Gone | Finding::Stopped) => {}
+                Ok(Finding::Good(size)) => {
+                    shared.0.blobs += 1;
+                    shared.0.bytes += size;
                 }
-            });
+                Ok(Finding::Damaged(unreadable)) => {
+                    shared.0.blobs += 1;
+                    shared.0.bytes += item.size;
+                    let inside = inside.get(&item.digest).cloned().unwrap_or_default();
+                    let (digest, size) = (item.digest, item.size);
+                    shared.0.damaged.push(DamagedBlob { digest, size, inside, unreadable });
+                }
+                Err(error) => {
+                    shared.1.get_or_insert(error);
+                }
+            }
         }
     });
     let (mut found, error) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
@@ -16,6 +16,9 @@ const LIMIT: u64 = 64 << 20;
 /// Most records are smaller: so much room for one that it is read in one piece.
 const USUAL: usize = 1024;
 
+/// The length of a checksum, as a text.
+const CHECKSUM: usize = "sha256:".len() + 64;
+
 /// Writes a record: one line with its checksum, one with its JSON.
 ///
 /// The checksum covers the key and the JSON text, so a torn or flipped record is noticed, and one under a wrong
@@ -26,7 +29,7 @@ pub(crate) fn write<T: Serialize>(
     key: &Digest,
     value: &T,
 ) -> Result<(), StoreError> {
-    let bytes = encode(key, value).map_err(|error| StoreError::at(path, error))?;
+    let (_, bytes) = encode(key, value).map_err(|error| StoreError::at(path, error))?;
     write_bytes(layout, path, &bytes)
 }
 
@@ -36,7 +39,7 @@ pub(crate) fn prepare_changed(
     path: &Path,
     bytes: &[u8],
 ) -> Result<Option<TemporaryFile>, StoreError> {
-    if fs::read(path).is_ok_and(|found| found == bytes) {
+    if has(path, bytes) {
         return Ok(None);
     }
     make_parent(path)?;
@@ -47,14 +50,25 @@ pub(crate) fn prepare_changed(
     Ok(Some(file))
 }
 
-/// The bytes of a record.
-pub(crate) fn encode<T: Serialize>(key: &Digest, value: &T) -> io::Result<Vec<u8>> {
-    let json = serde_json::to_vec(value)?;
-    let mut bytes = checksum(key, &json).to_string().into_bytes();
+/// Whether a file has just these bytes. Of another record, no more than the checksum is read.
+fn has(path: &Path, bytes: &[u8]) -> bool {
+    let Ok(mut file) = fs::File::open(path) else { return false };
+    let mut found = vec![0; CHECKSUM.min(bytes.len())];
+    if file.read_exact(&mut found).is_err() || !bytes.starts_with(&found) {
+        return false;
+    }
+    file.read_to_end(&mut found).is_ok() && found == bytes
+}
+
+/// The checksum of a record, and its bytes.
+pub(crate) fn encode<T: Serialize>(key: &Digest, value: &T) -> io::Result<(Digest, Vec<u8>)> {
+    // Room for the checksum, which comes first: so nothing is copied.
+    let mut bytes = vec![b'\n'; CHECKSUM + 1];
+    serde_json::to_writer(&mut bytes, value)?;
+    let checksum = checksum(key, &bytes[CHECKSUM + 1..]);
+    write!(&mut bytes[..CHECKSUM], "{checksum}")?;
     bytes.push(b'\n');
-    bytes.extend_from_slice(&json);
-    bytes.push(b'\n');
-    Ok(bytes)
+    Ok((checksum, bytes))
 }
 
 /// Writes the bytes of a record.
@@ -106,6 +120,11 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8], key: &Digest) -> Option<T> {
+    serde_json::from_slice(checked(bytes, key)?.1).ok()
+}
+
+/// The checksum of a record and its JSON; nothing where it is damaged.
+pub(crate) fn checked<'a>(bytes: &'a [u8], key: &Digest) -> Option<(Digest, &'a [u8])> {
     if bytes.len() as u64 > LIMIT {
         return None;
     }
@@ -113,10 +132,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], key: &Digest) -> Option<T> {
     let (expected, rest) = bytes.split_at(end);
     let json = rest.strip_prefix(b"\n")?.strip_suffix(b"\n")?;
     let expected: Digest = std::str::from_utf8(expected).ok()?.parse().ok()?;
-    if checksum(key, json) != expected {
-        return None;
-    }
-    serde_json::from_slice(json).ok()
+    (checksum(key, json) == expected).then_some((expected, json))
 }
 
 fn checksum(key: &Digest, json: &[u8]) -> Digest {

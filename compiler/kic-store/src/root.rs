@@ -60,6 +60,7 @@ pub struct RecordedRoot {
 #[derive(Debug, Clone)]
 pub struct EncodedRoot {
     key: Digest,
+    checksum: Digest,
     bytes: Vec<u8>,
 }
 
@@ -78,9 +79,9 @@ impl EncodedRoot {
         self.key
     }
 
-    /// The digest of its record: see [`Store::root_record`].
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.bytes)
+    /// The checksum of its record: see [`Store::root_checksum`].
+    pub fn checksum(&self) -> Digest {
+        self.checksum
     }
 }
 
@@ -126,7 +127,8 @@ impl Root {
     /// Where it cannot be written as JSON.
     pub fn encode(&self) -> io::Result<EncodedRoot> {
         let key = self.key();
-        Ok(EncodedRoot { key, bytes: record::encode(&key, self)? })
+        let (checksum, bytes) = record::encode(&key, self)?;
+        Ok(EncodedRoot { key, checksum, bytes })
     }
 
     /// The name of its record, one for each kind, path and name: a newer one takes its place.
@@ -192,9 +194,10 @@ impl Store {
         Ok(roots)
     }
 
-    /// The digest of what is recorded under that name, if something is.
-    pub fn root_record(&self, key: &Digest) -> Option<Digest> {
-        fs::read(self.layout().root_record(key)).ok().map(|bytes| Digest::of(&bytes))
+    /// The checksum of what is recorded under that name, if something is and it is not damaged.
+    pub fn root_checksum(&self, key: &Digest) -> Option<Digest> {
+        let bytes = fs::read(self.layout().root_record(key)).ok()?;
+        record::checked(&bytes, key).map(|(checksum, _)| checksum)
     }
 
     /// Takes the record of a root out.

@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,14 +7,14 @@ use kic_base::{Digest, Platform, Source};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{
     Assembled, Context, Early, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan, Realised,
-    Sources, fault,
+    Realising, Sources, fault,
 };
 use kic_graph::{Graph, Kind};
 use kic_oci::model::Descriptor;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
-use crate::explain::Reason;
+use crate::explain::{Ingredients, Reason};
 use crate::heal::heal;
 use crate::last_run::{self, Found, Unchanged};
 use crate::roots;
@@ -59,6 +60,8 @@ pub struct Compiled {
     pub written_locks: Vec<PathBuf>,
     /// What is worth a look.
     pub warnings: Diagnostics,
+    /// What it was made with. To give that memory back takes a while: a process that is about to end need not.
+    pub rest: Option<Box<dyn Any + Send>>,
 }
 
 /// A layer that came out.
@@ -136,6 +139,7 @@ impl<'a> Compilation<'a> {
     pub fn begin(request: &'a Request, world: &'a dyn World, context: &Context) -> Begun<'a> {
         let (texts, mut context) = (Texts::new(world), with_sources(request, context));
         let key = last_run::key(request, &context);
+        context.early = (context.jobs > 1).then(|| Arc::new(Early::new(&context)));
         let Found { mut unchanged, outputs } = match key.filter(|_| !request.check) {
             Some(key) => last_run::find(&key, &texts, &context),
             None => Found::default(),
@@ -153,8 +157,8 @@ impl<'a> Compilation<'a> {
                 Begun::Done(Box::new(unchanged.compiled))
             }
             unchanged => {
-                if unchanged.is_none() && context.jobs > 1 {
-                    context.early = Early::begin(&context).map(Arc::new);
+                if unchanged.is_none() {
+                    context.begin_early();
                 }
                 Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged, outputs }))
             }
@@ -198,15 +202,23 @@ async fn line(
     for file in prepared.locks.iter().filter(|file| file.is_changed()) {
         texts.wrote(&file.path, file.lock.to_text().into_bytes());
     }
-    let realising = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
+    // Beside what is built, for nothing of that is needed. They are on their way to the store later: until then the compile before is known
+    // by its own.
+    let graph = Arc::clone(&prepared.graph);
+    let ingredients = key.map(|_| context.beside(move || Ingredients::of(&graph).to_bytes()));
+    let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
-    let image = kic_exec::assemble(&prepared.graph, &realising.realised);
-    let realised = realising.kept(context).await?;
-    let image = image?;
-    context.sources.save_frames(&context.store);
-    let documents = Documents::of(&image, context);
-    if request.check {
+    let documents = async {
+        let image = kic_exec::assemble(&prepared.graph, &realised)?;
+        let documents = Documents::of(&image, context);
         documents.keep()?;
+        Ok::<_, Diagnostics>((image, documents))
+    };
+    let (kept, documents) = tokio::join!(keeping.end(context), documents);
+    kept?;
+    let (image, documents) = documents?;
+    context.sources.save_frames(&context.store);
+    if request.check {
         check(request, &image, texts, context).await?;
     }
     let mut compiled = Compiled {
@@ -217,6 +229,7 @@ async fn line(
         output: output.as_ref().and_then(Output::path).map(Path::to_owned),
         written_locks,
         warnings: std::mem::take(&mut prepared.warnings),
+        rest: None,
     };
     let writing = async {
         let Some(output) = &output else { return Ok(()) };
@@ -225,10 +238,12 @@ async fn line(
     };
     // Beside it, for writing is mostly waiting for the disk.
     let tracing = async {
-        documents.keep()?;
-        context.sources.save(&context.store);
+        let ingredients = match ingredients {
+            Some(ingredients) => ingredients.await.ok(),
+            None => None,
+        };
         let (key, output) = (key.as_ref(), output.as_ref());
-        Trace::of(request, key, &prepared, &realised, &compiled, output, texts, context)
+        Trace::of(request, key, &prepared, &realised, &compiled, output, ingredients, texts, context)
     };
     let (written, trace) = tokio::join!(writing, tracing);
     written?;
@@ -237,8 +252,7 @@ async fn line(
         trace.explain(&mut compiled, &prepared.graph);
     }
     trace.leave(key.as_ref(), context)?;
-    // To give that memory back takes a while.
-    context.later(move || drop((prepared, realised, documents)));
+    compiled.rest = Some(Box::new((prepared, realised, documents)));
     Ok(compiled)
 }
 
@@ -289,12 +303,9 @@ pub async fn prepare(
     context: &Context,
 ) -> Result<Prepared, Diagnostics> {
     let context = with_sources(request, context);
-    let prepared = prepare_with(request, &Texts::new(world), &KnownOutputs::new(), &context).await?;
-    context.sources.save(&context.store);
-    Ok(prepared)
+    prepare_with(request, &Texts::new(world), &KnownOutputs::new(), &context).await
 }
 
-/// Whoever calls it and goes on saves what was found out of local files, unless that took long: then it is saved already.
 async fn prepare_with(
     request: &Request,
     texts: &Texts<'_>,
@@ -303,30 +314,22 @@ async fn prepare_with(
 ) -> Result<Prepared, Diagnostics> {
     let (spec, mut warnings) = resolve(request, texts)?;
     let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
-    let prepared = std::thread::scope(|scope| {
-        if context.sources.has_learned_much() {
-            // Beside the work that goes on with it.
-            scope.spawn(|| context.sources.save(&context.store));
-        }
-        let Gathered { mut inputs, locks, warnings: more } = gathered?;
-        warnings.append(more);
-        if request.record_source {
-            inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
-        }
-        let (graph, more) = kic_graph::lower(&spec, &inputs)?;
-        // One lock for all that is looked for, and not one for each.
-        context.store.hold().map_err(|error| fault::store(&error))?;
-        let plan = kic_exec::plan(&graph, outputs, &context.store);
-        context.store.let_go().map_err(|error| fault::store(&error))?;
-        Ok::<_, Diagnostics>((graph, plan?, more, locks))
-    });
-    if prepared.is_err() {
-        context.sources.save(&context.store);
-    }
-    let (graph, plan, more, locks) = prepared?;
+    // Whatever becomes of the rest.
+    let (sources, store) = (Arc::clone(&context.sources), context.store.clone());
+    context.later(move || sources.save(&store));
+    let Gathered { mut inputs, locks, warnings: more } = gathered?;
     warnings.append(more);
+    if request.record_source {
+        inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
+    }
+    let (graph, more) = kic_graph::lower(&spec, &inputs)?;
+    warnings.append(more);
+    // One lock for all that is looked for, and not one for each.
+    context.store.hold().map_err(|error| fault::store(&error))?;
+    let plan = kic_exec::plan(&graph, outputs, &context.store);
+    context.store.let_go().map_err(|error| fault::store(&error))?;
     let documents = context.store.leased();
-    Ok(Prepared { spec, graph: Arc::new(graph), plan, locks, warnings, documents })
+    Ok(Prepared { spec, graph: Arc::new(graph), plan: plan?, locks, warnings, documents })
 }
 
 /// Resolves everything that the lock pins, and writes it.

@@ -53,8 +53,12 @@ pub(crate) struct Ingredients {
 impl Ingredients {
     /// Those of the last compile of the spec.
     pub fn of_last(request: &Request, context: &Context) -> Option<Self> {
-        let bytes = context.store.recall(&key(request)?)?;
-        let (layers, inputs) = ingredients::read(&bytes)?;
+        Self::read(&context.store.recall(&key(request)?)?)
+    }
+
+    /// Those that were written as these bytes.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (layers, inputs) = ingredients::read(bytes)?;
         Some(Self { layers, inputs })
     }
 
@@ -71,10 +75,9 @@ impl Ingredients {
         ingredients
     }
 
-    /// Begins to leave them for the next compile. Where that does not work, it cannot explain.
-    pub fn begin(&self, request: &Request, context: &Context) -> Option<Remembering> {
-        let bytes = ingredients::write(&self.layers, &self.inputs);
-        context.store.begin_remembering(&key(request)?, &bytes).ok()
+    /// The bytes by which the next compile knows them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        ingredients::write(&self.layers, &self.inputs)
     }
 
     /// The layers of each platform, by kind and name, that `now` does not have.
@@ -86,6 +89,11 @@ impl Ingredients {
     fn derivation(&self, name: &LayerName) -> Option<&Digest> {
         self.layers.iter().find(|(known, _)| known == name).map(|(_, digest)| digest)
     }
+}
+
+/// Begins to leave ingredients for the next compile. Where that does not work, it cannot explain.
+pub(crate) fn begin(ingredients: &[u8], request: &Request, context: &Context) -> Option<Remembering> {
+    context.store.begin_remembering(&key(request)?, ingredients).ok()
 }
 
 /// Why a layer of `graph` was built or reused.

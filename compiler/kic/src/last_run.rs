@@ -12,7 +12,7 @@
 //! | files and folders of charts and kustomizations, files of values | the [`Fingerprint`] of each |
 //! | the programs that render them | that the same file is found first, and its [`Fingerprint`] |
 //! | the parts of the image | that the store has them |
-//! | the roots that keep them there | the digest of their records |
+//! | the roots that keep them there | the checksum of their records |
 //!
 //! What comes from the network is in the lock, by digest; where something may be missing there, nothing is kept. A run that could not be sure of one of these leaves nothing.
 
@@ -53,7 +53,7 @@ pub(crate) struct LastRun {
     documents: Vec<(Platform, (Descriptor, Descriptor))>,
     layers: Vec<(Platform, Vec<KeptLayer>)>,
     warnings: KeptWarnings,
-    /// The names of the roots that keep it in the store, and the digests of their records.
+    /// The names of the roots that keep it in the store, and the checksums of their records.
     roots: Vec<(Digest, Digest)>,
     /// What derivations gave, as [`write_outputs`] says. Most runs need none of it.
     outputs: String,
@@ -159,8 +159,9 @@ impl LastRun {
         }
         // What takes long is done: a collection that waits does not wait for it.
         context.store.hold().ok()?;
-        let is_kept = self.roots.iter().all(|(key, digest)| context.store.root_record(key) == Some(*digest))
-            && self.blobs.iter().all(|blob| context.store.contains(&blob.digest));
+        let is_kept =
+            self.roots.iter().all(|(key, checksum)| context.store.root_checksum(key) == Some(*checksum))
+                && self.blobs.iter().all(|blob| context.store.contains(&blob.digest));
         if !is_kept {
             return None;
         }
@@ -201,6 +202,7 @@ impl LastRun {
             output: self.output.as_ref().and_then(Output::path).map(Path::to_owned),
             written_locks: Vec::new(),
             warnings: self.warnings.diagnostics()?,
+            rest: None,
         };
         Some(Unchanged { compiled, output: self.output, is_written })
     }
@@ -239,7 +241,7 @@ impl LastRun {
             documents: compiled.image.documents.clone().into_iter().collect(),
             layers: layers.collect(),
             warnings: KeptWarnings::of(&compiled.warnings),
-            roots: roots.digests(),
+            roots: roots.checksums(),
             outputs: write_outputs(outputs),
         })
     }

@@ -122,9 +122,9 @@ impl Roots {
         self.0.into_iter().map(prepare).collect()
     }
 
-    /// The names of their records, and the digests of these.
-    pub fn digests(&self) -> Vec<(Digest, Digest)> {
-        self.0.iter().map(|root| (root.key(), root.digest())).collect()
+    /// The names of their records, and the checksums of these.
+    pub fn checksums(&self) -> Vec<(Digest, Digest)> {
+        self.0.iter().map(|root| (root.key(), root.checksum())).collect()
     }
 }
 

@@ -20,9 +20,8 @@ use crate::write::Output;
 /// What a compile leaves.
 pub(crate) struct Trace {
     roots: Vec<PreparedRoot>,
-    ingredients: Ingredients,
-    /// Those of the compile before, where it is asked why each layer was built.
-    before: Option<Ingredients>,
+    /// The ingredients of this compile and of the one before, where it is asked why each layer was built.
+    asked: Option<(Ingredients, Option<Ingredients>)>,
     /// What is on its way, to be known by the next compile.
     begun: Vec<Remembering>,
     /// What still depends on the file that is written.
@@ -30,7 +29,8 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again.
+    /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again, and
+    /// `ingredients` what the layers are made from, as [`Ingredients::to_bytes`] gives it.
     ///
     /// # Errors
     /// Those of the store.
@@ -42,31 +42,32 @@ impl Trace {
         realised: &Realised,
         compiled: &Compiled,
         output: Option<&Output>,
+        ingredients: Option<Vec<u8>>,
         texts: &Texts<'_>,
         context: &Context,
     ) -> Result<Self, Diagnostics> {
         let Prepared { graph, locks, documents, .. } = prepared;
         let roots = Roots::of(request, output, graph, realised, &compiled.image, locks, documents)?;
         let last_run = LastRun::of(compiled, output, &roots, (graph, realised), texts, context);
-        let mut trace = Self {
-            roots: roots.prepare(context)?,
-            ingredients: Ingredients::of(graph),
-            before: request.explain.then(|| Ingredients::of_last(request, context)).flatten(),
-            begun: Vec::new(),
-            last_run,
-        };
-        if let Some(key) = key {
-            trace.begun.extend(trace.ingredients.begin(request, context));
-            if let Some(last_run) = trace.last_run.take_if(|last_run| !last_run.is_of_archive()) {
-                trace.begun.extend(last_run.begin(key, context));
-            }
+        let roots = roots.prepare(context)?;
+        let ingredients = ingredients.as_deref();
+        // Nobody can read those of the compile before while the next ones are on their way.
+        let now = ingredients.filter(|_| request.explain).and_then(Ingredients::read);
+        let asked = now.map(|now| (now, Ingredients::of_last(request, context)));
+        let begun = ingredients.and_then(|ingredients| explain::begin(ingredients, request, context));
+        let mut trace = Self { roots, asked, begun: begun.into_iter().collect(), last_run };
+        if let Some(key) = key
+            && let Some(last_run) = trace.last_run.take_if(|last_run| !last_run.is_of_archive())
+        {
+            trace.begun.extend(last_run.begin(key, context));
         }
         Ok(trace)
     }
 
     /// Adds why each layer was built or reused.
     pub fn explain(&self, compiled: &mut Compiled, graph: &Graph) {
-        let (now, before) = (&self.ingredients, self.before.as_ref());
+        let Some((now, before)) = &self.asked else { return };
+        let before = before.as_ref();
         for (platform, layers) in &mut compiled.layers {
             let own = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
             for (compiled, layer) in layers.iter_mut().zip(own) {

@@ -1,16 +1,16 @@
 //! Small layers that are packed while the rest of what the image is made of is still found out.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use std::{fmt, io};
 
 use kic_base::Digest;
 use kic_graph::{Derivation, EarlyLimits, Inputs, Node, early_layers};
 use kic_spec::Spec;
+use kic_threads::Elsewhere;
 use tokio::sync::oneshot;
 
 use super::earlier::{Earlier, MOST_BYTES};
@@ -22,14 +22,10 @@ const MOST: EarlyLimits = EarlyLimits { layers: 16, files: 4096, bytes: MOST_BYT
 
 /// A thread that packs layers early, and does what nobody waits for. It is at its end when this is dropped, and a layer that nobody
 /// asked for leaves nothing.
-///
-/// It is there before the first layer is known: one that is only begun then may have to wait until another one lets it onto a
-/// processor.
 pub struct Early {
-    /// `None` once this is dropped.
-    thread: Option<Thread>,
-    /// How much it has to do, what is under way counted. A panic there leaves it at work for ever.
-    waiting: Arc<AtomicUsize>,
+    context: Context,
+    /// `None` where it could not begin, and everything is done in its turn.
+    thread: OnceLock<Option<Thread>>,
     /// What comes out, by derivation.
     layers: Mutex<BTreeMap<Digest, oneshot::Receiver<Packed>>>,
 }
@@ -38,9 +34,11 @@ type Work = Box<dyn FnOnce(&mut Kept) + Send>;
 
 struct Thread {
     work: Sender<Work>,
+    /// How much it has to do, what is under way counted. A panic there leaves it at work for ever.
+    waiting: Arc<AtomicUsize>,
     /// Nothing comes from there but its end.
     end: Mutex<Receiver<()>>,
-    handle: JoinHandle<()>,
+    handle: Elsewhere,
 }
 
 /// So long the end is waited for. A read that hangs must not hold the process.
@@ -63,46 +61,29 @@ impl Kept {
 }
 
 impl Early {
-    /// Begins the thread; `None` where that does not work, and everything is done in its turn.
-    pub fn begin(context: &Context) -> Option<Self> {
-        let (work, receiver) = channel::<Work>();
-        let (ended, end) = channel();
-        let waiting = Arc::new(AtomicUsize::new(1));
-        let (context, mut kept) =
-            (context.clone(), Kept { waiting: Arc::clone(&waiting), ready: None, spent: None });
-        let run = move || {
-            let _ended: Sender<()> = ended;
-            // Nothing is known to be packed yet.
-            kept.ready = Earlier::likeliest(&context);
-            kept.done();
-            for work in receiver {
-                work(&mut kept);
-                kept.spent = None;
-            }
-        };
-        let handle = std::thread::Builder::new().spawn(run).ok()?;
-        Some(Self {
-            thread: Some(Thread { work, end: Mutex::new(end), handle }),
-            waiting,
-            layers: Mutex::default(),
-        })
+    /// One whose thread has not begun.
+    pub fn new(context: &Context) -> Self {
+        let context = Context { early: None, ..context.clone() };
+        Self { context, thread: OnceLock::new(), layers: Mutex::default() }
+    }
+
+    /// Begins the thread, where it has not begun: as soon as it is known that something has to be built. It has something to do before the
+    /// first layer is known.
+    pub fn begin(&self) {
+        self.thread.get_or_init(|| Thread::begin(&self.context).ok());
     }
 
     /// Has the layers of `spec` packed that are known by its local files, where these are in `inputs`. Nothing is wrong with one that
     /// cannot be packed, or is there already: whoever needs it finds out. Gives their derivations, by their places in the spec.
-    pub(crate) fn pack(
-        &self,
-        spec: &Spec,
-        inputs: &Inputs,
-        context: &Context,
-    ) -> BTreeMap<usize, (Derivation, Digest)> {
+    pub(crate) fn pack(&self, spec: &Spec, inputs: &Inputs) -> BTreeMap<usize, (Derivation, Digest)> {
         let mut layers = BTreeMap::new();
+        let Some(thread) = self.thread() else { return layers };
         for (index, node) in early_layers(spec, inputs, MOST) {
             layers.insert(index, (node.derivation.clone(), node.digest));
             let (packed, receiver) = oneshot::channel();
             self.lock().insert(node.digest, receiver);
-            let context = Context { early: None, ..context.clone() };
-            self.send(move |kept| {
+            let context = self.context.clone();
+            thread.send(move |kept| {
                 let layer = pack(&node, &mut kept.ready, &context);
                 kept.done();
                 if let Some(mut layer) = layer {
@@ -113,7 +94,7 @@ impl Early {
             });
         }
         // It is not held beside what takes memory later.
-        self.send(|kept| {
+        thread.send(|kept| {
             kept.ready = None;
             kept.done();
         });
@@ -131,16 +112,52 @@ impl Early {
         &self,
         work: W,
     ) -> Result<oneshot::Receiver<T>, W> {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        let Some(thread) = self.thread().filter(|thread| thread.waiting.load(Ordering::Acquire) == 0) else {
             return Err(work);
-        }
+        };
         let (done, receiver) = oneshot::channel();
-        self.later(move || drop(done.send(work())));
+        thread.later(move || drop(done.send(work())));
         Ok(receiver)
     }
 
-    /// Has something done that nobody waits for.
+    /// Has something done that nobody waits for; now, where there is no thread.
     pub(crate) fn later(&self, work: impl FnOnce() + Send + 'static) {
+        match self.thread() {
+            Some(thread) => thread.later(work),
+            None => work(),
+        }
+    }
+
+    fn thread(&self) -> Option<&Thread> {
+        self.thread.get()?.as_ref()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, oneshot::Receiver<Packed>>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Thread {
+    fn begin(context: &Context) -> io::Result<Self> {
+        let (work, receiver) = channel::<Work>();
+        let (ended, end) = channel();
+        let waiting = Arc::new(AtomicUsize::new(1));
+        let (context, mut kept) =
+            (context.clone(), Kept { waiting: Arc::clone(&waiting), ready: None, spent: None });
+        let run = move || {
+            let _ended: Sender<()> = ended;
+            // Nothing is known to be packed yet.
+            kept.ready = Earlier::likeliest(&context);
+            kept.done();
+            for work in receiver {
+                work(&mut kept);
+                kept.spent = None;
+            }
+        };
+        Ok(Self { work, waiting, end: Mutex::new(end), handle: Elsewhere::begin(run)? })
+    }
+
+    fn later(&self, work: impl FnOnce() + Send + 'static) {
         self.send(|kept| {
             work();
             kept.done();
@@ -148,15 +165,10 @@ impl Early {
     }
 
     fn send(&self, work: impl FnOnce(&mut Kept) + Send + 'static) {
-        if let Some(thread) = &self.thread {
-            self.waiting.fetch_add(1, Ordering::AcqRel);
-            // Where the thread is gone, nothing comes of it.
-            let _ = thread.work.send(Box::new(work));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Digest, oneshot::Receiver<Packed>>> {
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.handle.keep_off();
+        // Where the thread is gone, nothing comes of it.
+        let _ = self.work.send(Box::new(work));
     }
 }
 
@@ -170,14 +182,14 @@ fn pack(node: &Node, ready: &mut Option<Earlier>, context: &Context) -> Option<P
 impl Drop for Early {
     fn drop(&mut self) {
         self.lock().clear();
-        let Some(Thread { work, end, handle }) = self.thread.take() else { return };
+        let Some(Thread { work, end, handle, .. }) = self.thread.take().flatten() else { return };
         drop(work);
         // Otherwise the process could end while a file of the thread stands in the store that nobody else would miss. What was done
         // there may be the last to know of it.
-        let is_there = handle.thread().id() == std::thread::current().id();
+        let is_there = handle.id() == std::thread::current().id();
         let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !is_there && end.recv_timeout(GRACE) == Err(RecvTimeoutError::Disconnected) {
-            let _ = handle.join();
+            handle.join();
         }
     }
 }
@@ -200,6 +212,12 @@ mod tests {
 
     use super::*;
     use crate::sources::Sources;
+
+    fn begun(context: &Context) -> Early {
+        let early = Early::new(context);
+        early.begin();
+        early
+    }
 
     #[test]
     fn what_is_there_or_cannot_be_packed_is_left_and_leaves_nothing() {
@@ -247,7 +265,7 @@ mod tests {
     async fn layers_come_by_their_derivations_once_and_nobody_waits_for_one_that_does_not_come() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
-        let early = Early::begin(&Context::for_tests(store, Sources::default())).unwrap();
+        let early = begun(&Context::for_tests(store, Sources::default()));
         let derivation = Digest::of(b"a");
         assert!(early.take(&derivation).await.is_none());
         let (packed, receiver) = oneshot::channel();
@@ -263,9 +281,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let context = Context::for_tests(store, Sources::default());
-        let early = Arc::new(Early::begin(&context).unwrap());
+        let early = Early::new(&context);
+        assert!(early.run(|| ()).is_err(), "it has not begun");
+        early.begin();
+        let early = Arc::new(early);
         let idle = |early: &Early| {
-            while early.waiting.load(Ordering::Acquire) > 0 {
+            while early.thread().unwrap().waiting.load(Ordering::Acquire) > 0 {
                 std::thread::yield_now();
             }
         };
@@ -294,7 +315,7 @@ mod tests {
         go_on.send(()).unwrap();
         done.ok().unwrap().await.unwrap();
 
-        let early = Early::begin(&context).unwrap();
+        let early = begun(&context);
         idle(&early);
         let lost = early.run(|| panic!("a bug")).ok().unwrap();
         assert!(lost.await.is_err());

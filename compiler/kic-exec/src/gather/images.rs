@@ -74,7 +74,9 @@ pub(super) async fn cached(
                 Some((root, manifests)) => Ok(Image::known(&source.value, root, manifests)),
                 None => {
                     let with_referrers = referrers.of(&source.value);
-                    let resolved = resolve(&source, platforms, with_referrers, shared, context).await;
+                    // It takes much memory, and most images are known.
+                    let resolved =
+                        Box::pin(resolve(&source, platforms, with_referrers, shared, context)).await;
                     resolved.map(|resolved| Image::of(&source.value, resolved))
                 }
             };

@@ -4,7 +4,7 @@
 //! The bytes that are kept: the number of images (4), and of each its root and the number (4) of its manifests; of each of these
 //! its platform, itself, its configuration, and its layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::packed::{Reader, put_list, put_text};
 use kic_base::{Digest, Platform, Spanned};
@@ -28,9 +28,9 @@ type Images = BTreeMap<Digest, (BlobFacts, Manifests)>;
 pub(super) struct KnownImages {
     key: Option<Digest>,
     known: Images,
-    /// What this run has asked for: all that the next one is likely to.
-    used: Images,
-    is_changed: bool,
+    /// What this run has asked for, known and new: all that the next one is likely to.
+    used: BTreeSet<Digest>,
+    new: Images,
 }
 
 impl KnownImages {
@@ -68,9 +68,7 @@ impl KnownImages {
             let known = root.as_ref().and_then(|root| self.known.get(&root.digest));
             let known =
                 known.filter(|(known, manifests)| Some(known) == root.as_ref() && is_whole(known, manifests));
-            if let Some((root, manifests)) = known {
-                self.used.insert(root.digest, (root.clone(), manifests.clone()));
-            }
+            self.used.extend(known.map(|(root, _)| root.digest));
             found.push(known.map(|(_, manifests)| manifests.clone()));
         }
         store.let_go().map_err(|error| fault::store(&error))?;
@@ -79,16 +77,18 @@ impl KnownImages {
 
     /// Notes what an image is made of, where that was not known.
     pub fn note(&mut self, root: &BlobFacts, manifests: &Manifests) {
-        self.used.entry(root.digest).or_insert_with(|| {
-            self.is_changed = true;
-            (root.clone(), manifests.clone())
-        });
+        if !self.used.contains(&root.digest) {
+            self.new.entry(root.digest).or_insert_with(|| (root.clone(), manifests.clone()));
+        }
     }
 
     /// Keeps what the next run needs. Where that does not work, it reads the documents again.
     pub fn save(self, context: &Context) {
-        let (Some(key), true) = (self.key, self.is_changed) else { return };
-        context.remember(key, write(&self.used));
+        let Self { key: Some(key), known, used, mut new } = self else { return };
+        if !new.is_empty() {
+            new.extend(known.into_iter().filter(|(digest, _)| used.contains(digest)));
+            context.remember(key, write(&new));
+        }
     }
 }
 

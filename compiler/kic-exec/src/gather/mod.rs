@@ -228,7 +228,7 @@ async fn gather_spec(
         ..Inputs::none(pins.used.epoch, options.source_date_epoch)
     };
     if let (Some(early), false) = (&context.early, diagnostics.has_errors()) {
-        inputs.early = early.pack(spec, &inputs, context);
+        inputs.early = early.pack(spec, &inputs);
     }
     let fetches = pins::fetches(spec, &mut pins, context).await;
     let fetches = keep(fetches, &mut diagnostics).unwrap_or_default();

@@ -61,11 +61,12 @@ pub(super) async fn gather(
     diagnostics: &mut Diagnostics,
 ) -> Needs {
     let mut known = KnownNeeds::open(spec, context);
-    let mut found: Vec<Result<InText, Diagnostics>> = Vec::new();
     let mut rewritten = BTreeMap::new();
     let mut open = Vec::new();
     let mut unknown: Vec<(usize, Text)> = Vec::new();
-    for (index, text) in texts(spec, files, fetches, renders).into_iter().enumerate() {
+    let texts = texts(spec, files, fetches, renders);
+    let mut found: Vec<Result<InText, Diagnostics>> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.into_iter().enumerate() {
         let needs = if text.is_kept() { known.find(&text, context) } else { None };
         match needs {
             Some((needs, filters, objects)) => found.push(Ok((needs, text.facts(filters), objects))),

@@ -1,7 +1,8 @@
 //! The texts of manifests and policies that a spec brings in: files, downloads, objects and what charts render to.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kic_base::{Digest, Source, Span, StableHasher};
@@ -57,7 +58,20 @@ pub(super) enum Kind {
 enum Place {
     Here(Vec<u8>),
     File(PathBuf),
+    /// The entry with that index in what a folder holds.
+    Below(Arc<Path>, Arc<Vec<(String, EntryFacts)>>, usize),
     Stored,
+}
+
+impl Place {
+    /// The path, of a file.
+    fn path(&self) -> Option<Cow<'_, Path>> {
+        match self {
+            Self::File(path) => Some(Cow::Borrowed(path)),
+            Self::Below(folder, below, index) => Some(Cow::Owned(folder.join(&below.get(*index)?.0))),
+            Self::Here(_) | Self::Stored => None,
+        }
+    }
 }
 
 /// All of them, in the order of the spec.
@@ -105,21 +119,23 @@ pub(super) fn texts(
                 }
                 ManifestItem::File { from, .. } => {
                     let path = spec.locate(from);
-                    let mut push = |path: PathBuf, facts: &FileFacts| {
-                        let content = &facts.content;
-                        texts.push(Text::written(None, Place::File(path), content, &from.span, &applied));
+                    let text = |place, facts: &FileFacts| {
+                        Text::written(None, place, &facts.content, &from.span, &applied)
                     };
                     match files.get(&PathKey::manifests(path.clone())) {
                         None => {}
-                        Some(PathFacts::File(facts)) => push(path, facts),
+                        Some(PathFacts::File(facts)) => texts.push(text(Place::File(path), facts)),
                         Some(PathFacts::Folder(below)) => {
-                            for (name, entry) in below.iter() {
-                                if let EntryFacts::File(facts) = entry
-                                    && is_manifest_name(name)
-                                {
-                                    push(path.join(name), facts);
-                                }
-                            }
+                            let path: Arc<Path> = path.into();
+                            let in_folder =
+                                |(index, (name, entry)): (usize, &(String, EntryFacts))| match entry {
+                                    EntryFacts::File(facts) if is_manifest_name(name) => {
+                                        Some(text(Place::Below(path.clone(), below.clone(), index), facts))
+                                    }
+                                    _ => None,
+                                };
+                            texts.reserve(below.len());
+                            texts.extend(below.iter().enumerate().filter_map(in_folder));
                         }
                     }
                 }
@@ -188,11 +204,8 @@ impl Text {
 
     /// The name by which places in it are shown.
     pub fn name(&self) -> String {
-        match (&self.name, &self.place) {
-            (Some(name), _) => name.clone(),
-            (None, Place::File(path)) => path.display().to_string(),
-            (None, _) => String::new(),
-        }
+        let path = || self.place.path().map(|path| path.display().to_string());
+        self.name.clone().or_else(path).unwrap_or_default()
     }
 
     /// What is kept of it is found again by: its bytes, and the namespace of its objects that name none.
@@ -214,7 +227,7 @@ impl Text {
         Source::lazy(self.name(), move || {
             let bytes = match &place {
                 Place::Here(bytes) => Some(bytes.clone()),
-                Place::File(path) => std::fs::read(path).ok(),
+                Place::File(_) | Place::Below(..) => place.path().and_then(|path| std::fs::read(path).ok()),
                 Place::Stored => store.read(&digest, MANIFEST_LIMIT).ok(),
             };
             // What changed since has other places.
@@ -227,8 +240,9 @@ impl Text {
     pub fn bytes(&self, context: &Context) -> Result<Vec<u8>, Diagnostics> {
         match &self.place {
             Place::Here(bytes) => Ok(bytes.clone()),
-            Place::File(path) => {
-                std::fs::read(path).map_err(|error| unreadable(path, &self.said, &error).into())
+            Place::File(_) | Place::Below(..) => {
+                let path = self.place.path().unwrap_or_default();
+                std::fs::read(&path).map_err(|error| unreadable(&path, &self.said, &error).into())
             }
             Place::Stored => {
                 context.store.read(&self.digest, MANIFEST_LIMIT).map_err(|error| fault::store(&error).into())

@@ -1,5 +1,4 @@
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use kic_base::Digest;
 use kic_graph::PathFacts;
@@ -26,7 +25,9 @@ impl FactsDigest {
                 // Without a thread it is computed when it is asked for.
                 if context.jobs > 1 {
                     let own = later.clone();
-                    let _ = thread::Builder::new().name("digest".to_owned()).spawn(move || own.get());
+                    let _ = kic_threads::spawn("digest", move || {
+                        own.get();
+                    });
                 }
                 later
             }

@@ -105,17 +105,15 @@ pub(super) fn look(place: &Place, index: &Index, context: &Context) -> Look {
         Err(error) => return unreadable(error),
     };
     match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-        rustix::fs::FileType::Directory => {
-            match walk(place, &absolute, index, context.jobs.clamp(1, 8), &context.cancel) {
-                Ok(found) => Look::Folder(absolute, found),
-                Err(error) => failed(error),
-            }
-        }
+        rustix::fs::FileType::Directory => match walk(place, &absolute, index, context) {
+            Ok(found) => Look::Folder(absolute, found),
+            Err(error) => failed(error),
+        },
         rustix::fs::FileType::RegularFile => {
             let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             let folder = absolute.parent().map(Path::to_owned).unwrap_or_default();
             let known = index.folder(&folder).and_then(|folder| folder.file(&name));
-            Look::File(FoundFile::new(&stat, known), folder, name)
+            Look::File(FoundFile::new(&stat, known, context), folder, name)
         }
         _ => failed(LookError::Unsupported(place.path.clone(), "it is neither a file nor a folder")),
     }

@@ -98,10 +98,6 @@ struct State {
 /// So many files are read before what was found is noted.
 const AT_A_TIME: usize = 4096;
 
-/// To read no more than so many files, of so many bytes, is soon done again.
-const FEW: usize = 64;
-const FEW_BYTES: u64 = 16 << 20;
-
 /// So many files more than were seen in the last run may be in an index: those of other settings of the spec.
 const MORE: usize = 20_000;
 
@@ -253,14 +249,6 @@ impl Sources {
     /// Writes down which layers were packed in this run, and their frames.
     pub fn save_frames(&self, store: &Store) {
         self.frames.save(store);
-    }
-
-    /// Whether it took long to find out what is not written down yet.
-    pub fn has_learned_much(&self) -> bool {
-        let state = self.lock();
-        let fresh = state.fresh.values().flat_map(BTreeMap::values);
-        let bytes = fresh.map(|known| known.fingerprint.size).fold(0, u64::saturating_add);
-        count(&state.fresh) > FEW || bytes > FEW_BYTES
     }
 
     /// Writes down what was found out. Where that does not work, the next run reads again.

@@ -193,3 +193,29 @@ fn an_index_does_not_grow_with_what_is_gone() {
     forget(&mut files, &seen);
     assert_eq!(names(&files), ["/a", "/b"]);
 }
+
+#[test]
+fn what_packs_early_begins_once_a_file_is_seen_that_changed_and_not_before() {
+    let ground = Ground::new();
+    for name in ["a", "b/c"] {
+        ground.write(name, name);
+    }
+    wait();
+    ground.run().0.unwrap();
+    // What is there tells on which thread it is done.
+    let begins = || {
+        let mut context = ground.context(Sources::open(Path::new("/specs/cluster.kdl"), &ground.store));
+        let early = Arc::new(crate::build::Early::new(&context));
+        context.early = Some(early.clone());
+        let place = Place { path: ground.tree(), globs: Vec::new(), deep: true };
+        context.sources.look(&[place], &context);
+        let (own, (tell, told)) = (std::thread::current().id(), std::sync::mpsc::channel());
+        early.later(move || tell.send(std::thread::current().id()).unwrap());
+        told.recv().unwrap() != own
+    };
+    assert!(!begins(), "nothing changed");
+    ground.write("new", "new");
+    assert!(!begins(), "a file that was not known is no change of one that was");
+    ground.write("b/c", "other");
+    assert!(begins());
+}

@@ -1,18 +1,21 @@
 //! Walks folders on several threads, and asks the file system about every file in them.
 
+use std::ffi::{CStr, OsStr};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use kic_base::Digest;
 use kic_graph::{ContentFacts, FileFacts};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
-use tokio_util::sync::CancellationToken;
+use kic_threads::together;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::fingerprint::Fingerprint;
 use super::index::{Folder, Index, Known};
 use super::{LookError, Place, below};
+use crate::context::Context;
 
 /// Folders in folders; deeper ones are more likely a mistake than meant.
 const DEEPEST: usize = 256;
@@ -38,15 +41,17 @@ pub(super) struct FoundFile {
 }
 
 impl FoundFile {
-    /// A file with that status, and what the index knows of it.
-    pub fn new(stat: &Stat, known: Option<Known>) -> Self {
+    /// A file with that status, and what the index knows of it. Where that is of another one, something will have to be built.
+    pub fn new(stat: &Stat, known: Option<Known>, context: &Context) -> Self {
         let fingerprint = Fingerprint::of(stat);
-        let digest = known.filter(|known| known.fingerprint == fingerprint).map(|known| known.digest);
+        let same = known.filter(|known| known.fingerprint == fingerprint);
+        if known.is_some() && same.is_none() {
+            context.begin_early();
+        }
+        let digest = same.map(|known| known.digest);
         Self { executable: is_executable(stat), size: fingerprint.size, digest }
     }
-}
 
-impl FoundFile {
     /// What is known of it; nothing where it was not read.
     pub fn facts(&self) -> Option<FileFacts> {
         let Self { executable, size, digest } = *self;
@@ -77,7 +82,7 @@ struct Walk<'a> {
     /// The place's path from the root.
     absolute: &'a Path,
     index: &'a Index,
-    cancel: &'a CancellationToken,
+    context: &'a Context,
     queue: Mutex<Queue>,
     /// Told when there is a task, or the last one is done.
     changed: Condvar,
@@ -86,6 +91,8 @@ struct Walk<'a> {
 /// What one thread found.
 #[derive(Default)]
 struct Part {
+    /// Room for listings.
+    listing: Vec<u8>,
     /// Of each folder what is in it, sorted by path.
     found: Vec<Vec<(String, Found)>>,
     errors: Vec<(String, LookError)>,
@@ -99,29 +106,20 @@ pub(super) fn walk(
     place: &Place,
     absolute: &Path,
     index: &Index,
-    threads: usize,
-    cancel: &CancellationToken,
+    context: &Context,
 ) -> Result<Vec<(String, Found)>, LookError> {
     let first = Task { path: place.path.clone(), relative: String::new(), depth: 0 };
     let queue = Mutex::new(Queue { tasks: vec![first], busy: 0 });
-    let walk = Walk { place, absolute, index, cancel, queue, changed: Condvar::new() };
+    let walk = Walk { place, absolute, index, context, queue, changed: Condvar::new() };
     let mut own = Part::default();
     let mut parts = Vec::new();
     // Most folders are small: this thread alone, until it is seen that there are many.
     walk.work(&mut own, MANY);
     if !walk.lock().tasks.is_empty() {
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (1..threads)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut part = Part::default();
-                        walk.work(&mut part, usize::MAX);
-                        part
-                    })
-                })
-                .collect();
-            walk.work(&mut own, usize::MAX);
-            parts.extend(workers.into_iter().filter_map(|worker| worker.join().ok()));
+        parts = together(context.jobs.clamp(1, 8), || {
+            let mut part = Part::default();
+            walk.work(&mut part, usize::MAX);
+            part
         });
     }
     let (mut found, mut errors) = (Vec::new(), Vec::new());
@@ -151,7 +149,7 @@ impl Walk<'_> {
     fn work(&self, part: &mut Part, most: usize) {
         let mut queue = self.lock();
         loop {
-            if queue.tasks.len() >= most || self.cancel.is_cancelled() {
+            if queue.tasks.len() >= most || self.context.cancel.is_cancelled() {
                 break;
             }
             let Some(task) = queue.tasks.pop() else {
@@ -198,19 +196,15 @@ impl Walk<'_> {
         if task.depth > 0 {
             flags |= OFlags::NOFOLLOW;
         }
-        let opened = rustix::fs::open(&task.path, flags, Mode::empty()).map_err(unreadable)?;
-        let mut names = Vec::new();
-        let mut folder = Dir::new(opened).map_err(unreadable)?;
-        while let Some(entry) = folder.read() {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name();
+        let folder = rustix::fs::open(&task.path, flags, Mode::empty()).map_err(unreadable)?;
+        let (mut names, mut odd) = (Vec::new(), None);
+        let note = |name: &CStr, kind| {
             if name == c"." || name == c".." {
-                continue;
+                return;
             }
             let Ok(name) = name.to_str() else {
-                use std::os::unix::ffi::OsStrExt;
-                let path = task.path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-                return Err(failed(LookError::Unsupported(path, "its name is not UTF-8")));
+                odd = Some(task.path.join(OsStr::from_bytes(name.to_bytes())));
+                return;
             };
             let mut relative = String::with_capacity(task.relative.len() + 1 + name.len());
             relative.push_str(&task.relative);
@@ -218,10 +212,14 @@ impl Walk<'_> {
                 relative.push('/');
             }
             relative.push_str(name);
-            names.push((relative, entry.file_type()));
+            names.push((relative, kind));
+        };
+        list(&folder, &mut part.listing, note).map_err(unreadable)?;
+        if let Some(path) = odd {
+            return Err(failed(LookError::Unsupported(path, "its name is not UTF-8")));
         }
         names.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-        let folder = folder.fd().map_err(unreadable)?;
+        let folder = folder.as_fd();
         let known = self.index.folder(&below(self.absolute, &task.relative));
         let mut own = Vec::with_capacity(names.len());
         let (mut any, mut next) = (false, 0);
@@ -271,7 +269,10 @@ impl Walk<'_> {
         kind: FileType,
         known: Option<(Folder<'_>, &mut usize)>,
     ) -> Result<Entry, Option<Trouble>> {
-        let known = || known.and_then(|(folder, next)| folder.file_from(next, name));
+        let file = |stat: &Stat| {
+            let known = known.and_then(|(folder, next)| folder.file_from(next, name));
+            Entry::Found(Found::File(FoundFile::new(stat, known, self.context)))
+        };
         let error = |error| Some(Trouble::Error(error));
         let stat = |flags| rustix::fs::statat(folder, name, flags);
         // Some file systems do not tell the kind in a listing.
@@ -291,13 +292,11 @@ impl Walk<'_> {
             }
             FileType::RegularFile => {
                 let stat = own.map_or_else(|| stat(AtFlags::SYMLINK_NOFOLLOW), Ok).map_err(error)?;
-                Entry::Found(Found::File(FoundFile::new(&stat, known())))
+                file(&stat)
             }
             // As `kubectl apply -f FOLDER` does, which takes what it is given.
             FileType::Symlink => match stat(AtFlags::empty()) {
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
-                    Entry::Found(Found::File(FoundFile::new(&stat, known())))
-                }
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => file(&stat),
                 _ => Entry::Nothing,
             },
             _ if self.place.deep => return Err(None),
@@ -315,6 +314,31 @@ impl Walk<'_> {
             glob_match::glob_match(glob, subject) || glob.strip_suffix("/**") == Some(subject)
         })
     }
+}
+
+/// Tells of each name in a folder. There is no copy of them, other than where systems differ.
+#[cfg(target_os = "linux")]
+fn list(
+    folder: &OwnedFd,
+    room: &mut Vec<u8>,
+    mut note: impl FnMut(&CStr, FileType),
+) -> rustix::io::Result<()> {
+    room.reserve(16 << 10);
+    let mut names = rustix::fs::RawDir::new(folder, room.spare_capacity_mut());
+    while let Some(entry) = names.next() {
+        let entry = entry?;
+        note(entry.file_name(), entry.file_type());
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn list(folder: &OwnedFd, _: &mut Vec<u8>, mut note: impl FnMut(&CStr, FileType)) -> rustix::io::Result<()> {
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        note(entry.file_name(), entry.file_type());
+    }
+    Ok(())
 }
 
 enum Entry {

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kic_base::Digest;
 use kic_spec::{Layer, LayerKind, Spec};
+use kic_threads::together;
 use petgraph::graph::NodeIndex;
 
 use super::{Hints, LAYER_LIMIT, Lowering};
@@ -142,18 +145,17 @@ pub(super) fn digest_of_tree(tree: &Derivation) -> Digest {
 
 /// The digests of trees. Those of the parts of a large one take a while: two threads share them.
 fn digests(trees: &[Derivation]) -> Vec<Digest> {
-    let all = |trees: &[Derivation]| -> Vec<Digest> { trees.iter().map(digest_of_tree).collect() };
-    let (first, second) = trees.split_at(trees.len() / 2);
-    if first.is_empty() {
-        return all(trees);
-    }
-    std::thread::scope(|scope| {
-        let first_half = scope.spawn(|| all(first));
-        let second_half = all(second);
-        let mut digests = first_half.join().unwrap_or_else(|_| all(first));
-        digests.extend(second_half);
-        digests
-    })
+    let (next, digests) = (AtomicUsize::new(0), trees.iter().map(|_| OnceLock::new()).collect::<Vec<_>>());
+    together(trees.len().min(2), || {
+        while let Some((tree, digest)) = {
+            let next = next.fetch_add(1, Ordering::Relaxed);
+            trees.get(next).zip(digests.get(next))
+        } {
+            digest.get_or_init(|| digest_of_tree(tree));
+        }
+    });
+    let known = trees.iter().zip(digests);
+    known.map(|(tree, digest)| digest.into_inner().unwrap_or_else(|| digest_of_tree(tree))).collect()
 }
 
 #[expect(clippy::single_range_in_vec_init, reason = "one part, from the first entry to the last")]

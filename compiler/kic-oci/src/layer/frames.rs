@@ -2,7 +2,6 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use kic_base::Digest;
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name, version_number};
@@ -279,7 +278,7 @@ impl Frames {
         let packing = self.pending.iter().filter(|pending| matches!(pending, Pending::Packing(..))).count();
         if pool.threads < self.threads && pool.threads <= packing {
             let (settings, queue, known) = (self.settings, Arc::clone(&pool.queue), self.known.clone());
-            let started = thread::Builder::new().name("compress".to_owned()).spawn(move || {
+            let started = kic_threads::spawn("compress", move || {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(Job { content, length, packed, name, done }) = job else { return };

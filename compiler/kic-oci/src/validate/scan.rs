@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use kic_base::{Digest, NestedSha256, Sha256};
+use kic_threads::together;
 
 use super::ValidateOptions;
 use super::files::{ImageFiles, blob_name};
@@ -171,19 +172,15 @@ pub(super) fn scan<V: LayerVisitor>(
         layers.into_iter().map(|(digest, (size, format))| (digest, size, format)).collect();
     order.sort_by_key(|(digest, size, _)| (std::cmp::Reverse(*size), *digest));
     let (next, scans) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..options.jobs.clamp(1, order.len().max(1)) {
-            scope.spawn(|| {
-                while let Some((digest, _, format)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut visitor = V::default();
-                    let opened = files.open(&blob_name(digest));
-                    let result = opened.and_then(|reader| {
-                        hash(reader, *format, &options.limits, &mut visitor).map_err(super::files::unreadable)
-                    });
-                    let scan = Scan { format: *format, result, contents: Some(visitor) };
-                    scans.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, scan);
-                }
+    together(options.jobs.clamp(1, order.len().max(1)), || {
+        while let Some((digest, _, format)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut visitor = V::default();
+            let opened = files.open(&blob_name(digest));
+            let result = opened.and_then(|reader| {
+                hash(reader, *format, &options.limits, &mut visitor).map_err(super::files::unreadable)
             });
+            let scan = Scan { format: *format, result, contents: Some(visitor) };
+            scans.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, scan);
         }
     });
     scans.into_inner().unwrap_or_else(PoisonError::into_inner)
