@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,8 +59,6 @@ pub struct Compiled {
     pub written_locks: Vec<PathBuf>,
     /// What is worth a look.
     pub warnings: Diagnostics,
-    /// What it was made with. To give that memory back takes a while: a process that is about to end need not.
-    pub rest: Option<Box<dyn Any + Send>>,
 }
 
 /// A layer that came out.
@@ -229,7 +226,6 @@ async fn line(
         output: output.as_ref().and_then(Output::path).map(Path::to_owned),
         written_locks,
         warnings: std::mem::take(&mut prepared.warnings),
-        rest: None,
     };
     let writing = async {
         let Some(output) = &output else { return Ok(()) };
@@ -252,7 +248,8 @@ async fn line(
         trace.explain(&mut compiled, &prepared.graph);
     }
     trace.leave(key.as_ref(), context)?;
-    compiled.rest = Some(Box::new((prepared, realised, documents)));
+    // To give that memory back takes a while.
+    context.later(move || drop((prepared, realised, documents)));
     Ok(compiled)
 }
 

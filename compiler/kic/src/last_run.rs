@@ -202,7 +202,6 @@ impl LastRun {
             output: self.output.as_ref().and_then(Output::path).map(Path::to_owned),
             written_locks: Vec::new(),
             warnings: self.warnings.diagnostics()?,
-            rest: None,
         };
         Some(Unchanged { compiled, output: self.output, is_written })
     }

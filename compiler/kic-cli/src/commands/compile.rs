@@ -63,7 +63,6 @@ impl Compile {
             _ if terminal.quiet => print(&format!("{}\n", compiled.image.root.digest)),
             _ => print(&as_text(&compiled, terminal)),
         }
-        std::mem::forget(compiled.rest);
         Ok(compiled.warnings)
     }
 
