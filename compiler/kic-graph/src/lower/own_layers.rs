@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kic_base::Digest;
@@ -145,17 +144,14 @@ pub(super) fn digest_of_tree(tree: &Derivation) -> Digest {
 
 /// The digests of trees. Those of the parts of a large one take a while: two threads share them.
 fn digests(trees: &[Derivation]) -> Vec<Digest> {
-    let (next, digests) = (AtomicUsize::new(0), trees.iter().map(|_| OnceLock::new()).collect::<Vec<_>>());
-    together(trees.len().min(2), || {
-        while let Some((tree, digest)) = {
-            let next = next.fetch_add(1, Ordering::Relaxed);
-            trees.get(next).zip(digests.get(next))
-        } {
-            digest.get_or_init(|| digest_of_tree(tree));
-        }
-    });
-    let known = trees.iter().zip(digests);
-    known.map(|(tree, digest)| digest.into_inner().unwrap_or_else(|| digest_of_tree(tree))).collect()
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        Some((place, digest_of_tree(trees.get(place)?)))
+    };
+    let shares = together(trees.len().min(2), || std::iter::from_fn(take).collect::<Vec<_>>());
+    let digests: BTreeMap<usize, Digest> = shares.into_iter().flatten().collect();
+    digests.into_values().collect()
 }
 
 #[expect(clippy::single_range_in_vec_init, reason = "one part, from the first entry to the last")]
