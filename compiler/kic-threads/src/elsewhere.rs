@@ -1,10 +1,9 @@
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::thread::{JoinHandle, ThreadId};
 
 use crate::affinity::Affinity;
-use crate::wait_for;
+use crate::spawn;
 
 /// A thread that keeps off the processor of whoever gives it work.
 pub struct Elsewhere {
@@ -13,21 +12,12 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Begins it.
+    /// Begins it, under that name.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn begin(work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let affinity = Arc::new(Affinity::of_caller());
-        let begun = Arc::new(AtomicUsize::new(0));
-        let (own, begins) = (Arc::clone(&affinity), Arc::clone(&begun));
-        let handle = thread::Builder::new().spawn(move || {
-            own.begin();
-            begins.store(1, Ordering::Release);
-            work();
-        })?;
-        wait_for(1, &begun);
-        Ok(Self { handle, affinity })
+    pub fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        spawn::begin(name, Affinity::begin, work).map(|(handle, affinity)| Self { handle, affinity })
     }
 
     /// Keeps it off the caller's processor: before it is given work.
@@ -58,7 +48,7 @@ mod tests {
     fn it_keeps_off_one_processor_and_off_another_one_once_work_comes_from_there() {
         let all = sched_getaffinity(None).unwrap();
         let ((ask, asked), (tell, told)) = (channel::<()>(), channel());
-        let elsewhere = Elsewhere::begin(move || {
+        let elsewhere = Elsewhere::begin("elsewhere", move || {
             for () in asked {
                 tell.send(sched_getaffinity(None).unwrap()).unwrap();
             }
@@ -76,7 +66,7 @@ mod tests {
             assert_eq!(own.count(), all.count() - less);
             assert_eq!(own.is_set(here), less == 0);
         }
-        assert_ne!(elsewhere.id(), thread::current().id());
+        assert_ne!(elsewhere.id(), std::thread::current().id());
         assert!(sched_getaffinity(None).unwrap() == all, "whoever gives it work may run everywhere");
         drop(ask);
         elsewhere.join();

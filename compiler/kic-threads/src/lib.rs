@@ -6,10 +6,12 @@
 
 mod affinity;
 mod elsewhere;
+mod spawn;
 mod together;
 
 pub use elsewhere::Elsewhere;
-pub use together::{spawn, together};
+pub use spawn::spawn;
+pub use together::together;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

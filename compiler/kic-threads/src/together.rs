@@ -1,8 +1,6 @@
-use std::io;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use crate::affinity::Affinity;
 use crate::wait_for;
@@ -35,23 +33,6 @@ pub fn together<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> 
     })
 }
 
-/// Begins a thread of that name, which is at work at once.
-///
-/// # Errors
-/// Those of the system.
-pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    let affinity = Affinity::of_caller();
-    let begun = Arc::new(AtomicUsize::new(0));
-    let begins = Arc::clone(&begun);
-    let handle = thread::Builder::new().name(name.to_owned()).spawn(move || {
-        affinity.pass();
-        begins.store(1, Ordering::Release);
-        work();
-    })?;
-    wait_for(1, &begun);
-    Ok(handle)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -63,13 +44,13 @@ mod tests {
     fn so_many_threads_do_it_at_one_time() {
         for threads in [1, 2, 5] {
             let barrier = Barrier::new(threads);
-            let mut all = together(threads, || {
+            let all = together(threads, || {
                 barrier.wait();
                 thread::current().id()
             });
             assert!(all.contains(&thread::current().id()));
-            all.dedup();
             assert_eq!(all.len(), threads);
+            assert!(all.iter().enumerate().all(|(place, one)| !all[..place].contains(one)));
         }
         assert_eq!(together(0, || 7), [7]);
     }
@@ -88,12 +69,6 @@ mod tests {
         });
         let all: BTreeSet<usize> = parts.into_iter().flatten().collect();
         assert_eq!(all.len(), 1000);
-    }
-
-    #[test]
-    fn a_thread_has_its_name_and_does_its_work() {
-        let named = spawn("named", || assert_eq!(thread::current().name(), Some("named")));
-        assert!(named.unwrap().join().is_ok());
     }
 
     #[test]

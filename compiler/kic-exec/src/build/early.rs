@@ -154,7 +154,7 @@ impl Thread {
                 kept.spent = None;
             }
         };
-        Ok(Self { work, waiting, end: Mutex::new(end), handle: Elsewhere::begin(run)? })
+        Ok(Self { work, waiting, end: Mutex::new(end), handle: Elsewhere::begin("early", run)? })
     }
 
     fn later(&self, work: impl FnOnce() + Send + 'static) {
