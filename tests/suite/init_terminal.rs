@@ -9,11 +9,13 @@ use crate::support::peers::peer;
 /// Runs a program on a terminal, types each argument behind `--` when its question stands there, and prints what the screen
 /// got and the exit status. `^C` and `^D` are keys.
 const TYPIST: &str = r#"
-import os, pty, sys
+import os, pty, signal, sys
 split = sys.argv.index("--")
 program, keys = sys.argv[1:split], sys.argv[split + 1:]
 child, screen = pty.fork()
 if child == 0:
+    # What began the tests may ignore it, as shells do for what runs beside them.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(program[0], program)
 shown = b""
 while True:
