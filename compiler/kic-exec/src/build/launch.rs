@@ -24,6 +24,9 @@ pub const SOURCE_PATH: &str = "kic/source.json";
 /// Plans and records of so many bytes are packed at once.
 const SMALL: usize = 64 << 10;
 
+/// What is around them in the layer takes no more bytes.
+const AROUND: u64 = 8 << 10;
+
 /// Writes the plan, and the record of what the image was compiled from.
 pub(crate) async fn build(
     graph: &Arc<Graph>,
@@ -37,6 +40,7 @@ pub(crate) async fn build(
     let store = context.store.clone();
     let write = move || {
         let mut layer = begin(&store, settings, 1)?;
+        layer.expect(size as u64 + AROUND);
         layer
             .file(PLAN_PATH, 0o644, bytes.len() as u64, &mut bytes.as_slice())
             .map_err(|error| layer_error(error, None))?;

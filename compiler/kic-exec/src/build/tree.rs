@@ -170,6 +170,7 @@ fn write_after(
         return Err(fault::internal("not a tree").into());
     };
     let mut layer = begin(&context.store, *settings, room.threads)?;
+    layer.expect(bytes(entries) + around(entries));
     let unread = plan.as_ref().map_or(0, FramePlan::entries);
     if let Some(known) = known {
         layer.reuse(Arc::clone(known));

@@ -56,8 +56,11 @@ pub(super) struct Settings {
 /// once after it; once in all where there is none.
 pub(super) struct Encoder<W: Write> {
     stage: Stage<W>,
-    /// Tar bytes that wait; whole, they go to the compression in frames that are always of the same size.
+    /// Tar bytes that wait; they go to the compression in frames of `piece` bytes, the last one with the rest. It is no larger than that,
+    /// and as large as `expected` to begin with.
     buffer: Vec<u8>,
+    piece: usize,
+    expected: usize,
     filled: usize,
     /// So many of them are in the digest of the tar: they get into it piece by piece, while they are near.
     hashed: usize,
@@ -110,7 +113,9 @@ impl<W: Write> Encoder<W> {
         let diff = (compression != Compression::None).then(NestedSha256::new);
         Ok(Self {
             stage,
-            buffer: vec![0; piece],
+            buffer: Vec::new(),
+            piece,
+            expected: piece,
             filled: 0,
             hashed: 0,
             passed: 0,
@@ -140,6 +145,11 @@ impl<W: Write> Encoder<W> {
 
     fn next_way(&mut self) {
         self.way = self.later.pop().unwrap_or(Way::Packed);
+    }
+
+    /// Takes no more memory than so many bytes of tar need, unless there are more after all. Before anything is written.
+    pub fn expect(&mut self, size: u64) {
+        self.expected = usize::try_from(size).map_or(self.piece, |size| size.clamp(1, self.piece));
     }
 
     /// As many bytes that are not given. Good for frames that are taken over; an error where there is another one.
@@ -172,8 +182,12 @@ impl<W: Write> Encoder<W> {
 
     /// Where the next bytes go; never empty. [`Self::advance`] says how many came.
     pub fn room(&mut self) -> Result<&mut [u8], LayerError> {
-        if self.passed + self.filled == self.buffer.len() {
-            self.pass_on()?;
+        while self.passed + self.filled == self.buffer.len() {
+            match self.buffer.len() {
+                0 => self.buffer = vec![0; std::mem::replace(&mut self.expected, self.piece)],
+                length if length < self.piece => self.buffer.resize(self.piece, 0),
+                _ => self.pass_on()?,
+            }
         }
         if self.filled - self.hashed >= PIECE {
             self.hash();

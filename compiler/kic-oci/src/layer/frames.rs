@@ -1,10 +1,10 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kic_base::Digest;
-use zstd::zstd_safe::{CCtx, CParameter, compress_bound, get_error_name, version_number};
+use zstd::zstd_safe::{CCtx, CParameter, ResetDirective, compress_bound, get_error_name, version_number};
 
 use super::LayerError;
 use super::frame_keys::{KnownFrames, PackedFrame, States};
@@ -117,8 +117,8 @@ impl Frames {
         self.known = Some(known);
     }
 
-    /// Takes the first `length` bytes of `content` as the next frame, and gives a buffer of the same size for
-    /// the one after. Writes the frames that are done, where too many are under way.
+    /// Takes the first `length` bytes of `content` as the next frame, and gives a buffer for the one after, which may be empty. Writes
+    /// the frames that are done, where too many are under way.
     pub fn push(
         &mut self,
         content: Vec<u8>,
@@ -126,10 +126,9 @@ impl Frames {
         name: Option<FrameName>,
         out: &mut HashingWriter<impl Write>,
     ) -> Result<Vec<u8>, LayerError> {
-        let size = content.len();
         match self.start(content, length, name, out)? {
             Some(content) => Ok(content),
-            None => Ok(self.spare.pop().unwrap_or_else(|| vec![0; size])),
+            None => Ok(self.spare.pop().unwrap_or_default()),
         }
     }
 
@@ -332,10 +331,35 @@ fn held(known: PackedFrame) -> usize {
     usize::try_from(known.size).unwrap_or(usize::MAX)
 }
 
-/// One frame. A context of its own, so that nothing of other frames can reach its bytes.
+/// Contexts to use again: what is fresh in memory costs more than half of what a small frame does.
+static SPARE: Mutex<Vec<CCtx<'static>>> = Mutex::new(Vec::new());
+
+fn spare() -> MutexGuard<'static, Vec<CCtx<'static>>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One frame. Of the frames that its context packed before, nothing is left in it that reaches its bytes: that is how zstd means it, and
+/// a test holds it to that.
 fn compress(settings: FrameSettings, content: &[u8], frame: &mut Vec<u8>) -> Result<(), LayerError> {
+    let context = spare().pop();
+    let mut context = match context {
+        Some(context) => context,
+        None => CCtx::try_create().ok_or(LayerError::Compression("no memory is left"))?,
+    };
+    // One that failed is not used again.
+    compress_with(&mut context, settings, content, frame)?;
+    spare().push(context);
+    Ok(())
+}
+
+fn compress_with(
+    context: &mut CCtx<'_>,
+    settings: FrameSettings,
+    content: &[u8],
+    frame: &mut Vec<u8>,
+) -> Result<(), LayerError> {
     let failed = |code| LayerError::Compression(get_error_name(code));
-    let mut context = CCtx::try_create().ok_or(LayerError::Compression("no memory is left"))?;
+    context.reset(ResetDirective::SessionAndParameters).map_err(failed)?;
     for parameter in [
         CParameter::CompressionLevel(settings.level),
         CParameter::ChecksumFlag(true),
@@ -364,6 +388,41 @@ mod tests {
             let size = zstd::zstd_safe::get_frame_content_size(&frame).unwrap();
             assert_eq!(size, Some(length as u64));
             assert_eq!(frame[4] & 0b111, 0b100, "checksum flag on, no dictionary id");
+        }
+    }
+
+    /// Contents of every size that matters to zstd's tables: words of a small and of a large vocabulary, with repeats and without.
+    fn contents() -> impl Iterator<Item = Vec<u8>> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let sizes = [1, 100, 5_000, 16 << 10, 17_000, 128 << 10, 200_000, 256 << 10, 700_000, 4 << 20];
+        std::iter::repeat_with(move || {
+            let size = sizes[next() as usize % sizes.len()] + next() as usize % 64;
+            let vocabulary = 1 << (next() % 20);
+            let mut bytes = Vec::with_capacity(size + 8);
+            while bytes.len() < size {
+                let word = (next() % vocabulary).wrapping_mul(0x2545_f491_4f6c_dd1d);
+                bytes.extend_from_slice(&word.to_le_bytes()[..1 + next() as usize % 8]);
+            }
+            bytes.truncate(size);
+            bytes
+        })
+    }
+
+    #[test]
+    fn what_a_context_packed_before_does_not_reach_a_frame() {
+        let settings = FrameSettings { level: 3, content: 4 << 20 };
+        let mut used = CCtx::create();
+        let (mut fresh_frame, mut used_frame) = (Vec::new(), Vec::new());
+        for content in contents().take(200) {
+            compress_with(&mut CCtx::create(), settings, &content, &mut fresh_frame).unwrap();
+            compress_with(&mut used, settings, &content, &mut used_frame).unwrap();
+            assert!(fresh_frame == used_frame, "{} bytes", content.len());
         }
     }
 }

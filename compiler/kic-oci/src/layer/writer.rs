@@ -64,6 +64,11 @@ impl<W: Write> LayerWriter<W> {
         }
     }
 
+    /// Takes no more memory than so many bytes of tar need, unless there are more after all. Before the first entry.
+    pub fn expect(&mut self, size: u64) {
+        self.encoder.expect(size);
+    }
+
     /// Adds a file with those permissions (at most 0o7777), whose body has exactly `size` bytes.
     pub fn file(&mut self, path: &str, mode: u32, size: u64, body: &mut dyn Read) -> Result<(), LayerError> {
         self.file_of(path, mode, size, None, Some(body))
