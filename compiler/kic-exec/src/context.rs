@@ -4,7 +4,7 @@ use std::sync::Arc;
 use kic_base::{Digest, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_registry::Registries;
-use kic_store::Store;
+use kic_store::{Memo, Store};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -110,7 +110,7 @@ impl Context {
     /// Keeps bytes for the next run, beside what goes on. Where that does not work, they are found out again.
     pub(crate) fn remember(&self, key: Digest, bytes: Vec<u8>) {
         let store = self.store.clone();
-        self.later(move || drop(store.remember(&key, &bytes)));
+        self.later(move || drop(store.remember(&Memo::new(key, bytes))));
     }
 
     /// Begins the thread of [`Early`], where there is to be one: something has to be built.
@@ -118,6 +118,11 @@ impl Context {
         if let Some(early) = &self.early {
             early.begin();
         }
+    }
+
+    /// Whether there is a thread of [`Early`].
+    pub(crate) fn has_early(&self) -> bool {
+        self.early.as_ref().is_some_and(|early| early.has_begun())
     }
 
     /// Has something done that nobody waits for: beside what goes on, where there is a thread for it.
@@ -173,6 +178,14 @@ impl Context {
                 Err(other) => other.await.map_err(|error| error.to_string()),
             }
         })
+    }
+
+    /// The same, after all else that the thread of [`Early`] has to do, and now where there is none.
+    pub(crate) fn begin_next<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
+    ) -> impl Future<Output = Result<T, Diagnostics>> + Send + 'static {
+        self.unless_interrupted(self.beside(work))
     }
 
     fn unless_interrupted<T: Send + 'static, E: fmt::Display + Send>(

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -38,16 +39,37 @@ pub struct Realising {
 
 /// Layers on their way to the disk.
 #[derive(Debug)]
-pub struct Keeping(Workers);
+pub struct Keeping {
+    workers: Workers,
+    /// Whether one could not be kept, where one is kept after the other: see [`Context::begin_next`].
+    failed: Option<Arc<AtomicBool>>,
+}
 
 impl Keeping {
+    /// Has something done as soon as every layer is kept, where a thread of its own keeps one after the other; not at all, where one
+    /// cannot be kept.
+    pub fn then<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Diagnostics> + Send + 'static,
+        context: &Context,
+    ) -> Option<BoxFuture<'static, Result<T, Diagnostics>>> {
+        let failed = Arc::clone(self.failed.as_ref().filter(|_| context.has_early())?);
+        let work = move || {
+            if failed.load(Ordering::Acquire) {
+                return Err(fault::internal("a layer that is not kept").into());
+            }
+            work()
+        };
+        Some(context.begin_next(work).boxed())
+    }
+
     /// Waits until every layer is in the store, safe and recorded.
     ///
     /// # Errors
     /// As [`execute`].
     pub async fn end(mut self, context: &Context) -> Result<(), Diagnostics> {
         let mut failures = Failures::new();
-        while let Some((index, result)) = self.0.next(context).await? {
+        while let Some((index, result)) = self.workers.next(context).await? {
             failures.extend(result.err().map(|diagnostics| (index, diagnostics)));
         }
         in_order(failures)
@@ -83,6 +105,7 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
         plan.states.values().map(|state| if let State::Fetch(size) = state { *size } else { 0 }).sum();
     context.watch.event(Event::Planned { nodes: run.waiting.len(), bytes });
     let (mut workers, mut failures) = (Workers::default(), Failures::new());
+    let (mut unordered, failed) = (BTreeSet::new(), Arc::<AtomicBool>::default());
     loop {
         while let Some(index) = run.next(context) {
             let layers = run.outputs_of(graph, index);
@@ -118,12 +141,25 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                     // Without the thread that it may be done by, which others are to wait for.
                     let (derivation, inner) = (node.digest, Context { early: None, ..context.clone() });
                     // Beside what is made of it, which needs no more than its digest.
-                    let kept = context.begin_late(move || layer.keep(&derivation, &inner));
+                    let kept = if layer.is_small() {
+                        let failed = Arc::clone(&failed);
+                        let keep = move || {
+                            layer
+                                .keep(&derivation, &inner)
+                                .inspect_err(|_| failed.store(true, Ordering::Release))
+                        };
+                        context.begin_next(keep).boxed()
+                    } else {
+                        unordered.insert(index);
+                        context.begin_late(move || layer.keep(&derivation, &inner)).boxed()
+                    };
                     workers.here.push(Box::pin(async move { (index, kept.await.map(|()| Done::Kept)) }));
                 }
                 run.done(index, elapsed);
             }
-            Ok(Done::Kept) => {}
+            Ok(Done::Kept) => {
+                unordered.remove(&index);
+            }
             Err(diagnostics) => {
                 // What is left would only fail in the same way, or be thrown away.
                 let hopeless = diagnostics.iter().any(|diagnostic| diagnostic.code == &code::STORE_FULL);
@@ -137,7 +173,8 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
     }
     in_order(failures)?;
     if run.waiting.is_empty() {
-        Ok(Realising { realised: run.realised, keeping: Keeping(workers) })
+        let keeping = Keeping { workers, failed: unordered.is_empty().then_some(failed) };
+        Ok(Realising { realised: run.realised, keeping })
     } else {
         Err(fault::internal("the graph has a circle").into())
     }
@@ -334,4 +371,37 @@ fn urgency(graph: &Graph, plan: &Plan) -> BTreeMap<NodeIndex, u64> {
         urgency.insert(index, own + longest);
     }
     urgency
+}
+
+#[cfg(test)]
+mod tests {
+    use kic_store::Store;
+
+    use super::*;
+    use crate::build::Early;
+    use crate::sources::Sources;
+
+    fn keeping(failed: Option<bool>) -> Keeping {
+        let failed = failed.map(|failed| Arc::new(AtomicBool::new(failed)));
+        Keeping { workers: Workers::default(), failed }
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_layers_is_done_where_all_are_kept_one_after_the_other_and_not_where_one_cannot_be()
+     {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let context = Context::for_tests(store, Sources::default());
+        assert!(keeping(Some(false)).then(|| Ok(()), &context).is_none(), "no thread of its own");
+        let early = Arc::new(Early::new(&context));
+        let context = Context { early: Some(early), ..context };
+        assert!(keeping(Some(false)).then(|| Ok(()), &context).is_none(), "it has not begun");
+        context.begin_early();
+        assert!(keeping(None).then(|| Ok(()), &context).is_none(), "in no order");
+        let done = keeping(Some(false)).then(|| Ok(7), &context).unwrap().await;
+        assert_eq!(done.unwrap(), 7);
+        let work = || -> Result<(), Diagnostics> { panic!("it is done though a layer is not kept") };
+        let done = keeping(Some(true)).then(work, &context).unwrap().await;
+        assert!(done.unwrap_err().iter().any(|error| error.message.contains("a layer that is not kept")));
+    }
 }

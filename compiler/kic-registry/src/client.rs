@@ -16,10 +16,10 @@ use crate::transport::{host, innermost};
 /// More than any bundle of certificate authorities has.
 const LARGEST_CERTIFICATE_FILE: u64 = 16 << 20;
 
-/// A client for plain http, and one for https, which is made when it is first needed: it reads the certificate
-/// authorities of the system, hundreds of them.
+/// A client for plain http, and one for https, each made when it is first needed: the one for https reads the certificate
+/// authorities of the system, hundreds of them, and most runs need neither.
 pub(crate) struct Clients {
-    plain: reqwest::Client,
+    plain: OnceLock<reqwest::Client>,
     secure: OnceLock<reqwest::Client>,
     roots: Vec<reqwest::Certificate>,
     settings: Arc<Settings>,
@@ -29,27 +29,28 @@ pub(crate) struct Clients {
 impl Clients {
     /// Reads the certificate files of the settings.
     pub(crate) fn new(settings: Arc<Settings>, proxies: Arc<ProxyRules>) -> Result<Self, RegistryError> {
-        // Another crate may have installed its provider before; whichever is there serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut roots = Vec::new();
         for path in &settings.certificate_files {
             roots.extend(certificates(path)?);
         }
-        let plain = builder(&settings, &proxies).tls_certs_only([]).build();
-        let plain = plain.map_err(|error| RegistryError::Setup { reason: innermost(&error) })?;
-        Ok(Self { plain, secure: OnceLock::new(), roots, settings, proxies })
+        Ok(Self { plain: OnceLock::new(), secure: OnceLock::new(), roots, settings, proxies })
     }
 
     /// The client for plain http.
-    pub(crate) fn plain(&self) -> &reqwest::Client {
-        &self.plain
+    pub(crate) fn plain(&self) -> Result<&reqwest::Client, RegistryError> {
+        if let Some(plain) = self.plain.get() {
+            return Ok(plain);
+        }
+        let plain = builder(&self.settings, &self.proxies).tls_certs_only([]).build();
+        let plain = plain.map_err(|error| RegistryError::Setup { reason: innermost(&error) })?;
+        Ok(self.plain.get_or_init(|| plain))
     }
 
     /// The client for an address.
     pub(crate) fn for_url(&self, url: &Url) -> Result<&reqwest::Client, RegistryError> {
         let https = |url: &Url| url.scheme() == "https";
         if !https(url) && !self.proxies.for_url(url).is_some_and(https) {
-            return Ok(&self.plain);
+            return self.plain();
         }
         if let Some(secure) = self.secure.get() {
             return Ok(secure);
@@ -71,6 +72,8 @@ impl Clients {
 }
 
 fn builder(settings: &Settings, proxies: &Arc<ProxyRules>) -> reqwest::ClientBuilder {
+    // Another crate may have installed its provider before; whichever is there serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let proxies = Arc::clone(proxies);
     reqwest::Client::builder()
         .user_agent(concat!("kic/", env!("CARGO_PKG_VERSION")))

@@ -212,8 +212,14 @@ impl Transport {
     /// `Authorization: Basic …`
     pub(crate) fn basic(&self, user: &str, password: &str) -> Option<HeaderValue> {
         // reqwest has the encoding, and marks the value as a secret.
-        let request =
-            self.clients.plain().get("http://localhost/").basic_auth(user, Some(password)).build().ok()?;
+        let request = self
+            .clients
+            .plain()
+            .ok()?
+            .get("http://localhost/")
+            .basic_auth(user, Some(password))
+            .build()
+            .ok()?;
         request.headers().get(AUTHORIZATION).cloned()
     }
 }

@@ -7,6 +7,10 @@ use crate::store::Identity;
 use crate::temporary_file::TemporaryFile;
 use crate::{Store, StoreError};
 
+/// A blob of at most so many bytes is not synced in the store, no more than a document: see [`Store::put`]. Whoever links to it
+/// syncs it, with all else that is small.
+pub const MOST_UNSYNCED: u64 = 64 << 10;
+
 const BUFFER: usize = 128 << 10;
 /// After so many bytes the disk is asked to take them, so that less is left for the sync at the end.
 const AHEAD: u64 = 2 << 20;
@@ -30,12 +34,25 @@ impl BlobFile {
         Ok(Self { store, file: BufWriter::with_capacity(BUFFER, file) })
     }
 
-    /// Gives the bytes their name: see [`keep`].
+    /// Gives the bytes their name: a large one as [`keep`] does.
     pub(crate) fn commit(self, digest: &Digest) -> Result<(), StoreError> {
         let Self { store, file } = self;
         let wrap = |error| StoreError::at(&store.layout().blob(digest), error);
-        let file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
-        keep(&store, file.file, digest)
+        let mut file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
+        if file.written > MOST_UNSYNCED {
+            return keep(&store, file.file, digest);
+        }
+        file.ask();
+        name(&store, file.file, digest)
+    }
+}
+
+impl Asking {
+    fn ask(&mut self) {
+        if self.written > self.asked {
+            self.file.begin_sync(self.asked, self.written - self.asked);
+            self.asked = self.written;
+        }
     }
 }
 
@@ -44,14 +61,15 @@ impl Write for Asking {
         let count = self.file.write(bytes)?;
         self.written += count as u64;
         if self.written - self.asked >= AHEAD {
-            self.file.begin_sync(self.asked, self.written - self.asked);
-            self.asked = self.written;
+            self.ask();
         }
         Ok(count)
     }
 
+    /// The disk takes all of it while the name is still to be given.
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.ask();
+        Ok(())
     }
 }
 
@@ -59,6 +77,7 @@ impl Write for Asking {
 /// without one are only fetched or built again, as those are whose record is lost.
 pub(crate) fn keep(store: &Store, file: TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
     file.sync()?;
+    store.mark_synced(digest);
     name(store, file, digest)
 }
 

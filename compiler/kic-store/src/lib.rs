@@ -15,10 +15,11 @@
 //! | `corrupt/` | blobs whose bytes no longer gave their digest |
 //! | `roots/HEX` | a record: a file elsewhere, and what it keeps alive here |
 //!
-//! **Invariants:** a name below `blobs/` appears by a rename of synced bytes that gave that digest, so a process
-//! killed at any moment leaves a store that the next one uses as it is. Names and records are not synced: a power
-//! failure may take the newest of them, and what they led to is fetched or built again. Nothing is believed because it is there:
-//! bytes are hashed when they are read, records carry a checksum. Nothing here knows what a blob means.
+//! **Invariants:** a name below `blobs/` appears by a rename of bytes that gave that digest, so a process
+//! killed at any moment leaves a store that the next one uses as it is. Large blobs are synced before. Names, records, and blobs of up
+//! to [`MOST_UNSYNCED`] bytes are not: a power failure may take the newest of them, and what they led to is fetched or built again.
+//! Nothing is believed because it is there: bytes are hashed when they are read, records carry a checksum. Nothing here knows what a
+//! blob means.
 //!
 //! All of it is blocking I/O; asynchronous callers use their blocking pool.
 
@@ -45,6 +46,7 @@ mod sync_ahead;
 mod temporary_file;
 mod usage;
 
+pub use blob_file::MOST_UNSYNCED;
 pub use blob_reader::BlobReader;
 pub use blob_writer::BlobWriter;
 pub use check::{DamagedBlob, StoreCheck, check};
@@ -54,7 +56,7 @@ pub use error::StoreError;
 pub use file_system::{EXT, TMPFS, file_system_kind};
 pub use hashed_writer::HashedWriter;
 pub use items::ItemKind;
-pub use memo::Remembering;
+pub use memo::{Memo, Remembering};
 pub use piece_writer::PieceWriter;
 pub use place::{PlaceMode, Placed};
 pub use root::{EncodedRoot, Kept, PreparedRoot, RecordedRoot, Root};

@@ -23,6 +23,31 @@ const CHECKSUM: usize = 32;
 /// Stands for the checksum while the bytes are written.
 const UNFINISHED: [u8; CHECKSUM] = [0; CHECKSUM];
 
+/// Bytes that are to be written under a key, with their checksum.
+#[derive(Debug)]
+pub struct Memo {
+    key: Digest,
+    checksum: Digest,
+    bytes: Vec<u8>,
+}
+
+impl Memo {
+    /// To know the checksum takes a while, and can be done anywhere.
+    pub fn new(key: Digest, bytes: Vec<u8>) -> Self {
+        Self { key, checksum: checksum(&key, &bytes), bytes }
+    }
+
+    /// What is to be written.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same, for keeps.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 /// Bytes that are written under a key, and do not count yet.
 #[derive(Debug)]
 pub struct Remembering {
@@ -47,8 +72,9 @@ enum Begun {
 /// Where a file is there, it is written to in its place, for a new one costs many times as much. It is locked meanwhile: who
 /// reads, waits, and who writes, makes a new file after all. A process that is killed in the midst of it leaves an unfinished file,
 /// and not one that looks damaged.
-pub(crate) fn begin(layout: &Layout, key: &Digest, bytes: &[u8]) -> Result<Remembering, StoreError> {
-    let (path, checksum) = (layout.memo(key), checksum(key, bytes));
+pub(crate) fn begin(layout: &Layout, memo: &Memo) -> Result<Remembering, StoreError> {
+    let Memo { key, checksum, bytes } = memo;
+    let (path, checksum) = (layout.memo(key), *checksum);
     if bytes.len() as u64 > LIMIT {
         return Ok(Remembering { path, checksum, file: Begun::None });
     }
@@ -187,9 +213,9 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let (key, other) = (Digest::of(b"key"), Digest::of(b"other"));
         assert_eq!(store.recall(&key), None);
-        store.remember(&key, b"known").unwrap();
+        store.remember(&Memo::new(key, b"known".to_vec())).unwrap();
         assert_eq!(store.recall(&key).as_deref(), Some(&b"known"[..]));
-        store.remember(&key, b"known better").unwrap();
+        store.remember(&Memo::new(key, b"known better".to_vec())).unwrap();
         assert_eq!(store.recall(&key).as_deref(), Some(&b"known better"[..]));
         let path = store.layout().memo(&key);
         fs::copy(&path, store.layout().memo(&other)).unwrap();
@@ -216,16 +242,16 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let key = Digest::of(b"key");
         let path = store.layout().memo(&key);
-        store.remember(&key, b"known").unwrap();
+        store.remember(&Memo::new(key, b"known".to_vec())).unwrap();
         let first = fs::metadata(&path).unwrap().ino();
         for bytes in ["known better", "less", ""] {
-            store.remember(&key, bytes.as_bytes()).unwrap();
+            store.remember(&Memo::new(key, bytes.as_bytes().to_vec())).unwrap();
             assert_eq!(store.recall(&key).as_deref(), Some(bytes.as_bytes()));
             assert_eq!(fs::metadata(&path).unwrap().ino(), first);
         }
         let used = File::open(&path).unwrap();
         used.lock_shared().unwrap();
-        store.remember(&key, b"another").unwrap();
+        store.remember(&Memo::new(key, b"another".to_vec())).unwrap();
         assert_eq!(store.recall(&key).as_deref(), Some(&b"another"[..]));
         assert_ne!(fs::metadata(&path).unwrap().ino(), first);
     }
@@ -236,7 +262,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let (unfinished, damaged) = (Digest::of(b"unfinished"), Digest::of(b"damaged"));
         for (key, first) in [(&unfinished, &UNFINISHED), (&damaged, &[7; CHECKSUM])] {
-            store.remember(key, b"known").unwrap();
+            store.remember(&Memo::new(*key, b"known".to_vec())).unwrap();
             let file = File::options().write(true).open(store.layout().memo(key)).unwrap();
             file.write_all_at(first, 0).unwrap();
             assert_eq!(store.recall(key), None);
@@ -251,7 +277,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let key = |number: usize| Digest::of(&number.to_le_bytes());
         for number in 0..MOST_FILES + 40 {
-            store.remember(&key(number), b"known").unwrap();
+            store.remember(&Memo::new(key(number), b"known".to_vec())).unwrap();
             let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
             let path = store.layout().memo(&key(number));
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();

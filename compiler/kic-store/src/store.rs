@@ -15,7 +15,7 @@ use crate::layout::Layout;
 use crate::leases::Leases;
 use crate::temporary_file::TemporaryFile;
 use crate::{
-    BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, PieceWriter, PlaceMode, Placed, Remembering,
+    BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, Memo, PieceWriter, PlaceMode, Placed, Remembering,
     StoreError,
 };
 use crate::{memo, place, record, temporary_file};
@@ -33,6 +33,8 @@ struct Inner {
     layout: Layout,
     /// Files whose bytes this process has hashed, and found to give their digest.
     verified: Mutex<BTreeMap<Digest, Identity>>,
+    /// Blobs that this process has synced.
+    synced: Mutex<BTreeSet<Digest>>,
     /// What this process needs, so that no collection removes it.
     leases: Leases,
 }
@@ -70,7 +72,14 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let (layout, lock) = Layout::open(path)?;
         temporary_file::remove_stale(&layout);
-        Ok(Self { inner: Arc::new(Inner { layout, verified: Mutex::default(), leases: Leases::new(lock) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                layout,
+                verified: Mutex::default(),
+                synced: Mutex::default(),
+                leases: Leases::new(lock),
+            }),
+        })
     }
 
     /// The store's folder, as an absolute path.
@@ -164,6 +173,19 @@ impl Store {
         Ok(digest)
     }
 
+    /// Makes the bytes of a small blob survive a power failure, which are not synced when they are stored: see [`Self::put`].
+    pub fn sync(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.layout().blob(digest);
+        File::open(&path).and_then(|file| file.sync_data()).map_err(|error| StoreError::at(&path, error))?;
+        self.mark_synced(digest);
+        Ok(())
+    }
+
+    /// Whether this process has made the blob's own file survive a power failure.
+    pub fn is_synced(&self, digest: &Digest) -> bool {
+        self.inner.synced.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+
     /// A writer of a blob that is kept only inside another one: a container of `header`, then the blob, then
     /// `padding` zero bytes. Both can be read afterwards; the blob's bytes are on disk once.
     pub fn embedding_writer(&self, header: &[u8], padding: u64) -> Result<EmbeddingWriter, StoreError> {
@@ -231,13 +253,13 @@ impl Store {
 
     /// Keeps bytes that save work, and that may be gone at any time, under a key of the caller's. Those written longest
     /// ago make room for new ones.
-    pub fn remember(&self, key: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
-        self.remembered(self.begin_remembering(key, bytes)?)
+    pub fn remember(&self, memo: &Memo) -> Result<(), StoreError> {
+        self.remembered(self.begin_remembering(memo)?)
     }
 
     /// The first half of [`Self::remember`], and nearly all of its work: until [`Self::remembered`], nothing is kept under the key.
-    pub fn begin_remembering(&self, key: &Digest, bytes: &[u8]) -> Result<Remembering, StoreError> {
-        memo::begin(self.layout(), key, bytes)
+    pub fn begin_remembering(&self, memo: &Memo) -> Result<Remembering, StoreError> {
+        memo::begin(self.layout(), memo)
     }
 
     /// The second half of [`Self::remember`].
@@ -326,6 +348,10 @@ impl Store {
                 Ok(None)
             }
         }
+    }
+
+    pub(crate) fn mark_synced(&self, digest: &Digest) {
+        self.inner.synced.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest);
     }
 
     /// Notes that the file of this digest was hashed and found right.

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use common::*;
+use kic_store::MOST_UNSYNCED;
 
 #[test]
 fn a_written_blob_is_read_back_under_its_digest() {
@@ -133,4 +134,27 @@ fn threads_with_their_own_handles_write_the_same_blobs_at_once() {
     assert_eq!(files(&path.join("blobs")).len(), 20);
     assert!(files(&path.join("tmp")).is_empty());
     assert!(files(&path.join("corrupt")).is_empty());
+}
+
+#[test]
+fn large_blobs_are_synced_and_small_ones_once_they_are_asked_to_be() {
+    let (_folder, store) = new_store();
+    let write = |size: u64| {
+        let bytes = vec![7; size as usize];
+        let mut writer = store.hashed_writer().unwrap();
+        writer.write_all(&bytes).unwrap();
+        let digest = Digest::of(&bytes);
+        writer.commit(&digest).unwrap();
+        assert_eq!(store.read(&digest, size).unwrap(), bytes);
+        digest
+    };
+    assert!(store.is_synced(&write(MOST_UNSYNCED + 1)));
+    let small = [write(MOST_UNSYNCED), write(0), store.put(b"a document").unwrap()];
+    for digest in small {
+        assert!(!store.is_synced(&digest));
+        store.sync(&digest).unwrap();
+        assert!(store.is_synced(&digest));
+    }
+    let missing = Digest::of(b"missing");
+    assert!(store.sync(&missing).is_err() && !store.is_synced(&missing));
 }

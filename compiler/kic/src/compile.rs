@@ -1,26 +1,27 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kic_base::{Digest, Platform, Source};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{
-    Assembled, Context, Early, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan, Realised,
-    Realising, Sources, fault,
+    Assembled, Context, Early, Event, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan,
+    Realised, Realising, Sources, fault,
 };
 use kic_graph::{Graph, Kind};
 use kic_oci::model::Descriptor;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
-use crate::explain::{Ingredients, Reason};
+use crate::explain::{self, Ingredients, Reason};
 use crate::heal::heal;
 use crate::last_run::{self, Found, Unchanged};
 use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
 use crate::trace::Trace;
-use crate::write::{Documents, Output, check_room, write};
+use crate::write::{Documents, Output, check_room, write, writing};
 
 /// What to compile, and how.
 #[derive(Debug, Clone)]
@@ -59,6 +60,20 @@ pub struct Compiled {
     pub written_locks: Vec<PathBuf>,
     /// What is worth a look.
     pub warnings: Diagnostics,
+    /// What is not needed any more.
+    pub spent: Spent,
+}
+
+/// Memory that a compile has used. To give it back takes a while: a process that is at its end may forget it.
+#[derive(Default)]
+pub struct Spent {
+    _memory: Option<Box<dyn Send + Sync>>,
+}
+
+impl fmt::Debug for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spent").finish_non_exhaustive()
+    }
 }
 
 /// A layer that came out.
@@ -156,6 +171,8 @@ impl<'a> Compilation<'a> {
             unchanged => {
                 if unchanged.is_none() {
                     context.begin_early();
+                    // Before there is something to pack. What else is found out goes after it.
+                    save_sources(&context);
                 }
                 Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged, outputs }))
             }
@@ -202,18 +219,31 @@ async fn line(
     // Beside what is built, for nothing of that is needed. They are on their way to the store later: until then the compile before is known
     // by its own.
     let graph = Arc::clone(&prepared.graph);
-    let ingredients = key.map(|_| context.beside(move || Ingredients::of(&graph).to_bytes()));
+    let ingredients = key
+        .and_then(|_| explain::key(request))
+        .map(|key| context.beside(move || Ingredients::of(&graph).to_memo(key)));
     let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
-    let documents = async {
+    let documents = || {
         let image = kic_exec::assemble(&prepared.graph, &realised)?;
         let documents = Documents::of(&image, context);
-        documents.keep()?;
-        Ok::<_, Diagnostics>((image, documents))
+        // What is checked is written later.
+        let writing = output.as_ref().filter(|_| !request.check).and_then(|output| {
+            let tag = &prepared.graph.image.tag;
+            keeping.then(writing(output, tag, &image, &documents, false, context), context)
+        });
+        match &writing {
+            Some(_) => {
+                context.watch.event(Event::Writing);
+                documents.keep_synced()?;
+            }
+            None => documents.keep()?,
+        }
+        Ok::<_, Diagnostics>((image, documents, writing))
     };
-    let (kept, documents) = tokio::join!(keeping.end(context), documents);
-    kept?;
-    let (image, documents) = documents?;
+    let documents = documents();
+    keeping.end(context).await?;
+    let (image, documents, begun) = documents?;
     context.sources.save_frames(&context.store);
     if request.check {
         check(request, &image, texts, context).await?;
@@ -226,11 +256,16 @@ async fn line(
         output: output.as_ref().and_then(Output::path).map(Path::to_owned),
         written_locks,
         warnings: std::mem::take(&mut prepared.warnings),
+        spent: Spent::default(),
     };
     let writing = async {
-        let Some(output) = &output else { return Ok(()) };
-        context.watch.event(kic_exec::Event::Writing);
-        write(output, &compiled.tag, &compiled.image, &documents, request.check, context).await
+        match (begun, &output) {
+            (Some(begun), _) => begun.await,
+            (None, Some(output)) => {
+                write(output, &compiled.tag, &compiled.image, &documents, request.check, context).await
+            }
+            (None, None) => Ok(()),
+        }
     };
     // Beside it, for writing is mostly waiting for the disk.
     let tracing = async {
@@ -248,8 +283,7 @@ async fn line(
         trace.explain(&mut compiled, &prepared.graph);
     }
     trace.leave(key.as_ref(), context)?;
-    // To give that memory back takes a while.
-    context.later(move || drop((prepared, realised, documents)));
+    compiled.spent = Spent { _memory: Some(Box::new((prepared, realised))) };
     Ok(compiled)
 }
 
@@ -259,7 +293,6 @@ async fn finish(unchanged: Unchanged, context: &Context) -> Result<Compiled, Dia
     context.sources.save(&context.store);
     if let Some(output) = output.filter(|_| !is_written) {
         check_room(&output)?;
-        context.watch.event(kic_exec::Event::Writing);
         let documents = Documents::of(&compiled.image, context);
         write(&output, &compiled.tag, &compiled.image, &documents, false, context).await?;
     }
@@ -279,6 +312,12 @@ fn layers(graph: &Graph, realised: &Realised, image: &Assembled) -> BTreeMap<Pla
         (platform.clone(), compiled.collect())
     };
     image.layers.iter().map(of_platform).collect()
+}
+
+/// Writes down what is known of the files of the spec, beside what goes on.
+fn save_sources(context: &Context) {
+    let (sources, store) = (Arc::clone(&context.sources), context.store.clone());
+    context.later(move || sources.save(&store));
 }
 
 /// The context with what is known of the files of the spec.
@@ -312,8 +351,7 @@ async fn prepare_with(
     let (spec, mut warnings) = resolve(request, texts)?;
     let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
     // Whatever becomes of the rest.
-    let (sources, store) = (Arc::clone(&context.sources), context.store.clone());
-    context.later(move || sources.save(&store));
+    save_sources(context);
     let Gathered { mut inputs, locks, warnings: more } = gathered?;
     warnings.append(more);
     if request.record_source {

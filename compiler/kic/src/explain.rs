@@ -8,7 +8,7 @@ use kic_graph::{
     BasePlan, Derivation, Graph, ImageLayer, Launch, LaunchStep, LayerSettings, Origin, TreeEntryKind,
     compression_name,
 };
-use kic_store::Remembering;
+use kic_store::Memo;
 
 use crate::compile::Request;
 use crate::ingredients::{self, Inputs, LayerName, PackedInputs, content_text};
@@ -75,9 +75,9 @@ impl Ingredients {
         ingredients
     }
 
-    /// The bytes by which the next compile knows them.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        ingredients::write(&self.layers, &self.inputs)
+    /// What the next compile knows them by, under that [`key`].
+    pub fn to_memo(&self, key: Digest) -> Memo {
+        Memo::new(key, ingredients::write(&self.layers, &self.inputs))
     }
 
     /// The layers of each platform, by kind and name, that `now` does not have.
@@ -89,11 +89,6 @@ impl Ingredients {
     fn derivation(&self, name: &LayerName) -> Option<&Digest> {
         self.layers.iter().find(|(known, _)| known == name).map(|(_, digest)| digest)
     }
-}
-
-/// Begins to leave ingredients for the next compile. Where that does not work, it cannot explain.
-pub(crate) fn begin(ingredients: &[u8], request: &Request, context: &Context) -> Option<Remembering> {
-    context.store.begin_remembering(&key(request)?, ingredients).ok()
 }
 
 /// Why a layer of `graph` was built or reused.
@@ -123,7 +118,8 @@ pub(crate) fn reason(
     }
 }
 
-fn key(request: &Request) -> Option<Digest> {
+/// What the ingredients of a spec are kept under.
+pub(crate) fn key(request: &Request) -> Option<Digest> {
     let mut hasher = StableHasher::new();
     hasher.text("kic ingredients 2");
     hasher.bytes(std::path::absolute(&request.spec).ok()?.as_os_str().as_encoded_bytes());

@@ -27,10 +27,10 @@ use kic_exec::{
 use kic_graph::{Graph, Kind};
 use kic_oci::layout::is_in_layout;
 use kic_oci::model::Descriptor;
-use kic_store::Remembering;
+use kic_store::{Memo, Remembering};
 use serde::{Deserialize, Serialize};
 
-use crate::compile::{Compiled, CompiledLayer, Request};
+use crate::compile::{Compiled, CompiledLayer, Request, Spent};
 use crate::kept_warnings::KeptWarnings;
 use crate::roots::Roots;
 use crate::texts::Texts;
@@ -202,6 +202,7 @@ impl LastRun {
             output: self.output.as_ref().and_then(Output::path).map(Path::to_owned),
             written_locks: Vec::new(),
             warnings: self.warnings.diagnostics()?,
+            spent: Spent::default(),
         };
         Some(Unchanged { compiled, output: self.output, is_written })
     }
@@ -258,7 +259,7 @@ impl LastRun {
         }
         // Paths that are not UTF-8 do not go into JSON.
         let bytes = serde_json::to_vec(&self).ok()?;
-        context.store.begin_remembering(key, &bytes).ok()
+        context.store.begin_remembering(&Memo::new(*key, bytes)).ok()
     }
 }
 

@@ -8,7 +8,7 @@ use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_exec::{Context, Realised, fault};
 use kic_graph::Graph;
-use kic_store::{PreparedRoot, Remembering};
+use kic_store::{Memo, PreparedRoot, Remembering};
 
 use crate::compile::{Compiled, Prepared, Request};
 use crate::explain::{self, Ingredients};
@@ -30,7 +30,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again, and
-    /// `ingredients` what the layers are made from, as [`Ingredients::to_bytes`] gives it.
+    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it.
     ///
     /// # Errors
     /// Those of the store.
@@ -42,7 +42,7 @@ impl Trace {
         realised: &Realised,
         compiled: &Compiled,
         output: Option<&Output>,
-        ingredients: Option<Vec<u8>>,
+        ingredients: Option<Memo>,
         texts: &Texts<'_>,
         context: &Context,
     ) -> Result<Self, Diagnostics> {
@@ -50,11 +50,12 @@ impl Trace {
         let roots = Roots::of(request, output, graph, realised, &compiled.image, locks, documents)?;
         let last_run = LastRun::of(compiled, output, &roots, (graph, realised), texts, context);
         let roots = roots.prepare(context)?;
-        let ingredients = ingredients.as_deref();
         // Nobody can read those of the compile before while the next ones are on their way.
-        let now = ingredients.filter(|_| request.explain).and_then(Ingredients::read);
+        let now =
+            ingredients.as_ref().filter(|_| request.explain).and_then(|memo| Ingredients::read(memo.bytes()));
         let asked = now.map(|now| (now, Ingredients::of_last(request, context)));
-        let begun = ingredients.and_then(|ingredients| explain::begin(ingredients, request, context));
+        // Where that does not work, the next compile cannot explain.
+        let begun = ingredients.and_then(|memo| context.store.begin_remembering(&memo).ok());
         let mut trace = Self { roots, asked, begun: begun.into_iter().collect(), last_run };
         if let Some(key) = key
             && let Some(last_run) = trace.last_run.take_if(|last_run| !last_run.is_of_archive())

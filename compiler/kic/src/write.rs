@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Assembled, Context, StoppableStore, fault};
+use kic_exec::{Assembled, Context, Event, StoppableStore, fault};
 use kic_oci::BlobSource;
 use kic_oci::layout::{LayoutError, LayoutOptions, write_archive, write_layout};
 use kic_store::{PlaceMode, Placed, Store, StoreError};
@@ -86,10 +86,23 @@ pub(crate) async fn write(
     verify: bool,
     context: &Context,
 ) -> Result<(), Diagnostics> {
+    context.watch.event(Event::Writing);
+    context.begin_late(writing(output, reference, image, documents, verify, context)).await
+}
+
+/// The same, to be done on a thread that may wait for the disk.
+pub(crate) fn writing(
+    output: &Output,
+    reference: &str,
+    image: &Assembled,
+    documents: &Arc<Documents>,
+    verify: bool,
+    context: &Context,
+) -> impl FnOnce() -> Result<(), Diagnostics> + Send + use<> {
     let (output, reference, root, blobs) =
         (output.clone(), reference.to_owned(), image.root.clone(), image.blobs.clone());
     let source = Source { documents: Arc::clone(documents), store: StoppableStore::new(context) };
-    let writing = move || {
+    move || {
         let written = match &output {
             Output::Layout(path) => {
                 let options = LayoutOptions { verify, ..LayoutOptions::default() };
@@ -99,8 +112,7 @@ pub(crate) async fn write(
             Output::Named => return Err(fault::internal("an output without a name").into()),
         };
         written.map(drop).map_err(|error| unwritten(error).into())
-    };
-    context.begin_late(writing).await
+    }
 }
 
 /// The blobs of an image, of which some documents may not be in the store yet.
@@ -118,11 +130,15 @@ impl BlobSource for Source {
     }
 
     fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
-        // Those that the store does not take are copied.
+        // Whoever made them says why the store does not take them.
         if self.documents.made.contains_key(digest) && self.documents.keep().is_err() {
-            return Ok(None);
+            return Err(io::Error::other("the store does not take it"));
         }
         self.store.place(digest, to, mode)
+    }
+
+    fn is_synced(&self, digest: &Digest) -> bool {
+        self.store.is_synced(digest)
     }
 }
 
@@ -145,9 +161,19 @@ impl Documents {
     /// # Errors
     /// Those of the store.
     pub fn keep(&self) -> Result<(), Diagnostics> {
-        let put =
-            |bytes: &Arc<[u8]>| self.store.put(bytes).map(drop).map_err(|error| fault::store(&error).into());
-        self.kept.get_or_init(|| self.made.values().try_for_each(put)).clone()
+        let put = |bytes: &Arc<[u8]>| self.store.put(bytes).map(drop);
+        let keep = || self.made.values().try_for_each(put).map_err(|error| fault::store(&error).into());
+        self.kept.get_or_init(keep).clone()
+    }
+
+    /// The same, and syncs them: beside what the layout that is to have them still has to do.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn keep_synced(&self) -> Result<(), Diagnostics> {
+        self.keep()?;
+        let synced = self.made.keys().try_for_each(|digest| self.store.sync(digest));
+        synced.map_err(|error| fault::store(&error).into())
     }
 }
 

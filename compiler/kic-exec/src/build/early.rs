@@ -36,6 +36,8 @@ struct Thread {
     work: Sender<Work>,
     /// How much it has to do, what is under way counted. A panic there leaves it at work for ever.
     waiting: Arc<AtomicUsize>,
+    /// The same, and what still follows where nobody waits: all that has to be done before the process ends.
+    unfinished: Arc<AtomicUsize>,
     /// Nothing comes from there but its end.
     end: Mutex<Receiver<()>>,
     handle: Elsewhere,
@@ -71,6 +73,11 @@ impl Early {
     /// first layer is known.
     pub fn begin(&self) {
         self.thread.get_or_init(|| Thread::begin(&self.context).ok());
+    }
+
+    /// Whether the thread is there.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.thread().is_some()
     }
 
     /// Has the layers of `spec` packed that are known by its local files, where these are in `inputs`. Nothing is wrong with one that
@@ -141,20 +148,24 @@ impl Thread {
     fn begin(context: &Context) -> io::Result<Self> {
         let (work, receiver) = channel::<Work>();
         let (ended, end) = channel();
-        let waiting = Arc::new(AtomicUsize::new(1));
-        let (context, mut kept) =
-            (context.clone(), Kept { waiting: Arc::clone(&waiting), ready: None, spent: None });
+        let [waiting, unfinished] = [0; 2].map(|_| Arc::new(AtomicUsize::new(0)));
+        let mut kept = Kept { waiting: Arc::clone(&waiting), ready: None, spent: None };
         let run = move || {
             let _ended: Sender<()> = ended;
-            // Nothing is known to be packed yet.
-            kept.ready = Earlier::likeliest(&context);
-            kept.done();
             for work in receiver {
                 work(&mut kept);
                 kept.spent = None;
             }
         };
-        Ok(Self { work, waiting, end: Mutex::new(end), handle: Elsewhere::begin("early", run)? })
+        let thread =
+            Self { work, waiting, unfinished, end: Mutex::new(end), handle: Elsewhere::begin("early", run)? };
+        // Nothing is known to be packed yet.
+        let context = context.clone();
+        thread.send(move |kept| {
+            kept.ready = Earlier::likeliest(&context);
+            kept.done();
+        });
+        Ok(thread)
     }
 
     fn later(&self, work: impl FnOnce() + Send + 'static) {
@@ -166,6 +177,12 @@ impl Thread {
 
     fn send(&self, work: impl FnOnce(&mut Kept) + Send + 'static) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.unfinished.fetch_add(1, Ordering::AcqRel);
+        let unfinished = Arc::clone(&self.unfinished);
+        let work = move |kept: &mut Kept| {
+            work(kept);
+            unfinished.fetch_sub(1, Ordering::AcqRel);
+        };
         self.handle.keep_off();
         // Where the thread is gone, nothing comes of it.
         let _ = self.work.send(Box::new(work));
@@ -182,8 +199,12 @@ fn pack(node: &Node, ready: &mut Option<Earlier>, context: &Context) -> Option<P
 impl Drop for Early {
     fn drop(&mut self) {
         self.lock().clear();
-        let Some(Thread { work, end, handle, .. }) = self.thread.take().flatten() else { return };
+        let Some(Thread { work, unfinished, end, handle, .. }) = self.thread.take().flatten() else { return };
         drop(work);
+        // With nothing left to do, it is at its end soon, or with the process.
+        if unfinished.load(Ordering::Acquire) == 0 {
+            return;
+        }
         // Otherwise the process could end while a file of the thread stands in the store that nobody else would miss. What was done
         // there may be the last to know of it.
         let is_there = handle.id() == std::thread::current().id();

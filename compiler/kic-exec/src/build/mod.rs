@@ -37,6 +37,9 @@ pub(crate) enum Built {
     Layer(Box<Unkept>),
 }
 
+/// To begin a thread takes longer than the disk does with so many bytes.
+const SMALL: u64 = 1 << 20;
+
 /// A layer that is known, and is not recorded as what its derivation gives.
 #[derive(Debug)]
 pub(crate) enum Unkept {
@@ -52,6 +55,11 @@ impl Unkept {
             Self::Stored(output) => output,
             Self::Packed(packed) => &packed.output,
         }
+    }
+
+    /// Whether it is soon kept: the disk has little to take.
+    pub fn is_small(&self) -> bool {
+        matches!(self, Self::Packed(packed) if packed.output.size <= SMALL)
     }
 
     /// Records it, once the store has its bytes.

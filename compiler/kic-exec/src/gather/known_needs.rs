@@ -15,6 +15,7 @@ use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::Confidence;
 use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
+use kic_store::Memo;
 
 use super::memo_key;
 use super::texts::{Kind, Text};
@@ -98,9 +99,14 @@ impl KnownNeeds {
         self.is_changed = true;
     }
 
-    /// Keeps what the next run needs. Where that does not work, it reads the texts again.
-    pub fn save(mut self, context: &Context) {
+    /// Keeps what the next run needs, beside what goes on. Where that does not work, the next run reads the texts again.
+    pub fn save(self, context: &Context) {
         let (Some(key), true) = (self.key, self.is_changed) else { return };
+        let store = context.store.clone();
+        context.later(move || drop(store.remember(&Memo::new(key, self.into_bytes()))));
+    }
+
+    fn into_bytes(mut self) -> Vec<u8> {
         // Two texts may be the same.
         self.used.sort_by_key(|(key, _)| *key);
         self.used.dedup_by(|left, right| left.0 == right.0);
@@ -112,7 +118,7 @@ impl KnownNeeds {
                 Used::Now(now) => put_bytes(bytes, now),
             }
         });
-        context.remember(key, bytes);
+        bytes
     }
 }
 

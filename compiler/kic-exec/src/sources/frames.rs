@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kic_base::{Digest, StableHasher};
 use kic_oci::layer::{KnownFrames, PackedFrame, States};
-use kic_store::Store;
+use kic_store::{Memo, Store};
 use serde::{Deserialize, Serialize};
 
 /// Of so many layers at most; those noted longest ago go first.
@@ -99,7 +99,7 @@ impl SpecFrames {
         let mut state = self.lock();
         if let (Some(key), true) = (self.key, state.is_changed)
             && let Ok(bytes) = serde_json::to_vec(&*state)
-            && store.remember(&key, &bytes).is_ok()
+            && store.remember(&Memo::new(key, bytes)).is_ok()
         {
             state.is_changed = false;
         }

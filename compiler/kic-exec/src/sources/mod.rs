@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kic_base::{Digest, StableHasher};
 use kic_graph::PathFacts;
 use kic_oci::layer::{KnownFrames, PackedFrame};
-use kic_store::Store;
+use kic_store::{Memo, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
@@ -267,8 +267,9 @@ impl Sources {
             forget(&mut files, &state.seen);
             Index::write(&files, now)
         };
-        if store.remember(&key, &bytes).is_ok() {
-            state.index = Arc::new(Index::parse(bytes, now));
+        let memo = Memo::new(key, bytes);
+        if store.remember(&memo).is_ok() {
+            state.index = Arc::new(Index::parse(memo.into_bytes(), now));
         }
     }
 

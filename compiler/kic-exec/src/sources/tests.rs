@@ -141,13 +141,13 @@ fn an_index_that_is_damaged_or_of_another_time_is_none() {
         ground.context(Sources::open(Path::new("/specs/cluster.kdl"), &ground.store)).sources.lock().key;
     let (key, bytes) = (key.unwrap(), ground.store.recall(&key.unwrap()).unwrap());
     for damaged in [&b""[..], b"kicsrc1\n", &bytes[..bytes.len() - 1], &[&bytes[..], b"x"].concat()] {
-        ground.store.remember(&key, damaged).unwrap();
+        ground.store.remember(&Memo::new(key, damaged.to_vec())).unwrap();
         assert_eq!(ground.run(), (found.clone(), 1));
     }
     // Written by a clock that was set back since.
     let mut later = bytes;
     later[8..16].copy_from_slice(&i64::MAX.to_le_bytes());
-    ground.store.remember(&key, &later).unwrap();
+    ground.store.remember(&Memo::new(key, later.to_vec())).unwrap();
     assert_eq!(ground.run(), (found, 1));
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
-use kic_store::{Placed, begin_sync};
+use kic_store::{MOST_UNSYNCED, Placed, begin_sync};
 
 use super::{LayoutError, LayoutOptions};
 use crate::blob_source::BlobSource;
@@ -47,13 +47,30 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), LayoutError> {
 /// Files of at most so many bytes are synced after each other at the end: the disk takes all of them meanwhile.
 const SMALL: u64 = 1 << 20;
 
+/// A small file that is still to be synced.
+pub(super) struct Unsynced {
+    file: File,
+    digest: Digest,
+    is_link: bool,
+}
+
+impl Unsynced {
+    /// Syncs it, unless it is a link to what the source has synced meanwhile.
+    pub fn sync(&self, source: &dyn BlobSource, path: &Path) -> Result<(), LayoutError> {
+        if self.is_link && source.is_synced(&self.digest) {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|error| LayoutError::at(path, error))
+    }
+}
+
 /// Puts a blob at `path`, which does not exist, verified and synced: a small one is given back, still to be synced.
 pub(super) fn put_blob(
     path: &Path,
     blob: &Descriptor,
     source: &dyn BlobSource,
     options: LayoutOptions,
-) -> Result<Option<File>, LayoutError> {
+) -> Result<Option<Unsynced>, LayoutError> {
     let at = |error| LayoutError::at(path, error);
     let placed = source
         .place(&blob.digest, path, options.sharing)
@@ -68,14 +85,14 @@ pub(super) fn put_blob(
     if found != blob.size {
         return Err(LayoutError::Size { digest: blob.digest, expected: blob.size, found });
     }
-    // A link to a layer of the store has the bytes that were synced there; its name is synced with the folder's. The store
-    // does not sync documents.
-    if placed == Some(Placed::HardLink) && media_types::is_layer(&blob.media_type) {
+    let is_link = placed == Some(Placed::HardLink);
+    // A large layer of the store was synced there; the name of the link is synced with the folder's.
+    if is_link && media_types::is_layer(&blob.media_type) && blob.size > MOST_UNSYNCED {
         return Ok(None);
     }
     if blob.size <= SMALL {
         begin_sync(&file, 0, blob.size);
-        return Ok(Some(file));
+        return Ok(Some(Unsynced { file, digest: blob.digest, is_link }));
     }
     file.sync_data().map(|()| None).map_err(at)
 }

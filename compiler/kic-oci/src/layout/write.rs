@@ -111,7 +111,7 @@ fn create(
         written.added_bytes += blob.size;
     }
     for (file, path) in unsynced {
-        file.sync_data().map_err(|error| LayoutError::at(&path, error))?;
+        file.sync(source, &path)?;
     }
     write_file(&path.join("oci-layout"), OCI_LAYOUT)?;
     write_file(&path.join("index.json"), &canonical_json(&Index::new(vec![root.clone()])))?;
@@ -192,7 +192,7 @@ fn fill(
     written.replaced = gone.iter().map(|old| old.digest).collect();
     let unneeded = unneeded(&blobs_path, &index, &gone, root, blobs);
     for (file, temporary, path) in unsynced {
-        file.sync_data().map_err(|error| LayoutError::at(&temporary, error))?;
+        file.sync(source, &temporary)?;
         name(&temporary, path, &mut added)?;
     }
     if written.added > 0 {
