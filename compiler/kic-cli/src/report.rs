@@ -26,7 +26,11 @@ pub fn time(time: Duration) -> String {
 /// A text of a stranger, fit for a terminal: control characters, which could move the cursor or change colours, become
 /// `␣`.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '␣' } else { character }).collect()
+    text.chars().map(shown).collect()
+}
+
+fn shown(character: char) -> char {
+    if character.is_control() { '␣' } else { character }
 }
 
 /// A digest cut to twelve digits; any other text as it is.
@@ -36,9 +40,7 @@ pub fn short_digest(text: &str) -> String {
 
 /// A table with a head: columns aligned with two spaces between them, the columns in `right` to the right.
 pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize], color: bool) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
-    let rows = &rows;
+    // What is shown takes a character for each, so the widths are those of the texts as they are.
     let width = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = head.iter().map(|text| width(text)).collect();
     for row in rows {
@@ -46,29 +48,34 @@ pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize], color: bool) 
             widths[column] = widths[column].max(width(text));
         }
     }
-    let line = |cells: Vec<&str>| {
-        let mut out = String::new();
-        let last = cells.len() - 1;
-        for (column, text) in cells.into_iter().enumerate() {
-            let space = " ".repeat(widths[column].saturating_sub(width(text)));
-            match (right.contains(&column), column == last) {
-                (true, _) => out.push_str(&format!("{space}{text}")),
-                (false, true) => out.push_str(text),
-                (false, false) => out.push_str(&format!("{text}{space}")),
-            }
-            if column != last {
+    let line = |out: &mut String, cells: &mut dyn Iterator<Item = &str>| {
+        for (column, text) in cells.enumerate() {
+            if column > 0 {
                 out.push_str("  ");
             }
+            let space = widths[column].saturating_sub(width(text));
+            let is_right = right.contains(&column);
+            if is_right {
+                out.extend(std::iter::repeat_n(' ', space));
+            }
+            out.extend(text.chars().map(shown));
+            if !is_right && column + 1 < head.len() {
+                out.extend(std::iter::repeat_n(' ', space));
+            }
         }
-        out
     };
-    let mut out = line(head.to_vec());
+    let mut out = String::new();
     if color {
-        out = format!("\u{1b}[1m{out}\u{1b}[0m");
+        out.push_str("\u{1b}[1m");
+    }
+    line(&mut out, &mut head.iter().copied());
+    if color {
+        out.push_str("\u{1b}[0m");
     }
     out.push('\n');
     for row in rows {
-        out.push_str(line(row.iter().map(String::as_str).collect()).trim_end());
+        line(&mut out, &mut row.iter().map(String::as_str));
+        out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
     }
     out

@@ -70,16 +70,27 @@ impl Layout {
         self.root.join("corrupt")
     }
 
+    /// A path in a folder by the first two digits, in memory that is asked for once.
+    fn sharded(&self, folder: &str, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + folder.len() + hex.len() + 8);
+        path.push(&self.root);
+        path.push(folder);
+        path.push(&hex[..2]);
+        path.push(hex);
+        path
+    }
+
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
-        sharded(self.root.join("blobs/sha256"), digest)
+        self.sharded("blobs/sha256", digest)
     }
 
     pub(crate) fn embedded(&self, digest: &Digest) -> PathBuf {
-        sharded(self.root.join("embedded/sha256"), digest)
+        self.sharded("embedded/sha256", digest)
     }
 
     pub(crate) fn output(&self, derivation: &Digest) -> PathBuf {
-        sharded(self.root.join("outputs"), derivation)
+        self.sharded("outputs", derivation)
     }
 
     pub(crate) fn memos(&self) -> PathBuf {
@@ -197,12 +208,4 @@ fn make_folder_with_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(StoreError::at(path, error)),
     }
-}
-
-fn sharded(folder: PathBuf, digest: &Digest) -> PathBuf {
-    let hex = digest.hex();
-    let mut path = folder;
-    path.push(&hex[..2]);
-    path.push(hex);
-    path
 }

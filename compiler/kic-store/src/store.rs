@@ -155,7 +155,12 @@ impl Store {
     /// They are not synced, as several are had one after the other before the first large blob is asked for. What a power failure
     /// takes of them is noticed when they are read, and fetched or built again; an image that is written out is synced there.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
-        let digest = Digest::of(bytes);
+        self.put_as(&Digest::of(bytes), bytes)
+    }
+
+    /// The same for bytes whose digest the caller has computed.
+    pub fn put_as(&self, digest: &Digest, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = *digest;
         if self.is_verified(&digest) {
             return Ok(digest);
         }

@@ -316,8 +316,10 @@ fn layers(graph: &Graph, realised: &Realised, image: &Assembled) -> BTreeMap<Pla
 
 /// Writes down what is known of the files of the spec, beside what goes on.
 fn save_sources(context: &Context) {
-    let (sources, store) = (Arc::clone(&context.sources), context.store.clone());
-    context.later(move || sources.save(&store));
+    if context.sources.is_changed() {
+        let (sources, store) = (Arc::clone(&context.sources), context.store.clone());
+        context.later(move || sources.save(&store));
+    }
 }
 
 /// The context with what is known of the files of the spec.

@@ -161,8 +161,8 @@ impl Documents {
     /// # Errors
     /// Those of the store.
     pub fn keep(&self) -> Result<(), Diagnostics> {
-        let put = |bytes: &Arc<[u8]>| self.store.put(bytes).map(drop);
-        let keep = || self.made.values().try_for_each(put).map_err(|error| fault::store(&error).into());
+        let put = |(digest, bytes): (&Digest, &Arc<[u8]>)| self.store.put_as(digest, bytes).map(drop);
+        let keep = || self.made.iter().try_for_each(put).map_err(|error| fault::store(&error).into());
         self.kept.get_or_init(keep).clone()
     }
 

@@ -64,18 +64,17 @@ pub(super) async fn gather(
     let mut rewritten = BTreeMap::new();
     let mut open = Vec::new();
     let mut unknown: Vec<(usize, Text)> = Vec::new();
-    let texts = texts(spec, files, fetches, renders);
-    let mut found: Vec<Result<InText, Diagnostics>> = Vec::with_capacity(texts.len());
-    for (index, text) in texts.into_iter().enumerate() {
+    let mut found: Vec<Result<InText, Diagnostics>> = Vec::new();
+    texts(spec, files, fetches, renders, |text| {
         let needs = if text.is_kept() { known.find(&text, context) } else { None };
         match needs {
             Some((needs, filters, objects)) => found.push(Ok((needs, text.facts(filters), objects))),
             None => {
+                unknown.push((found.len(), text));
                 found.push(Ok(InText::default()));
-                unknown.push((index, text));
             }
         }
-    }
+    });
     if !unknown.is_empty() {
         let bytes: u64 = unknown.iter().map(|(_, text)| text.size).sum();
         let inner = context.clone();

@@ -74,14 +74,14 @@ impl Place {
     }
 }
 
-/// All of them, in the order of the spec.
+/// Gives all of them, in the order of the spec.
 pub(super) fn texts(
     spec: &Spec,
     files: &BTreeMap<PathKey, PathFacts>,
     fetches: &BTreeMap<String, ContentFacts>,
     renders: &BTreeMap<Digest, Render>,
-) -> Vec<Text> {
-    let mut texts = Vec::new();
+    mut give: impl FnMut(Text),
+) {
     for layer in &spec.layers {
         let (Content::Manifests { items, .. } | Content::Policies { items, .. }) = &layer.content else {
             continue;
@@ -93,18 +93,23 @@ pub(super) fn texts(
         let applied =
             Arc::new(Applied { layer: Arc::new((layer.kind(), layer.name.value.clone())), namespace });
         let rewriting = layer.rewrite().map(|host| Arc::new(Rewriting::new(spec, host)));
-        let first = texts.len();
+        let mut give = |mut text: Text| {
+            if matches!(text.kind, Kind::Written | Kind::Generated) {
+                text.rewriting.clone_from(&rewriting);
+            }
+            give(text);
+        };
         for item in items {
             let span = &item.span;
             match &item.value {
                 ManifestItem::Object { file_name, object } => {
                     let text = kic_manifest::emit(object);
-                    texts.push(Text::here(file_name, &text, span, Kind::Generated, &applied));
+                    give(Text::here(file_name, &text, span, Kind::Generated, &applied));
                 }
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
                     let name = Some(fetch.url.value.clone());
-                    texts.push(Text::written(name, Place::Stored, content, span, &applied));
+                    give(Text::written(name, Place::Stored, content, span, &applied));
                 }
                 ManifestItem::Chart(_) | ManifestItem::Kustomize(_) => {
                     let render = render_key(spec, &item.value).and_then(|key| renders.get(&key));
@@ -115,7 +120,10 @@ pub(super) fn texts(
                         }),
                         _ => applied.clone(),
                     };
-                    texts.extend(render.into_iter().flat_map(|render| of_render(render, span, &applied)));
+                    render
+                        .into_iter()
+                        .flat_map(|render| of_render(render, span, &applied))
+                        .for_each(&mut give);
                 }
                 ManifestItem::File { from, .. } => {
                     let path = spec.locate(from);
@@ -124,30 +132,22 @@ pub(super) fn texts(
                     };
                     match files.get(&PathKey::manifests(path.clone())) {
                         None => {}
-                        Some(PathFacts::File(facts)) => texts.push(text(Place::File(path), facts)),
+                        Some(PathFacts::File(facts)) => give(text(Place::File(path), facts)),
                         Some(PathFacts::Folder(below)) => {
                             let path: Arc<Path> = path.into();
-                            let in_folder =
-                                |(index, (name, entry)): (usize, &(String, EntryFacts))| match entry {
-                                    EntryFacts::File(facts) if is_manifest_name(name) => {
-                                        Some(text(Place::Below(path.clone(), below.clone(), index), facts))
-                                    }
-                                    _ => None,
-                                };
-                            texts.reserve(below.len());
-                            texts.extend(below.iter().enumerate().filter_map(in_folder));
+                            for (index, (name, entry)) in below.iter().enumerate() {
+                                if let EntryFacts::File(facts) = entry
+                                    && is_manifest_name(name)
+                                {
+                                    give(text(Place::Below(path.clone(), below.clone(), index), facts));
+                                }
+                            }
                         }
                     }
                 }
             }
         }
-        for text in texts.iter_mut().skip(first) {
-            if matches!(text.kind, Kind::Written | Kind::Generated) {
-                text.rewriting.clone_from(&rewriting);
-            }
-        }
     }
-    texts
 }
 
 /// The texts of a chart or kustomization; among them are the hooks that are not applied, and the description of the chart,

@@ -251,6 +251,12 @@ impl Sources {
         self.frames.save(store);
     }
 
+    /// Whether something was found out that is not written down.
+    pub fn is_changed(&self) -> bool {
+        let state = self.lock();
+        state.key.is_some() && !state.fresh.is_empty()
+    }
+
     /// Writes down what was found out. Where that does not work, the next run reads again.
     pub fn save(&self, store: &Store) {
         let mut state = self.lock();
