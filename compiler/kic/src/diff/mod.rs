@@ -264,7 +264,7 @@ async fn read_layer(
             let mut files = LayerFiles::default();
             visit_layer(reader, &media_type, &UnpackLimits::default(), &mut files).map_err(|reason| {
                 Diagnostic::new(&code::DAMAGED_IMAGE, format!("the layer {digest} cannot be read: {reason}"))
-                    .help("copy or compile the image again, and check the disk")
+                    .help("copy the image again, or compile it with `--check`, which replaces what is damaged; and check the disk")
             })?;
             Ok(files)
         })

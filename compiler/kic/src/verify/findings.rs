@@ -51,7 +51,10 @@ impl Findings {
                 | Problem::Undecodable(_)
                 | Problem::NotATar(_),
                 _,
-            ) => (&code::DAMAGED_IMAGE, "copy or compile the image again, and check the disk"),
+            ) => (
+                &code::DAMAGED_IMAGE,
+                "copy the image again, or compile it with `--check`, which replaces what is damaged; and check the disk",
+            ),
             _ => (&code::INVALID_LAYOUT, "write the image again with a current tool"),
         };
         self.add(code, finding.to_string(), help);
