@@ -282,6 +282,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_expected_of_the_size_does_not_reach_the_bytes() {
+        let write = |compression, expected: Option<u64>, threads| {
+            let mut layer =
+                LayerWriter::with_threads(Vec::new(), Epoch::CURRENT, compression, 7, threads).unwrap();
+            expected.into_iter().for_each(|expected| layer.expect(expected));
+            for (path, size) in [("a", 1), ("b", 300_000), ("c", 9 << 20), ("d", 0), ("e", 70_000)] {
+                let body: Vec<u8> = (0..size).map(|place| (place % 251) as u8 + 1).collect();
+                layer.file(path, 0o640, size, &mut &body[..]).unwrap();
+            }
+            layer.finish().unwrap()
+        };
+        for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
+            let written = write(compression, None, 1);
+            for expected in [0, 1, 511, 128 << 10, (4 << 20) - 1, 4 << 20, u64::MAX] {
+                for threads in [1, 3] {
+                    assert!(write(compression, Some(expected), threads) == written, "{expected} {threads}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_full_disk_is_an_error_for_any_number_of_threads() {
         struct Full(usize);
         impl Write for Full {
