@@ -107,10 +107,10 @@ impl Context {
         .await
     }
 
-    /// Keeps bytes for the next run, beside what goes on. Where that does not work, they are found out again.
-    pub(crate) fn remember(&self, key: Digest, bytes: Vec<u8>) {
+    /// Puts bytes together and keeps them for the next run, beside what goes on. Where that does not work, they are found out again.
+    pub(crate) fn remember(&self, key: Digest, bytes: impl FnOnce() -> Vec<u8> + Send + 'static) {
         let store = self.store.clone();
-        self.later(move || drop(store.remember(&Memo::new(key, bytes))));
+        self.later(move || drop(store.remember(&Memo::new(key, bytes()))));
     }
 
     /// Begins the thread of [`Early`], where there is to be one: something has to be built.

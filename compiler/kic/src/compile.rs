@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kic_base::{Digest, Platform, Source};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{
-    Assembled, Context, Early, Event, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan,
-    Realised, Realising, Sources, fault,
+    Assembled, Context, Early, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan, Realised,
+    Realising, Sources, fault,
 };
 use kic_graph::{Graph, Kind};
 use kic_oci::model::Descriptor;
@@ -21,7 +21,7 @@ use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
 use crate::trace::Trace;
-use crate::write::{Documents, Output, check_room, write, writing};
+use crate::write::{Documents, Output, check_room, writing};
 
 /// What to compile, and how.
 #[derive(Debug, Clone)]
@@ -232,12 +232,9 @@ async fn line(
             let tag = &prepared.graph.image.tag;
             keeping.then(writing(output, tag, &image, &documents, false, context), context)
         });
-        match &writing {
-            Some(_) => {
-                context.watch.event(Event::Writing);
-                documents.keep_synced()?;
-            }
-            None => documents.keep()?,
+        match (&writing, &output) {
+            (Some(_), Some(Output::Layout(_))) => documents.keep_synced()?,
+            _ => documents.keep()?,
         }
         Ok::<_, Diagnostics>((image, documents, writing))
     };
@@ -258,11 +255,12 @@ async fn line(
         warnings: std::mem::take(&mut prepared.warnings),
         spent: Spent::default(),
     };
-    let writing = async {
+    let written = async {
         match (begun, &output) {
             (Some(begun), _) => begun.await,
             (None, Some(output)) => {
-                write(output, &compiled.tag, &compiled.image, &documents, request.check, context).await
+                let (tag, image) = (&compiled.tag, &compiled.image);
+                context.begin_late(writing(output, tag, image, &documents, request.check, context)).await
             }
             (None, None) => Ok(()),
         }
@@ -276,7 +274,7 @@ async fn line(
         let (key, output) = (key.as_ref(), output.as_ref());
         Trace::of(request, key, &prepared, &realised, &compiled, output, ingredients, texts, context)
     };
-    let (written, trace) = tokio::join!(writing, tracing);
+    let (written, trace) = tokio::join!(written, tracing);
     written?;
     let trace = trace?;
     if request.explain && key.is_some() {
@@ -294,7 +292,8 @@ async fn finish(unchanged: Unchanged, context: &Context) -> Result<Compiled, Dia
     if let Some(output) = output.filter(|_| !is_written) {
         check_room(&output)?;
         let documents = Documents::of(&compiled.image, context);
-        write(&output, &compiled.tag, &compiled.image, &documents, false, context).await?;
+        let work = writing(&output, &compiled.tag, &compiled.image, &documents, false, context);
+        context.begin_late(work).await?;
     }
     Ok(compiled)
 }

@@ -73,24 +73,11 @@ pub(crate) fn check_room(output: &Output) -> Result<(), Diagnostics> {
     }
 }
 
-/// Writes the image as `reference`. Of blobs that are there already, the size alone is looked at, unless `verify`.
-/// Those of the `documents` that the store does not have yet are put there, too.
+/// What writes the image as `reference`, on a thread that may wait for the disk. Of blobs that are there already, the size alone is
+/// looked at, unless `verify`. Those of the `documents` that the store does not have yet are put there, too.
 ///
 /// # Errors
 /// `output-not-empty` and `output-unwritable`, and those of a full disk.
-pub(crate) async fn write(
-    output: &Output,
-    reference: &str,
-    image: &Assembled,
-    documents: &Arc<Documents>,
-    verify: bool,
-    context: &Context,
-) -> Result<(), Diagnostics> {
-    context.watch.event(Event::Writing);
-    context.begin_late(writing(output, reference, image, documents, verify, context)).await
-}
-
-/// The same, to be done on a thread that may wait for the disk.
 pub(crate) fn writing(
     output: &Output,
     reference: &str,
@@ -102,7 +89,9 @@ pub(crate) fn writing(
     let (output, reference, root, blobs) =
         (output.clone(), reference.to_owned(), image.root.clone(), image.blobs.clone());
     let source = Source { documents: Arc::clone(documents), store: StoppableStore::new(context) };
+    let watch = Arc::clone(&context.watch);
     move || {
+        watch.event(Event::Writing);
         let written = match &output {
             Output::Layout(path) => {
                 let options = LayoutOptions { verify, ..LayoutOptions::default() };

@@ -87,7 +87,7 @@ impl KnownImages {
         let Self { key: Some(key), known, used, mut new } = self else { return };
         if !new.is_empty() {
             new.extend(known.into_iter().filter(|(digest, _)| used.contains(digest)));
-            context.remember(key, write(&new));
+            context.remember(key, move || write(&new));
         }
     }
 }

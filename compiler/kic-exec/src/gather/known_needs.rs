@@ -15,7 +15,6 @@ use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::Confidence;
 use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
-use kic_store::Memo;
 
 use super::memo_key;
 use super::texts::{Kind, Text};
@@ -102,8 +101,7 @@ impl KnownNeeds {
     /// Keeps what the next run needs, beside what goes on. Where that does not work, the next run reads the texts again.
     pub fn save(self, context: &Context) {
         let (Some(key), true) = (self.key, self.is_changed) else { return };
-        let store = context.store.clone();
-        context.later(move || drop(store.remember(&Memo::new(key, self.into_bytes()))));
+        context.remember(key, move || self.into_bytes());
     }
 
     fn into_bytes(mut self) -> Vec<u8> {
