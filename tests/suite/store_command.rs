@@ -1,6 +1,7 @@
 //! What `kic store gc` keeps and what it removes.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::support::contents::files;
 use crate::support::kic::{json, stdout};
@@ -32,16 +33,69 @@ fn a_lock_does_not_keep_the_layer_that_was_packed_before() {
     let place = SharingSpecs::new(1, 1 << 20);
     let store = place.path("store");
     place.assert_compiles(0, &store, &[]);
-    let records = || {
-        let paths = fs::read_dir(store.join("roots")).unwrap().map(|entry| entry.unwrap().path());
-        let texts = paths.map(|path| fs::read_to_string(path).unwrap());
-        texts.filter(|text| text.contains("\"kind\":\"lock\"")).collect::<Vec<_>>()
-    };
-    let before = records();
-    assert_eq!(before.len(), 1);
+    let before = lock_record(&store);
     place.write("tree/7/file", b"another");
     stdout(&mut place.compile(0, &store, &place.alone(0)));
-    assert!(records() == before, "nothing that it pins is another");
+    assert!(lock_record(&store) == before, "nothing that it pins is another");
+}
+
+#[test]
+fn the_root_of_a_lock_is_the_same_whether_or_not_the_compile_before_is_known() {
+    let place = SharingSpecs::new(1, 1 << 10);
+    let store = place.path("store");
+    let compile = || stdout(&mut place.compile(0, &store, &place.alone(0)));
+    let edit = |name: &str, from: &str, to: &str| {
+        let path = place.path(VARIANTS[0]).join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from));
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    };
+    compile();
+    let (first, _) = lock_record(&store);
+    let file = || place.write("tree/7/file", b"another");
+    let gone = || {
+        fs::remove_file(&first).unwrap();
+        place.write("tree/8/file", b"another");
+    };
+    let damaged = || {
+        gone();
+        fs::write(&first, "damaged").unwrap();
+        place.write("tree/9/file", b"another");
+    };
+    let image = || edit("cluster.kdl", "registry.test/e/tool:v1", "registry.test/e/agent:v1");
+    let name = || {
+        edit(
+            "cluster.kdl",
+            "image \"registry.test/e/agent:v1\"",
+            "image \"registry.test/e/agent:v1\" as=\"a.b/c:d\"",
+        )
+    };
+    let lock = || edit("kic.lock", "\n", "\n\n");
+    let steps: [(&str, &dyn Fn()); 6] = [
+        ("a file", &file),
+        ("its record is gone", &gone),
+        ("its record is damaged", &damaged),
+        ("another image", &image),
+        ("another name", &name),
+        ("other bytes of the lock", &lock),
+    ];
+    for (what, step) in steps {
+        step();
+        compile();
+        let known = lock_record(&store);
+        fs::remove_dir_all(store.join("memos")).unwrap();
+        compile();
+        assert!(lock_record(&store) == known, "{what}");
+    }
+}
+
+/// The only record of a lock's root.
+fn lock_record(store: &Path) -> (PathBuf, String) {
+    let paths = fs::read_dir(store.join("roots")).unwrap().map(|entry| entry.unwrap().path());
+    let records = paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap()));
+    let mut locks: Vec<_> = records.filter(|(_, text)| text.contains("\"kind\":\"lock\"")).collect();
+    assert_eq!(locks.len(), 1);
+    locks.remove(0)
 }
 
 #[test]

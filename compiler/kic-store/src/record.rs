@@ -29,7 +29,7 @@ pub(crate) fn write<T: Serialize>(
     key: &Digest,
     value: &T,
 ) -> Result<(), StoreError> {
-    let (_, bytes) = encode(key, value).map_err(|error| StoreError::at(path, error))?;
+    let (_, bytes) = encode(key, value, USUAL).map_err(|error| StoreError::at(path, error))?;
     write_bytes(layout, path, &bytes)
 }
 
@@ -60,10 +60,11 @@ fn has(path: &Path, bytes: &[u8]) -> bool {
     file.read_to_end(&mut found).is_ok() && found == bytes
 }
 
-/// The checksum of a record, and its bytes.
-pub(crate) fn encode<T: Serialize>(key: &Digest, value: &T) -> io::Result<(Digest, Vec<u8>)> {
+/// The checksum of a record, and its bytes, of which there are likely to be so many.
+pub(crate) fn encode<T: Serialize>(key: &Digest, value: &T, likely: usize) -> io::Result<(Digest, Vec<u8>)> {
+    let mut bytes = Vec::with_capacity(likely);
     // Room for the checksum, which comes first: so nothing is copied.
-    let mut bytes = vec![b'\n'; CHECKSUM + 1];
+    bytes.resize(CHECKSUM + 1, b'\n');
     serde_json::to_writer(&mut bytes, value)?;
     let checksum = checksum(key, &bytes[CHECKSUM + 1..]);
     write!(&mut bytes[..CHECKSUM], "{checksum}")?;

@@ -127,7 +127,8 @@ impl Root {
     /// Where it cannot be written as JSON.
     pub fn encode(&self) -> io::Result<EncodedRoot> {
         let key = self.key();
-        let (checksum, bytes) = record::encode(&key, self)?;
+        // A digest or two, and some words.
+        let (checksum, bytes) = record::encode(&key, self, 1024 + 320 * self.kept.len())?;
         Ok(EncodedRoot { key, checksum, bytes })
     }
 

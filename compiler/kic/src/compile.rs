@@ -16,7 +16,7 @@ use kic_spec::{Settings, Spec, World};
 use crate::check::check;
 use crate::explain::{self, Ingredients, Reason};
 use crate::heal::heal;
-use crate::last_run::{self, Found, Unchanged};
+use crate::last_run::{self, Found, Known, Unchanged};
 use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
@@ -135,7 +135,7 @@ pub struct Compilation<'a> {
     key: Option<Digest>,
     /// What comes out, where nothing changed but the output.
     unchanged: Option<Unchanged>,
-    outputs: KnownOutputs,
+    known: Known,
 }
 
 /// What a compile began with.
@@ -152,7 +152,7 @@ impl<'a> Compilation<'a> {
         let (texts, mut context) = (Texts::new(world), with_sources(request, context));
         let key = last_run::key(request, &context);
         context.early = (context.jobs > 1).then(|| Arc::new(Early::new(&context)));
-        let Found { mut unchanged, outputs } = match key.filter(|_| !request.check) {
+        let Found { mut unchanged, known } = match key.filter(|_| !request.check) {
             Some(key) => last_run::find(&key, &texts, &context),
             None => Found::default(),
         };
@@ -174,14 +174,14 @@ impl<'a> Compilation<'a> {
                     // Before there is something to pack. What else is found out goes after it.
                     save_sources(&context);
                 }
-                Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged, outputs }))
+                Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged, known }))
             }
         }
     }
 
     /// Whether it is likely to be soon done: a run before asked for the same, and its layers are known.
     pub fn is_short(&self) -> bool {
-        self.unchanged.is_some() || !self.outputs.is_empty()
+        self.unchanged.is_some() || !self.known.outputs.is_empty()
     }
 
     /// Does what there is to do.
@@ -189,11 +189,11 @@ impl<'a> Compilation<'a> {
     /// # Errors
     /// As [`compile`].
     pub async fn run(self) -> Result<Compiled, Diagnostics> {
-        let Self { request, texts, context, key, mut unchanged, outputs } = self;
+        let Self { request, texts, context, key, mut unchanged, known } = self;
         context.store.let_go().map_err(|error| fault::store(&error))?;
         let work = async || match unchanged.take() {
             Some(unchanged) => finish(unchanged, &context).await,
-            None => line(request, key, &texts, &outputs, &context).await,
+            None => line(request, key, &texts, &known, &context).await,
         };
         heal(work).await
     }
@@ -204,10 +204,10 @@ async fn line(
     request: &Request,
     key: Option<Digest>,
     texts: &Texts<'_>,
-    outputs: &KnownOutputs,
+    known: &Known,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
-    let mut prepared = prepare_with(request, texts, outputs, context).await?;
+    let mut prepared = prepare_with(request, texts, &known.outputs, context).await?;
     let output = request.output.as_ref().map(|output| output.named(&prepared.spec.name.value));
     if let Some(output) = &output {
         check_room(output)?;
@@ -272,7 +272,7 @@ async fn line(
             None => None,
         };
         let (key, output) = (key.as_ref(), output.as_ref());
-        Trace::of(request, key, &prepared, &realised, &compiled, output, ingredients, texts, context)
+        Trace::of(request, key, &prepared, &realised, &compiled, output, ingredients, known, texts, context)
     };
     let (written, trace) = tokio::join!(written, tracing);
     written?;

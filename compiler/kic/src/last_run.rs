@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::{Compiled, CompiledLayer, Request, Spent};
 use crate::kept_warnings::KeptWarnings;
-use crate::roots::Roots;
+use crate::roots::{LockRoot, Roots};
 use crate::texts::Texts;
 use crate::write::Output;
 
@@ -55,6 +55,8 @@ pub(crate) struct LastRun {
     warnings: KeptWarnings,
     /// The names of the roots that keep it in the store, and the checksums of their records.
     roots: Vec<(Digest, Digest)>,
+    /// Which of them is that of the lock, if any.
+    lock: Option<LockRoot>,
     /// What derivations gave, as [`write_outputs`] says. Most runs need none of it.
     outputs: String,
 }
@@ -132,18 +134,30 @@ pub(crate) fn key(request: &Request, context: &Context) -> Option<Digest> {
 pub(crate) struct Found {
     /// What comes out, where everything is as it left it.
     pub unchanged: Option<Unchanged>,
-    /// What its derivations gave, where something is not.
+    /// What it left, where something is not.
+    pub known: Known,
+}
+
+/// What is known from the last run, where something changed since.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// What derivations gave.
     pub outputs: KnownOutputs,
+    /// The root of the lock.
+    pub lock: Option<LockRoot>,
 }
 
 /// Finds out whether everything is as the last run left it. What is looked at for that is not looked at again.
 pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Found {
     let last = || serde_json::from_slice::<LastRun>(&context.store.recall(key)?).ok();
     let Some(mut last) = last() else { return Found::default() };
-    let outputs = std::mem::take(&mut last.outputs);
+    let (outputs, lock) = (std::mem::take(&mut last.outputs), last.lock.take());
     match last.unchanged(texts, context) {
-        Some(unchanged) => Found { unchanged: Some(unchanged), outputs: KnownOutputs::new() },
-        None => Found { unchanged: None, outputs: read_outputs(&outputs).unwrap_or_default() },
+        Some(unchanged) => Found { unchanged: Some(unchanged), known: Known::default() },
+        None => {
+            let known = Known { outputs: read_outputs(&outputs).unwrap_or_default(), lock };
+            Found { unchanged: None, known }
+        }
     }
 }
 
@@ -242,6 +256,7 @@ impl LastRun {
             layers: layers.collect(),
             warnings: KeptWarnings::of(&compiled.warnings),
             roots: roots.checksums(),
+            lock: roots.lock(),
             outputs: write_outputs(outputs),
         })
     }

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use kic_base::{Digest, ImageReference};
+use kic_base::{Digest, ImageReference, StableHasher};
 use kic_diag::Diagnostics;
 use kic_exec::{Assembled, Context, LockFile, Realised, fault};
 use kic_graph::{Derivation, Graph, Node, NodeIndex, Origin};
@@ -17,6 +17,7 @@ use kic_oci::disk_image::{DiskImage, DiskImageError};
 use kic_oci::model::{DOCUMENT_LIMIT, Document, media_types};
 use kic_spec::{DiskFormat, ImageSource};
 use kic_store::{EncodedRoot, Kept, PreparedRoot, Root};
+use serde::{Deserialize, Serialize};
 
 use crate::compile::Request;
 use crate::write::Output;
@@ -67,13 +68,28 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The roots of a compile, to be recorded once its output is written.
 #[derive(Debug)]
-pub(crate) struct Roots(Vec<EncodedRoot>);
+pub(crate) struct Roots {
+    encoded: Vec<EncodedRoot>,
+    lock: Option<LockRoot>,
+    /// Whether that of the lock stands in the store already.
+    has_lock: bool,
+}
+
+/// The root of a lock as it is recorded, known by what it is made of: most compiles have the same one as the compile before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LockRoot {
+    made_of: Digest,
+    key: Digest,
+    checksum: Digest,
+}
 
 impl Roots {
-    /// Puts them together. `documents` is what the store was asked for before anything was built.
+    /// Puts them together. `documents` is what the store was asked for before anything was built, and `before` the root of the lock that
+    /// the compile before recorded.
     ///
     /// # Errors
     /// None but bugs.
+    #[expect(clippy::too_many_arguments, reason = "one call, and a struct would only repeat their names")]
     pub fn of(
         request: &Request,
         output: Option<&Output>,
@@ -82,9 +98,32 @@ impl Roots {
         image: &Assembled,
         locks: &[LockFile],
         documents: &BTreeSet<Digest>,
+        before: Option<&LockRoot>,
+        context: &Context,
     ) -> Result<Self, Diagnostics> {
+        let encode =
+            |root: Root| root.encode().map_err(|error| Diagnostics::from(fault::internal(error.to_string())));
         let spec = absolute(&request.spec);
-        let mut roots = Vec::new();
+        let mut encoded = Vec::new();
+        let mut keeping = Keeping::default();
+        keeping.image(graph, realised, image);
+        let documents: Vec<Digest> =
+            documents.iter().filter(|digest| !keeping.places.contains_key(digest)).copied().collect();
+        if let Some(path) = output.and_then(Output::path) {
+            let mut root = Root::new(OUTPUT, &absolute(path), &graph.image.tag, image.root.digest, &spec);
+            root.kept = keeping.kept;
+            encoded.push(encode(root)?);
+        }
+        let Some((path, digest)) = found_lock(locks) else {
+            return Ok(Self { encoded, lock: None, has_lock: false });
+        };
+        let made_of = made_of(graph, realised, &documents, &spec, (&path, digest), locks);
+        let same = before.filter(|before| {
+            before.made_of == made_of && context.store.root_checksum(&before.key) == Some(before.checksum)
+        });
+        if let Some(same) = same {
+            return Ok(Self { encoded, lock: Some(same.clone()), has_lock: true });
+        }
         let mut sources = Keeping::default();
         for index in graph.nodes.node_indices() {
             let node = &graph.nodes[index];
@@ -99,18 +138,10 @@ impl Roots {
             };
             sources.content(node, layer);
         }
-        let mut keeping = Keeping::default();
-        keeping.image(graph, realised, image);
-        let documents = documents.iter().filter(|digest| !keeping.places.contains_key(digest));
-        let lock = lock_root(sources, documents, &spec, locks);
-        if let Some(path) = output.and_then(Output::path) {
-            let mut root = Root::new(OUTPUT, &absolute(path), &graph.image.tag, image.root.digest, &spec);
-            root.kept = keeping.kept;
-            roots.push(root);
-        }
-        roots.extend(lock);
-        let encoded = roots.iter().map(Root::encode).collect::<Result<_, _>>();
-        Ok(Self(encoded.map_err(|error| fault::internal(error.to_string()))?))
+        let root = encode(lock_root(sources, &documents, &spec, (&path, digest), locks))?;
+        let lock = LockRoot { made_of, key: root.key(), checksum: root.checksum() };
+        encoded.push(root);
+        Ok(Self { encoded, lock: Some(lock), has_lock: false })
     }
 
     /// Writes them, so that little is left to be done once the output is written.
@@ -119,12 +150,18 @@ impl Roots {
     /// Those of the store.
     pub fn prepare(self, context: &Context) -> Result<Vec<PreparedRoot>, Diagnostics> {
         let prepare = |root| context.store.prepare_root(root).map_err(|error| fault::store(&error).into());
-        self.0.into_iter().map(prepare).collect()
+        self.encoded.into_iter().map(prepare).collect()
     }
 
     /// The names of their records, and the checksums of these.
     pub fn checksums(&self) -> Vec<(Digest, Digest)> {
-        self.0.iter().map(|root| (root.key(), root.checksum())).collect()
+        let known = self.lock.iter().filter(|_| self.has_lock).map(|lock| (lock.key, lock.checksum));
+        self.encoded.iter().map(|root| (root.key(), root.checksum())).chain(known).collect()
+    }
+
+    /// That of the lock, for the next compile.
+    pub fn lock(&self) -> Option<LockRoot> {
+        self.lock.clone()
     }
 }
 
@@ -137,33 +174,71 @@ pub(crate) fn record_locked(
     locks: &[LockFile],
     context: &Context,
 ) -> Result<(), Diagnostics> {
+    let Some((path, digest)) = found_lock(locks) else { return Ok(()) };
     let mut keeping = Keeping::default();
-    if let Some(path) = locks.first().map(|lock| absolute(&lock.path))
-        && let Ok(bytes) = read(&path)
-    {
-        let (digest, roots) =
-            (Digest::of(&bytes), context.store.roots().map_err(|error| fault::store(&error))?);
-        let same = |root: &Root| root.kind == LOCK && root.path() == path && root.digest == digest;
-        for kept in roots.into_iter().filter(|found| same(&found.root)).flat_map(|found| found.root.kept) {
-            keeping.add(kept);
+    let roots = context.store.roots().map_err(|error| fault::store(&error))?;
+    let same = |root: &Root| root.kind == LOCK && root.path() == path && root.digest == digest;
+    for kept in roots.into_iter().filter(|found| same(&found.root)).flat_map(|found| found.root.kept) {
+        keeping.add(kept);
+    }
+    let root = lock_root(keeping, &context.store.leased(), &absolute(&request.spec), (&path, digest), locks);
+    context.store.add_root(&root).map(drop).map_err(|error| fault::store(&error).into())
+}
+
+/// The lock of the spec itself, and what it says; those of its bases are roots of their own once they are compiled. Nothing for a spec
+/// that needs no pins.
+fn found_lock(locks: &[LockFile]) -> Option<(PathBuf, Digest)> {
+    let path = absolute(&locks.first()?.path);
+    let digest = Digest::of(&read(&path).ok()?);
+    Some((path, digest))
+}
+
+/// A digest over all that decides what [`lock_root`] gives in a compile.
+fn made_of(
+    graph: &Graph,
+    realised: &Realised,
+    documents: &[Digest],
+    spec: &Path,
+    (path, digest): (&Path, Digest),
+    locks: &[LockFile],
+) -> Digest {
+    let mut hasher = StableHasher::new();
+    hasher.text("kic root of a lock").bytes(spec.as_os_str().as_encoded_bytes());
+    hasher.bytes(path.as_os_str().as_encoded_bytes()).digest(&digest);
+    hasher.list(locks, |hasher, file| {
+        hasher.list(&file.lock.images, |hasher, (reference, pin)| {
+            hasher.text(&reference.to_string()).digest(&pin.digest);
+            hasher.list(&pin.platforms, |hasher, (platform, digest)| {
+                hasher.text(&platform.to_string()).digest(digest);
+            });
+        });
+    });
+    hasher.list(documents, |hasher, digest| {
+        hasher.digest(digest);
+    });
+    for index in graph.nodes.node_indices() {
+        let node = &graph.nodes[index];
+        // Nothing is kept for others.
+        if let Derivation::Blob(_) | Derivation::CachedBlob { .. } = node.derivation {
+            hasher.digest(&node.digest).text(&node.name);
+            hasher.option(realised.layers.get(&index), |hasher, output| {
+                hasher.digest(&output.digest);
+            });
+            hasher.list(&node.origins, |hasher, origin| {
+                hasher.text(&write_origin(origin, node.is_document));
+            });
         }
     }
-    if let Some(root) = lock_root(keeping, &context.store.leased(), &absolute(&request.spec), locks) {
-        context.store.add_root(&root).map_err(|error| fault::store(&error))?;
-    }
-    Ok(())
+    hasher.finish()
 }
 
 fn lock_root<'a>(
     mut keeping: Keeping,
     documents: impl IntoIterator<Item = &'a Digest>,
     spec: &Path,
+    (path, digest): (&Path, Digest),
     locks: &[LockFile],
-) -> Option<Root> {
-    // The lock of the spec itself; those of its bases are roots of their own once they are compiled.
-    let path = absolute(&locks.first()?.path);
-    // A spec that needs no pins has no lock.
-    let bytes = read(&path).ok()?;
+) -> Root {
     for lock in locks {
         for (reference, pin) in &lock.lock.images {
             keeping.document(pin.digest, reference, &reference.to_string(), None);
@@ -180,9 +255,9 @@ fn lock_root<'a>(
     for digest in documents {
         keeping.add(kept(*digest, "a document", None));
     }
-    let mut root = Root::new(LOCK, &path, "", Digest::of(&bytes), spec);
+    let mut root = Root::new(LOCK, path, "", digest, spec);
     root.kept = keeping.kept;
-    Some(root)
+    root
 }
 
 /// The path without links and dots, of a file that may be about to be written.

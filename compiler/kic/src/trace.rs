@@ -12,7 +12,7 @@ use kic_store::{Memo, PreparedRoot, Remembering};
 
 use crate::compile::{Compiled, Prepared, Request};
 use crate::explain::{self, Ingredients};
-use crate::last_run::LastRun;
+use crate::last_run::{Known, LastRun};
 use crate::roots::Roots;
 use crate::texts::Texts;
 use crate::write::Output;
@@ -30,7 +30,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again, and
-    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it.
+    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it; `known` is what the compile before left.
     ///
     /// # Errors
     /// Those of the store.
@@ -43,11 +43,13 @@ impl Trace {
         compiled: &Compiled,
         output: Option<&Output>,
         ingredients: Option<Memo>,
+        known: &Known,
         texts: &Texts<'_>,
         context: &Context,
     ) -> Result<Self, Diagnostics> {
         let Prepared { graph, locks, documents, .. } = prepared;
-        let roots = Roots::of(request, output, graph, realised, &compiled.image, locks, documents)?;
+        let (image, lock) = (&compiled.image, known.lock.as_ref());
+        let roots = Roots::of(request, output, graph, realised, image, locks, documents, lock, context)?;
         let last_run = LastRun::of(compiled, output, &roots, (graph, realised), texts, context);
         let roots = roots.prepare(context)?;
         // Nobody can read those of the compile before while the next ones are on their way.
