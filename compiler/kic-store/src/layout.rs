@@ -1,9 +1,11 @@
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use kic_base::Digest;
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 
 use crate::StoreError;
 use crate::temporary_file::TemporaryFile;
@@ -17,13 +19,15 @@ const FOLDERS: [&str; 8] = ["tmp", "blobs", "embedded", "outputs", "memos", "cor
 #[derive(Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
+    /// The folder of the blobs, for those that are asked for by the hundred.
+    blobs: Option<OwnedFd>,
 }
 
 impl Layout {
     /// Makes the folder a store, or checks that it is one. Returns the lock file too.
     pub(crate) fn open(path: &Path) -> Result<(Self, File), StoreError> {
         let root = std::path::absolute(path).map_err(|error| StoreError::at(path, error))?;
-        let layout = Self { root };
+        let mut layout = Self { root, blobs: None };
         let new = layout.check_format()?;
         if new {
             make_root(&layout.root)?;
@@ -36,6 +40,11 @@ impl Layout {
         for folder in ["blobs", "embedded"] {
             make_folder(&layout.root.join(folder).join("sha256"))?;
         }
+        // Where that does not work, they are found by their paths.
+        let blobs = layout.root.join("blobs/sha256");
+        layout.blobs =
+            rustix::fs::open(&blobs, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .ok();
         if new {
             let mut file = TemporaryFile::new(&layout)?;
             file.write_all(format!("{FORMAT}\n").as_bytes())?;
@@ -83,6 +92,16 @@ impl Layout {
 
     pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
         self.sharded("blobs/sha256", digest)
+    }
+
+    /// The status of a blob's own file, without a path from the root; nothing where it is not found in that way.
+    pub(crate) fn blob_status(&self, digest: &Digest) -> Option<Stat> {
+        let hex = digest.hex();
+        let mut name = String::with_capacity(hex.len() + 3);
+        name.push_str(&hex[..2]);
+        name.push('/');
+        name.push_str(&hex);
+        rustix::fs::statat(self.blobs.as_ref()?, name, AtFlags::empty()).ok()
     }
 
     pub(crate) fn embedded(&self, digest: &Digest) -> PathBuf {
@@ -179,8 +198,12 @@ fn sync_folder(path: &Path) -> Result<(), StoreError> {
     synced.map_err(|error| StoreError::at(path, error))
 }
 
-/// Sets the mode whatever the umask made of it.
+/// Sets the mode whatever the umask made of it. To set what is set already would have the disk take it once more.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), StoreError> {
+    let has_it = |metadata: Metadata| metadata.mode() & 0o7777 == mode;
+    if fs::metadata(path).is_ok_and(has_it) {
+        return Ok(());
+    }
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|error| StoreError::at(path, error))
 }
 

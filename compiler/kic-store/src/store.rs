@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kic_base::{Digest, Sha256};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{AtFlags, CWD, FileType, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use serde::{Deserialize, Serialize};
 
 use crate::blob_file::name;
@@ -309,7 +309,7 @@ impl Store {
         let path = self.layout().blob(digest);
         let opened = open_file(&path)?;
         if let (Some((_, metadata)), Some(now)) = (&opened, now) {
-            note_use(&path, metadata, now);
+            note_use(self.layout(), digest, metadata.atime(), now);
         }
         Ok(opened.map(|(file, metadata)| (file, metadata.len())))
     }
@@ -317,17 +317,11 @@ impl Store {
     /// Leases a blob, and says whether it has a file of its own.
     fn find_file(&self, digest: &Digest) -> Result<bool, StoreError> {
         let now = self.inner.leases.add(self.layout(), digest)?;
-        let path = self.layout().blob(digest);
-        match fs::metadata(&path) {
-            Ok(metadata) => {
-                if let Some(now) = now {
-                    note_use(&path, &metadata, now);
-                }
-                Ok(metadata.is_file())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(StoreError::at(&path, error)),
+        let Some(status) = self.layout().blob_status(digest) else { return Ok(false) };
+        if let Some(now) = now {
+            note_use(self.layout(), digest, status.st_atime, now);
         }
+        Ok(FileType::from_raw_mode(status.st_mode) == FileType::RegularFile)
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -419,15 +413,15 @@ impl Identity {
 
 /// Sets the time of the last read, by which a collection tells what was used last. Some file systems never do, and others once
 /// a day; once an hour is enough.
-fn note_use(path: &Path, metadata: &Metadata, now: i64) {
+fn note_use(layout: &Layout, digest: &Digest, last: i64, now: i64) {
     const HOUR: i64 = 3600;
-    if metadata.atime() + HOUR < now {
+    if last + HOUR < now {
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
             last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         };
         // It is a hint, no more.
-        let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::empty());
+        let _ = rustix::fs::utimensat(CWD, layout.blob(digest), &times, AtFlags::empty());
     }
 }
 

@@ -9,6 +9,9 @@ use crate::StoreError;
 use crate::layout::Layout;
 use crate::sync_ahead::SyncAhead;
 
+/// What a file of the store has for its mode: nobody is to change it.
+const MODE: u32 = 0o444;
+
 /// A file in the store's `tmp/` or `leases/`, locked exclusively while it lives and removed when it is dropped.
 /// The lock tells the living from what a killed process left: see [`remove_stale`].
 #[derive(Debug)]
@@ -24,18 +27,24 @@ impl TemporaryFile {
     pub(crate) fn new_in(folder: &Path) -> Result<Self, StoreError> {
         let wrap = |error| StoreError::at(folder, error);
         loop {
-            let file = tempfile::Builder::new().prefix("").tempfile_in(folder).map_err(wrap)?;
+            // Now, so that the mode is on disk when the bytes are.
+            let mode = Permissions::from_mode(MODE);
+            let made = tempfile::Builder::new().prefix("").permissions(mode.clone()).tempfile_in(folder);
+            let file = made.map_err(wrap)?;
             // Somebody who cleans may have taken the lock first; the file is then gone, or about to be.
             match file.as_file().try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => continue,
                 Err(TryLockError::Error(error)) => return Err(StoreError::at(file.path(), error)),
             }
-            if file.as_file().metadata().map_err(wrap)?.nlink() == 0 {
+            let metadata = file.as_file().metadata().map_err(wrap)?;
+            if metadata.nlink() == 0 {
                 continue;
             }
-            // Now, so that the mode is on disk when the bytes are, and whatever the umask says.
-            file.as_file().set_permissions(Permissions::from_mode(0o444)).map_err(wrap)?;
+            // Whatever the umask says.
+            if metadata.mode() & 0o7777 != MODE {
+                file.as_file().set_permissions(mode).map_err(wrap)?;
+            }
             return Ok(Self { file });
         }
     }

@@ -2,11 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
 use kic_store::{MOST_UNSYNCED, Placed, begin_sync};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use super::{LayoutError, LayoutOptions};
 use crate::blob_source::BlobSource;
@@ -31,7 +32,10 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LayoutError> {
 pub(super) fn begin_file(path: &Path, bytes: &[u8]) -> Result<File, LayoutError> {
     let write = || {
         let mut file = File::create_new(path)?;
-        file.set_permissions(Permissions::from_mode(0o644))?;
+        // Most have it already, and to set it would have the disk take it once more.
+        if file.metadata()?.mode() & 0o7777 != 0o644 {
+            file.set_permissions(Permissions::from_mode(0o644))?;
+        }
         file.write_all(bytes)?;
         begin_sync(&file, 0, bytes.len() as u64);
         Ok(file)
@@ -125,14 +129,19 @@ pub(super) fn copy_blob(
     }
 }
 
-/// Whether the file at `path` is there, has the descriptor's size and, where asked, its digest.
-pub(super) fn has_blob(path: &Path, blob: &Descriptor, verify: bool) -> bool {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return false };
-    metadata.is_file() && metadata.len() == blob.size && (!verify || digest_of(path) == Some(blob.digest))
+/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest.
+pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool) -> bool {
+    let name = blob.digest.hex();
+    // Without a path from the root, for there may be hundreds.
+    let Ok(status) = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
+    FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
+        && u64::try_from(status.st_size) == Ok(blob.size)
+        && (!verify || digest_of(directory, &name) == Some(blob.digest))
 }
 
-fn digest_of(path: &Path) -> Option<Digest> {
-    let mut file = File::open(path).ok()?;
+fn digest_of(directory: &File, name: &str) -> Option<Digest> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?);
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; BUFFER];
     loop {

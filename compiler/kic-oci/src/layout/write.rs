@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,8 @@ pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs:
         return false;
     };
     layout.has_index(&with_root(layout.index.clone(), &root).0)
-        && blobs.values().all(|blob| has_blob(&layout.blobs().join(blob.digest.hex()), blob, false))
+        && File::open(layout.blobs())
+            .is_ok_and(|directory| blobs.values().all(|blob| has_blob(&directory, blob, false)))
 }
 
 /// The descriptor of an image in an `index.json`.
@@ -172,7 +173,9 @@ fn fill(
     let blobs_path = layout.blobs();
     let (index, replaced) = with_root(layout.index.clone(), root);
     let index_file = layout.begin_index(&index)?;
-    let is_there = |blob: &&Descriptor| has_blob(&blobs_path.join(blob.digest.hex()), blob, options.verify);
+    let at = |error| LayoutError::at(&blobs_path, error);
+    let directory = File::open(&blobs_path).map_err(at)?;
+    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify);
     let (there, mut missing): (Vec<_>, Vec<_>) = blobs.values().partition(is_there);
     written.kept = there.len() as u64;
     // Documents were made last.
@@ -196,7 +199,7 @@ fn fill(
         name(&temporary, path, &mut added)?;
     }
     if written.added > 0 {
-        sync_directory(&blobs_path)?;
+        directory.sync_all().map_err(at)?;
     }
     let index_changed = layout.finish_index(index_file)?;
     added.0.clear();
