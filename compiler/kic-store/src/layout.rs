@@ -81,12 +81,11 @@ impl Layout {
 
     /// A path in a folder by the first two digits, in memory that is asked for once.
     fn sharded(&self, folder: &str, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + folder.len() + hex.len() + 8);
+        let name = sharded(digest);
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + folder.len() + name.len() + 8);
         path.push(&self.root);
         path.push(folder);
-        path.push(&hex[..2]);
-        path.push(hex);
+        path.push(name);
         path
     }
 
@@ -96,12 +95,7 @@ impl Layout {
 
     /// The status of a blob's own file, without a path from the root; nothing where it is not found in that way.
     pub(crate) fn blob_status(&self, digest: &Digest) -> Option<Stat> {
-        let hex = digest.hex();
-        let mut name = String::with_capacity(hex.len() + 3);
-        name.push_str(&hex[..2]);
-        name.push('/');
-        name.push_str(&hex);
-        rustix::fs::statat(self.blobs.as_ref()?, name, AtFlags::empty()).ok()
+        rustix::fs::statat(self.blobs.as_ref()?, sharded(digest), AtFlags::empty()).ok()
     }
 
     pub(crate) fn embedded(&self, digest: &Digest) -> PathBuf {
@@ -184,6 +178,12 @@ impl Layout {
     fn no_store(&self, reason: &str) -> StoreError {
         StoreError::NotAStore { path: self.root.clone(), reason: reason.to_owned() }
     }
+}
+
+/// The name of what a digest stands for, in a folder by the first two digits.
+fn sharded(digest: &Digest) -> String {
+    let hex = digest.hex();
+    [&hex[..2], "/", &hex].concat()
 }
 
 /// Makes the parent of `path` if it is missing.
