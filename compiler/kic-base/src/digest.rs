@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -22,6 +23,9 @@ pub enum DigestError {
     #[error("after `sha256:` come exactly 64 lower-case hexadecimal digits")]
     Hex,
 }
+
+/// The length of `sha256:`.
+const ALGORITHM: usize = 7;
 
 /// The value of each lower-case hexadecimal digit; more than 15 for any other byte.
 const NIBBLES: [u8; 256] = {
@@ -71,37 +75,67 @@ impl Digest {
 
     /// The 64 hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
-        self.with_hex(str::to_owned)
+        self.text().hex().to_owned()
     }
 
     /// The first twelve hexadecimal digits, for tables that people read.
     pub fn short(&self) -> String {
-        self.with_hex(|hex| hex[..12].to_owned())
+        self.text().short().to_owned()
     }
 
-    /// What `work` makes of the 64 hexadecimal digits.
-    fn with_hex<T>(&self, work: impl FnOnce(&str) -> T) -> T {
+    /// Its text, for which nothing is allocated.
+    pub fn text(&self) -> DigestText {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = [0; 64];
-        for (digits, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+        let mut text = *b"sha256:----------------------------------------------------------------";
+        for (digits, byte) in text[ALGORITHM..].chunks_exact_mut(2).zip(self.0) {
             digits[0] = DIGITS[usize::from(byte >> 4)];
             digits[1] = DIGITS[usize::from(byte & 15)];
         }
-        work(str::from_utf8(&hex).unwrap_or_default())
+        DigestText(text)
+    }
+}
+
+/// The text of a [`Digest`], from [`Digest::text`].
+#[derive(Clone, Copy)]
+pub struct DigestText([u8; ALGORITHM + 64]);
+
+impl DigestText {
+    /// The 64 hexadecimal digits, without the algorithm.
+    pub fn hex(&self) -> &str {
+        &self[ALGORITHM..]
+    }
+
+    /// The first twelve hexadecimal digits.
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+}
+
+impl Deref for DigestText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // They are all ASCII.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for DigestText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.with_hex(|hex| f.write_str(hex))
+        f.write_str(&self.text())
     }
 }
 
 /// The 64 hexadecimal digits, as [`Digest::hex`] has them.
 impl fmt::LowerHex for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_hex(|hex| f.write_str(hex))
+        f.write_str(self.text().hex())
     }
 }
 
@@ -125,22 +159,20 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = *b"sha256:----------------------------------------------------------------";
-        self.with_hex(|hex| text[7..].copy_from_slice(hex.as_bytes()));
-        serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+        serializer.serialize_str(&self.text())
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(DigestText)
+        deserializer.deserialize_str(DigestVisitor)
     }
 }
 
 /// Reads a digest where its text stands, without a copy of it.
-struct DigestText;
+struct DigestVisitor;
 
-impl de::Visitor<'_> for DigestText {
+impl de::Visitor<'_> for DigestVisitor {
     type Value = Digest;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

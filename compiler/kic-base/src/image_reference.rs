@@ -1,5 +1,9 @@
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -11,11 +15,15 @@ use crate::{Digest, DigestError};
 /// `nginx` means `docker.io/library/nginx:latest`. The grammar is that of the distribution project's
 /// `reference` package; the text between the first `/` and the start is a registry when it holds a `.` or a
 /// `:`, is `localhost`, or has an upper-case letter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// It is ordered by its registry, then by its repository, its tag and its digest. A clone shares the text.
+#[derive(Clone)]
 pub struct ImageReference {
-    registry: String,
-    repository: String,
-    tag: Option<String>,
+    text: Arc<str>,
+    /// Where the registry ends in the text, the repository, and the tag: where that ends where the repository does, there is none.
+    registry: usize,
+    repository: usize,
+    tag: usize,
     digest: Option<Digest>,
 }
 
@@ -56,27 +64,41 @@ pub enum ImageReferenceError {
 impl ImageReference {
     /// A reference from its parts, which are taken as they are.
     pub fn new(registry: &str, repository: &str, tag: Option<&str>, digest: Option<Digest>) -> Self {
+        let end_of_repository = registry.len() + 1 + repository.len();
+        let end_of_tag = end_of_repository + tag.map_or(0, |tag| 1 + tag.len());
+        let mut text = String::with_capacity(end_of_tag + digest.map_or(0, |_| 1 + "sha256:".len() + 64));
+        text.extend([registry, "/", repository]);
+        text.extend(tag.iter().flat_map(|tag| [":", tag]));
+        if let Some(digest) = &digest {
+            text.extend(["@", &digest.text()]);
+        }
         Self {
-            registry: registry.to_owned(),
-            repository: repository.to_owned(),
-            tag: tag.map(str::to_owned),
+            text: text.into(),
+            registry: registry.len(),
+            repository: end_of_repository,
+            tag: end_of_tag,
             digest,
         }
     }
 
+    /// The whole text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The registry, such as `docker.io` or `localhost:5000`.
     pub fn registry(&self) -> &str {
-        &self.registry
+        &self.text[..self.registry]
     }
 
     /// The repository, such as `library/nginx`.
     pub fn repository(&self) -> &str {
-        &self.repository
+        &self.text[self.registry + 1..self.repository]
     }
 
     /// The tag; `latest` where the text had neither tag nor digest.
     pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+        (self.tag > self.repository).then(|| &self.text[self.repository + 1..self.tag])
     }
 
     /// The digest, where the text had one.
@@ -86,12 +108,17 @@ impl ImageReference {
 
     /// The same repository, by digest alone.
     pub fn at(&self, digest: Digest) -> Self {
-        Self { tag: None, digest: Some(digest), ..self.clone() }
+        Self::new(self.registry(), self.repository(), None, Some(digest))
     }
 
     /// `REGISTRY/REPOSITORY`, without tag and digest.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.registry, self.repository)
+    pub fn name(&self) -> &str {
+        &self.text[..self.repository]
+    }
+
+    /// What it is ordered by.
+    fn parts(&self) -> (&str, &str, Option<&str>, Option<&Digest>) {
+        (self.registry(), self.repository(), self.tag(), self.digest())
     }
 
     /// Whether `text` has the form of a registry: `HOST` or `HOST:PORT`, IPv6 addresses in brackets.
@@ -178,19 +205,19 @@ impl FromStr for ImageReference {
             None => (name_and_tag, None),
         };
         let (registry, repository) = match name.split_once('/') {
-            Some((first, rest)) if names_a_registry(first) => (first, rest.to_owned()),
-            _ => ("docker.io", name.to_owned()),
+            Some((first, rest)) if names_a_registry(first) => (first, rest),
+            _ => ("docker.io", name),
         };
         let registry = if registry == "index.docker.io" { "docker.io" } else { registry };
         if !Self::is_registry(registry) {
             return Err(ImageReferenceError::Registry(registry.to_owned()));
         }
-        check_repository(&repository)?;
+        check_repository(repository)?;
         tag.map_or(Ok(()), check_tag)?;
         let repository = if registry == "docker.io" && !repository.contains('/') {
-            format!("library/{repository}")
+            Cow::Owned(format!("library/{repository}"))
         } else {
-            repository
+            Cow::Borrowed(repository)
         };
         if registry.len() + 1 + repository.len() > 255 {
             return Err(ImageReferenceError::TooLong);
@@ -202,20 +229,45 @@ impl FromStr for ImageReference {
 
 impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry, self.repository)?;
-        if let Some(tag) = &self.tag {
-            write!(f, ":{tag}")?;
-        }
-        if let Some(digest) = &self.digest {
-            write!(f, "@{digest}")?;
-        }
-        Ok(())
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ImageReference").field(&self.text).finish()
+    }
+}
+
+impl PartialEq for ImageReference {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for ImageReference {}
+
+impl PartialOrd for ImageReference {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ImageReference {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl Hash for ImageReference {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
     }
 }
 
 impl Serialize for ImageReference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.text)
     }
 }
 
@@ -253,6 +305,33 @@ mod tests {
         let only = format!("nginx@{digest}").parse::<ImageReference>().unwrap();
         assert_eq!(only.to_string(), format!("docker.io/library/nginx@{digest}"));
         assert_eq!(only.tag(), None);
+    }
+
+    #[test]
+    fn references_are_made_of_their_parts_and_ordered_by_them() {
+        let digest = Some(Digest::of(b""));
+        // A registry with a character that comes before `/`, so that the order of the texts is another one.
+        let parts = [
+            ("a", "b", None, None),
+            ("a", "b", None, digest),
+            ("a", "b", Some("1"), None),
+            ("a", "b", Some("1"), digest),
+            ("a", "b-c", Some("1"), None),
+            ("a", "b/c", Some("1"), None),
+            ("a-b", "a", None, None),
+        ];
+        let made = parts.map(|(registry, repository, tag, digest)| {
+            ImageReference::new(registry, repository, tag, digest)
+        });
+        for (one, (registry, repository, tag, digest)) in made.iter().zip(parts) {
+            assert_eq!((one.registry(), one.repository()), (registry, repository));
+            assert_eq!((one.tag(), one.digest().copied()), (tag, digest));
+            assert_eq!(one.name(), format!("{registry}/{repository}"));
+            assert!(one.as_str().starts_with(one.name()));
+            assert_eq!(one.at(Digest::of(b"")).as_str(), format!("{}@{}", one.name(), Digest::of(b"")));
+        }
+        assert!(made.is_sorted_by(|left, right| left < right));
+        assert!(made[6].as_str() < made[0].as_str());
     }
 
     #[test]

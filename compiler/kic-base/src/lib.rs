@@ -12,7 +12,7 @@ mod span;
 mod stable_hasher;
 mod suggest;
 
-pub use digest::{Digest, DigestError, Sha256};
+pub use digest::{Digest, DigestError, DigestText, Sha256};
 pub use epoch::Epoch;
 pub use image_reference::{ImageReference, ImageReferenceError};
 pub use nested_sha256::{NestedSha256, Sha256State};

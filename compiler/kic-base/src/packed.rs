@@ -95,6 +95,12 @@ impl<'a> Reader<'a> {
 
     /// As many values as it says.
     pub fn list<T>(&mut self, mut take: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        (0..self.length()?).map(|_| take(self)).collect()
+        let length = self.length()?;
+        // None takes less than a byte: what says that there are more is nothing that was put there.
+        let mut list = Vec::with_capacity(length.min(self.0.len()));
+        for _ in 0..length {
+            list.push(take(self)?);
+        }
+        Some(list)
     }
 }

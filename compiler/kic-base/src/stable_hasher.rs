@@ -13,7 +13,7 @@ use crate::{Digest, Sha256};
 /// | nothing, something | `-`; `+` and then the value |
 /// | list | `l`, count, and then the values |
 /// | variant of an enum | `v`, length, its name |
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct StableHasher {
     hash: Sha256,
     /// Bytes that wait: many values are short, and to hash each by itself takes longer than its bytes do.
@@ -23,10 +23,16 @@ pub struct StableHasher {
 /// As many bytes may wait.
 const ROOM: usize = 1024;
 
+impl Default for StableHasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl StableHasher {
     /// A hash of nothing yet.
     pub fn new() -> Self {
-        Self::default()
+        Self { hash: Sha256::new(), waiting: Vec::with_capacity(ROOM) }
     }
 
     fn add(&mut self, bytes: &[u8]) {

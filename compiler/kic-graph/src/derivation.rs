@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kic_base::{Digest, Epoch, StableHasher};
+use kic_base::{Digest, Epoch, ImageReference, StableHasher};
 use kic_spec::Compression;
 use petgraph::graph::NodeIndex;
 use serde_json::Value as Json;
@@ -115,7 +115,7 @@ pub struct Launch {
     /// The steps.
     pub steps: Vec<LaunchStep>,
     /// The images of the registry cache, sorted by reference.
-    pub images: Vec<PlanImage>,
+    pub images: Arc<[PlanImage]>,
     /// What the image is compiled from, where that is recorded: the bytes of `kic/source.json`.
     pub source: Option<Arc<[u8]>>,
 }
@@ -161,8 +161,8 @@ pub enum LaunchStep {
 /// An image in the list of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanImage {
-    /// The reference, written out in full.
-    pub reference: String,
+    /// The reference.
+    pub reference: ImageReference,
     /// The digest of its index or manifest.
     pub digest: Digest,
     /// The names under which the registry cache answers, `REPOSITORY:TAG` or `REPOSITORY@DIGEST`.
@@ -313,8 +313,8 @@ impl Launch {
         if let Some(source) = &self.source {
             hasher.variant("Source").bytes(source);
         }
-        hasher.list(&self.images, |hasher, image| {
-            hasher.text(&image.reference).digest(&image.digest).number(image.size);
+        hasher.list(self.images.iter(), |hasher, image| {
+            hasher.text(image.reference.as_str()).digest(&image.digest).number(image.size);
             for list in [&image.names, &image.platforms] {
                 hasher.list(list, |hasher, text| {
                     hasher.text(text);

@@ -88,8 +88,9 @@ pub fn list_images(
     let (available, diagnostics) = lower_image(spec, inputs, unknown(spec, inputs));
     let in_base = images_in_base(spec, inputs);
     let mut own = Available::default();
-    let cache = lay_out(&cached_images(spec, inputs, &mut own), &mut Diagnostics::new());
-    let cached: BTreeMap<String, ImageContents> = cache
+    let images = cached_images(spec, inputs, &mut own);
+    let cache = lay_out(&images, &mut Diagnostics::new());
+    let cached: BTreeMap<ImageReference, ImageContents> = cache
         .images
         .into_iter()
         .map(|image| {
@@ -129,7 +130,7 @@ pub fn list_images(
         let needs: Vec<Need> = places.iter().map(|need| (*need).clone()).collect();
         let surest = needs.first().map(|need| need.confidence);
         let named = named.remove(&reference).unwrap_or_default();
-        let own = cached.get(&reference.to_string());
+        let own = cached.get(&reference);
         let is_wanted = !named.is_empty() || (discovers && surest > Some(Confidence::Possible));
         let state = match (own, in_base.get(&reference)) {
             // In the cache, and yet not under the name by which something asks for it.
@@ -188,15 +189,15 @@ fn images_in_base(spec: &Spec, inputs: &Inputs) -> BTreeMap<ImageReference, Imag
     match (&inputs.base, &spec.base.value) {
         (BaseFacts::Spec(inputs), Base::Spec(spec)) => {
             let mut images = images_in_base(spec, inputs);
-            let cache =
-                lay_out(&cached_images(spec, inputs, &mut Available::default()), &mut Diagnostics::new());
-            images.extend(cache.images.into_iter().filter_map(|image| {
+            let cached = cached_images(spec, inputs, &mut Available::default());
+            let cache = lay_out(&cached, &mut Diagnostics::new());
+            images.extend(cache.images.into_iter().map(|image| {
                 let contents = ImageContents {
                     digest: image.digest,
                     size: Some(image.size),
                     platforms: image.platforms,
                 };
-                Some((image.reference.parse().ok()?, contents))
+                (image.reference, contents)
             }));
             images
         }

@@ -93,7 +93,7 @@ impl PathKey {
 }
 
 /// A content and its length in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContentFacts {
     /// Its digest.
     pub digest: Digest,

@@ -14,7 +14,6 @@
 //! writes that index.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use kic_base::{Digest, ImageReference, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -45,13 +44,13 @@ pub(crate) struct Cached<'a> {
 
 /// Everything that a registry cache holds.
 #[derive(Debug, Default)]
-pub(crate) struct RegistryCache {
-    /// Small texts by path.
-    pub links: BTreeMap<String, String>,
+pub(crate) struct RegistryCache<'a> {
+    /// The digests that small files hold as text, by path.
+    pub links: BTreeMap<String, Digest>,
     /// Documents that kic writes, by the path of their blobs.
     pub written: BTreeMap<String, Vec<u8>>,
     /// Every blob, by digest.
-    pub blobs: BTreeMap<Digest, CachedBlob>,
+    pub blobs: BTreeMap<Digest, CachedBlob<'a>>,
     /// Every `REPOSITORY:TAG` and `REPOSITORY@DIGEST` that it answers to.
     pub names: BTreeSet<String>,
     /// Every `REGISTRY/REPOSITORY:TAG` and `REGISTRY/REPOSITORY@DIGEST` that it holds.
@@ -62,15 +61,15 @@ pub(crate) struct RegistryCache {
 
 /// One blob of the cache.
 #[derive(Debug, Clone)]
-pub(crate) struct CachedBlob {
-    pub facts: BlobFacts,
+pub(crate) struct CachedBlob<'a> {
+    pub facts: &'a BlobFacts,
     pub origins: Vec<Origin>,
     pub is_document: bool,
     /// The first image that has it.
-    pub image: String,
+    pub image: &'a ImageReference,
 }
 
-impl CachedBlob {
+impl CachedBlob<'_> {
     /// Its path in the image.
     pub fn path(&self) -> String {
         blob_path(&self.facts.digest)
@@ -79,28 +78,30 @@ impl CachedBlob {
 
 /// The path of a blob in the image.
 fn blob_path(digest: &Digest) -> String {
-    format!("{ROOT}/blobs/sha256/{:02x}/{digest:x}/data", digest.as_bytes()[0])
+    let text = digest.text();
+    [ROOT, "/blobs/sha256/", &text.hex()[..2], "/", text.hex(), "/data"].concat()
 }
 
 /// How the blobs of a cache are spread over layers.
 #[derive(Debug, Default)]
 pub(crate) struct Split<'a> {
     /// A layer each.
-    pub single: Vec<&'a CachedBlob>,
+    pub single: Vec<&'a CachedBlob<'a>>,
     /// Layers of several, by the first digit of their digests.
-    pub shared: BTreeMap<char, Vec<&'a CachedBlob>>,
+    pub shared: BTreeMap<char, Vec<&'a CachedBlob<'a>>>,
     /// In the catalogue.
-    pub small: Vec<&'a CachedBlob>,
+    pub small: Vec<&'a CachedBlob<'a>>,
 }
 
 /// Lays the images out. Two that answer to one name with different digests are an error.
-pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> RegistryCache {
+pub(crate) fn lay_out<'a>(images: &'a [Cached<'a>], diagnostics: &mut Diagnostics) -> RegistryCache<'a> {
     let mut cache = RegistryCache::default();
     let mut first_named: BTreeMap<String, &Cached> = BTreeMap::new();
-    let mut listed: BTreeMap<String, PlanImage> = BTreeMap::new();
+    let mut listed: BTreeMap<&str, PlanImage> = BTreeMap::new();
     let mut referrers = Referrers::default();
     for image in images {
         let repositories = repositories(&image.reference, image.short_names);
+        let digests = manifest_digests(image.facts);
         let mut names = Vec::new();
         for repository in &repositories {
             if let Some(tag) = image.reference.tag() {
@@ -116,21 +117,15 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
                 }
                 cache.names.insert(name.clone());
                 names.push(name);
-                cache.link(
-                    format_args!("{repository}/_manifests/tags/{tag}/current/link"),
-                    &image.facts.root.digest,
-                );
+                cache.link(&[repository, "/_manifests/tags/", tag, "/current/link"], image.facts.root.digest);
             }
-            for digest in manifest_digests(image.facts) {
-                cache.names.insert(format!("{repository}@{digest}"));
-                cache.link(format_args!("{repository}/_manifests/revisions/sha256/{digest:x}/link"), &digest);
+            for digest in &digests {
+                cache.names.insert(by_digest(repository, digest));
+                cache.link_manifest(repository, *digest);
             }
             for manifest in image.facts.manifests.values() {
                 for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-                    cache.link(
-                        format_args!("{repository}/_layers/sha256/{:x}/link", blob.digest),
-                        &blob.digest,
-                    );
+                    cache.link_layer(repository, blob.digest);
                 }
             }
             for referrer in &image.facts.referrers {
@@ -138,33 +133,30 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
                 referrers.add(repository, referrer, image, diagnostics);
             }
             if image.reference.tag().is_none() {
-                names.push(format!("{repository}@{}", image.facts.root.digest));
+                names.push(by_digest(repository, &image.facts.root.digest));
             }
         }
         let upstream = image.reference.name();
         cache.upstream_names.extend(image.reference.tag().map(|tag| format!("{upstream}:{tag}")));
-        cache
-            .upstream_names
-            .extend(manifest_digests(image.facts).iter().map(|digest| format!("{upstream}@{digest}")));
+        cache.upstream_names.extend(digests.iter().map(|digest| by_digest(upstream, digest)));
         let mut size = 0;
         let mut counted = BTreeSet::new();
-        let name = image.reference.to_string();
         for (blob, is_document) in blobs(image.facts) {
             if counted.insert(blob.digest) {
                 size += blob.size;
             }
             let cached = cache.blobs.entry(blob.digest).or_insert_with(|| CachedBlob {
-                facts: blob.clone(),
-                origins: Vec::new(),
+                facts: blob,
+                origins: vec![image.facts.origin.clone()],
                 is_document,
-                image: name.clone(),
+                image: &image.reference,
             });
             if !cached.origins.contains(&image.facts.origin) {
                 cached.origins.push(image.facts.origin.clone());
             }
         }
-        listed.entry(name.clone()).or_insert_with(|| PlanImage {
-            reference: name,
+        listed.entry(image.reference.as_str()).or_insert_with(|| PlanImage {
+            reference: image.reference.clone(),
             digest: image.facts.root.digest,
             names,
             platforms: image.facts.manifests.keys().map(ToString::to_string).collect(),
@@ -176,18 +168,37 @@ pub(crate) fn lay_out(images: &[Cached], diagnostics: &mut Diagnostics) -> Regis
     cache
 }
 
-impl RegistryCache {
-    fn link(&mut self, path: fmt::Arguments, digest: &Digest) {
-        self.links.insert(format!("{ROOT}/repositories/{path}"), digest.to_string());
+/// The name of what has that digest.
+fn by_digest(name: &str, digest: &Digest) -> String {
+    [name, "@", &digest.text()].concat()
+}
+
+impl RegistryCache<'_> {
+    /// A link in a repository: the parts of its path, of which the first one is the repository.
+    fn link(&mut self, path: &[&str], digest: Digest) {
+        const REPOSITORIES: [&str; 2] = [ROOT, "/repositories/"];
+        let parts = || REPOSITORIES.iter().chain(path);
+        let mut text = String::with_capacity(parts().map(|part| part.len()).sum());
+        text.extend(parts().copied());
+        self.links.insert(text, digest);
+    }
+
+    /// That of a manifest that can be asked for by its digest.
+    fn link_manifest(&mut self, repository: &str, digest: Digest) {
+        self.link(&[repository, "/_manifests/revisions/sha256/", digest.text().hex(), "/link"], digest);
+    }
+
+    /// That of a configuration or a layer.
+    fn link_layer(&mut self, repository: &str, digest: Digest) {
+        self.link(&[repository, "/_layers/sha256/", digest.text().hex(), "/link"], digest);
     }
 
     fn link_referrer(&mut self, repository: &str, referrer: &ReferrerFacts) {
         for document in &referrer.documents {
-            let digest = &document.digest;
-            self.link(format_args!("{repository}/_manifests/revisions/sha256/{digest:x}/link"), digest);
+            self.link_manifest(repository, document.digest);
         }
         for blob in &referrer.blobs {
-            self.link(format_args!("{repository}/_layers/sha256/{:x}/link", blob.digest), &blob.digest);
+            self.link_layer(repository, blob.digest);
         }
     }
 
@@ -207,7 +218,7 @@ impl RegistryCache {
         if large.len() > limit {
             large.sort_by_key(|blob| (std::cmp::Reverse(blob.facts.size), blob.facts.digest));
             for blob in large.split_off(limit.saturating_sub(SHARED_LAYERS)) {
-                let digit = blob.facts.digest.hex().chars().next().unwrap_or('0');
+                let digit = blob.facts.digest.text().hex().chars().next().unwrap_or('0');
                 split.shared.entry(digit).or_default().push(blob);
             }
         }

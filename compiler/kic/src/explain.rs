@@ -171,6 +171,7 @@ fn packed(graph: &Graph, derivation: &Derivation) -> PackedInputs {
         }
         Derivation::Tree { settings, entries } => {
             add_settings(&mut inputs, settings);
+            packed.expect(entries.iter().map(|entry| entry.path.len()));
             for entry in entries.iter() {
                 let value = match &entry.kind {
                     TreeEntryKind::File { mode, content, .. } => {
@@ -234,7 +235,7 @@ fn add_launch(inputs: &mut Inputs, graph: &Graph, launch: &Launch) {
             }
         }
     }
-    for image in &launch.images {
+    for image in launch.images.iter() {
         let value =
             format!("{}, for {}, as {}", image.digest, image.platforms.join(" "), image.names.join(" "));
         inputs.insert(format!("image {}", image.reference), value);

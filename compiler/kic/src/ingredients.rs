@@ -29,6 +29,13 @@ const MAGIC: &[u8; 8] = b"kicingr1";
 pub(crate) struct PackedInputs(Vec<u8>);
 
 impl PackedInputs {
+    /// Makes room for files with paths of those lengths.
+    pub fn expect(&mut self, paths: impl Iterator<Item = usize>) {
+        // The length of the path, a slash, what it is, a digest, a size and a mode.
+        const AROUND: usize = 4 + 1 + 1 + 32 + 8 + 4;
+        self.0.reserve(paths.map(|length| AROUND + length).sum());
+    }
+
     /// Adds an input that is known by a text.
     pub fn text(&mut self, input: &str, value: &str) {
         put_text(&mut self.0, input);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use kic_base::{Digest, ImageReference, StableHasher};
 use kic_diag::Diagnostics;
 use kic_exec::{Assembled, Context, LockFile, Realised, fault};
-use kic_graph::{Derivation, Graph, Node, NodeIndex, Origin};
+use kic_graph::{Derivation, Graph, Kind, Node, NodeIndex, Origin};
 use kic_oci::disk_image::{DiskImage, DiskImageError};
 use kic_oci::model::{DOCUMENT_LIMIT, Document, media_types};
 use kic_spec::{DiskFormat, ImageSource};
@@ -207,7 +207,7 @@ fn made_of(
     hasher.bytes(path.as_os_str().as_encoded_bytes()).digest(&digest);
     hasher.list(locks, |hasher, file| {
         hasher.list(&file.lock.images, |hasher, (reference, pin)| {
-            hasher.text(&reference.to_string()).digest(&pin.digest);
+            hasher.text(reference.as_str()).digest(&pin.digest);
             hasher.list(&pin.platforms, |hasher, (platform, digest)| {
                 hasher.text(&platform.to_string()).digest(digest);
             });
@@ -224,8 +224,14 @@ fn made_of(
             hasher.option(realised.layers.get(&index), |hasher, output| {
                 hasher.digest(&output.digest);
             });
-            hasher.list(&node.origins, |hasher, origin| {
-                hasher.text(&write_origin(origin, node.is_document));
+            hasher.boolean(node.is_document).list(&node.origins, |hasher, origin| match origin {
+                // Most are, and need not be written for that.
+                Origin::Registry(reference) => {
+                    hasher.variant("registry").text(reference.as_str());
+                }
+                Origin::Url(_) | Origin::Disk(_) => {
+                    hasher.variant("other").text(&write_origin(origin, node.is_document));
+                }
             });
         }
     }
@@ -241,7 +247,7 @@ fn lock_root<'a>(
 ) -> Root {
     for lock in locks {
         for (reference, pin) in &lock.lock.images {
-            keeping.document(pin.digest, reference, &reference.to_string(), None);
+            keeping.document(pin.digest, reference, reference.as_str(), None);
             for (platform, digest) in &pin.platforms {
                 keeping.document(
                     *digest,
@@ -270,6 +276,11 @@ fn absolute(path: &Path) -> PathBuf {
         })
         .or_else(|_: io::Error| std::path::absolute(path))
         .unwrap_or_else(|_| path.to_owned())
+}
+
+/// A layer in words.
+fn the_layer(kind: Kind, name: &str) -> String {
+    ["the ", kind.name(), " layer `", name, "`"].concat()
 }
 
 fn kept(digest: Digest, what: impl Into<String>, through: Option<Digest>) -> Kept {
@@ -311,7 +322,7 @@ impl Keeping {
             let layers = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
             let descriptors = image.layers.get(platform).map_or(&[][..], Vec::as_slice);
             for (layer, descriptor) in layers.iter().zip(descriptors) {
-                let what = format!("the {} layer `{}`", layer.kind.name(), layer.name);
+                let what = the_layer(layer.kind, &layer.name);
                 self.add(kept(descriptor.digest, what, Some(manifest.digest)));
                 self.node(graph, layer.node, descriptor.digest);
             }
@@ -321,7 +332,7 @@ impl Keeping {
             match realised.layers.get(&index) {
                 Some(output) => {
                     if !self.places.contains_key(&output.digest) {
-                        let what = format!("the {} layer `{}`", node.kind.name(), node.name);
+                        let what = the_layer(node.kind, &node.name);
                         self.add(kept(output.digest, what, None));
                     }
                     self.node(graph, index, output.digest);
@@ -362,7 +373,7 @@ impl Keeping {
             known.origins = origins;
             return;
         }
-        let what = format!("a blob of `{}`", node.name);
+        let what = ["a blob of `", &node.name, "`"].concat();
         self.add(Kept { digest: content.digest, what, through, size: Some(content.size), origins });
     }
 
@@ -379,8 +390,9 @@ impl Keeping {
 /// An origin as a root records it: a word and a text.
 fn write_origin(origin: &Origin, is_document: bool) -> String {
     match origin {
-        Origin::Registry(reference) if is_document => format!("document {reference}"),
-        Origin::Registry(reference) => format!("registry {reference}"),
+        Origin::Registry(reference) => {
+            [if is_document { "document " } else { "registry " }, reference.as_str()].concat()
+        }
         Origin::Url(url) => format!("url {url}"),
         Origin::Disk(ImageSource::Disk { format, path, reference }) => {
             let path = absolute(path);

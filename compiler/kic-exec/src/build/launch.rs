@@ -158,9 +158,9 @@ fn plan(
     for step in &launch.steps {
         plan.steps.push(step_json(step, layers)?);
     }
-    for PlanImage { reference, digest, names, platforms, size } in &launch.images {
-        let image = json(&Image { digest, names, platforms, reference, size: *size })?;
-        plan.images.insert(reference.clone(), image);
+    for PlanImage { reference, digest, names, platforms, size } in launch.images.iter() {
+        let image = json(&Image { digest, names, platforms, reference: reference.as_str(), size: *size })?;
+        plan.images.insert(reference.to_string(), image);
     }
     for host in &launch.registries {
         plan.registries.insert(json(host)?);

@@ -51,7 +51,7 @@ impl Pins {
     /// The pin of an image, unless it is to be resolved anew.
     pub fn image(&self, reference: &ImageReference) -> Option<&ImagePin> {
         let pin = self.before.images.get(reference)?;
-        (!self.is_updated(&[&reference.to_string()], reference)).then_some(pin)
+        (!self.is_updated(&[reference.as_str()], reference)).then_some(pin)
     }
 
     fn is_updated(&self, names: &[&str], reference: &ImageReference) -> bool {

@@ -89,7 +89,6 @@ impl Lowering {
         source: Option<ImageSource>,
         span: &Span,
     ) -> LoweredBase {
-        let origins = [image.origin.clone()];
         let mut layers = Vec::new();
         for (index, layer) in image.layers.iter().enumerate() {
             let kind = layer.annotations.get(crate::KIND_ANNOTATION).map(String::as_str);
@@ -97,12 +96,12 @@ impl Lowering {
             let name = name.unwrap_or_else(|| format!("layer-{}", index + 1));
             let hints = Hints {
                 kind: Kind::Blob,
-                name: &name,
+                name: name.clone(),
                 span: Some(span),
-                origins: &origins,
+                origins: vec![image.origin.clone()],
                 is_document: false,
             };
-            let node = self.blob(&layer.blob, &hints);
+            let node = self.blob(&layer.blob, hints);
             layers.push(ImageLayer {
                 node,
                 kind: kind.and_then(kind_by_name).unwrap_or(Kind::Base),

@@ -8,7 +8,7 @@ use kic_spec::{Content, Layer, LayerKind, Spec, Step};
 use petgraph::graph::NodeIndex;
 
 use super::{Hints, Lowering};
-use crate::derivation::{BasePlan, Derivation, Launch, LaunchStep, LayerSettings};
+use crate::derivation::{BasePlan, Derivation, Launch, LaunchStep, LayerSettings, PlanImage};
 use crate::graph::{ImageLayer, Kind};
 use crate::launch_steps::steps;
 
@@ -20,7 +20,7 @@ impl Lowering {
         platform: &Platform,
         settings: LayerSettings,
         own: &BTreeMap<(LayerKind, usize), Vec<ImageLayer>>,
-        images: &[crate::derivation::PlanImage],
+        images: &Arc<[PlanImage]>,
         base: BasePlan,
         source: Option<Arc<[u8]>>,
     ) -> NodeIndex {
@@ -61,12 +61,12 @@ impl Lowering {
             registries: spec.registries.iter().map(|registry| registry.host.value.clone()).collect(),
             base,
             steps: lowered,
-            images: images.to_vec(),
+            images: Arc::clone(images),
             source,
         });
-        let hints =
-            Hints { kind: Kind::Launch, name: "launch", span: None, origins: &[], is_document: false };
-        self.node(derivation, &hints)
+        let name = "launch".to_owned();
+        let hints = Hints { kind: Kind::Launch, name, span: None, origins: Vec::new(), is_document: false };
+        self.node(derivation, hints)
     }
 
     /// The paths of a manifests layer's files in the order in which the spec names them, those of one namespace

@@ -54,6 +54,8 @@ pub(crate) fn lower_image(
 struct Lowering {
     nodes: DiGraph<Node, ()>,
     by_digest: BTreeMap<Digest, NodeIndex>,
+    /// Those that give bytes as they are, by these.
+    blobs: BTreeMap<ContentFacts, NodeIndex>,
     diagnostics: Diagnostics,
     /// Images that are to be cached, and of which nothing else is known.
     assumed: BTreeSet<ImageReference>,
@@ -62,51 +64,58 @@ struct Lowering {
 /// What a node is called, and where the spec asks for it.
 struct Hints<'a> {
     kind: Kind,
-    name: &'a str,
+    name: String,
     span: Option<&'a Span>,
-    origins: &'a [Origin],
+    origins: Vec<Origin>,
     is_document: bool,
 }
 
 impl Lowering {
     fn new(assumed: BTreeSet<ImageReference>) -> Self {
-        let diagnostics = Diagnostics::new();
-        Self { nodes: DiGraph::new(), by_digest: BTreeMap::new(), diagnostics, assumed }
+        Self {
+            nodes: DiGraph::new(),
+            by_digest: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            diagnostics: Diagnostics::new(),
+            assumed,
+        }
     }
 
     /// The node of a derivation: a new one, or the one that is there already.
-    fn node(&mut self, derivation: Derivation, hints: &Hints) -> NodeIndex {
+    fn node(&mut self, derivation: Derivation, hints: Hints) -> NodeIndex {
         let digest = derivation.digest(&|node| self.nodes[node].digest);
         self.node_of(derivation, digest, hints)
     }
 
     /// The node of a derivation that has that digest.
-    fn node_of(&mut self, derivation: Derivation, digest: Digest, hints: &Hints) -> NodeIndex {
+    fn node_of(&mut self, derivation: Derivation, digest: Digest, hints: Hints) -> NodeIndex {
         if let Some(node) = self.by_digest.get(&digest) {
-            let origins = &mut self.nodes[*node].origins;
-            origins.extend(
-                hints.origins.iter().filter(|origin| !origins.contains(origin)).cloned().collect::<Vec<_>>(),
-            );
+            let known = &mut self.nodes[*node].origins;
+            let mut more = hints.origins;
+            more.retain(|origin| !known.contains(origin));
+            known.append(&mut more);
             return *node;
         }
         let inputs = derivation.inputs();
+        let content = if let Derivation::Blob(content) = &derivation { Some(*content) } else { None };
         let node = self.nodes.add_node(Node {
             derivation,
             digest,
             kind: hints.kind,
-            name: hints.name.to_owned(),
+            name: hints.name,
             span: hints.span.cloned(),
-            origins: hints.origins.to_vec(),
+            origins: hints.origins,
             is_document: hints.is_document,
         });
         for input in inputs {
             self.nodes.update_edge(input, node, ());
         }
         self.by_digest.insert(digest, node);
+        self.blobs.extend(content.map(|content| (content, node)));
         node
     }
 
-    fn blob(&mut self, blob: &BlobFacts, hints: &Hints) -> NodeIndex {
+    fn blob(&mut self, blob: &BlobFacts, hints: Hints) -> NodeIndex {
         self.node(Derivation::Blob(ContentFacts { digest: blob.digest, size: blob.size }), hints)
     }
 
@@ -150,7 +159,7 @@ impl Lowering {
             layers.extend(own.values().flatten().cloned());
             let missing = |layer: &&ImageLayer| !present.contains(&self.nodes[layer.node].digest);
             layers.extend(cache.layers.iter().filter(missing).cloned());
-            layers.push(self.layer(launch, Kind::Launch, "launch"));
+            layers.push(self.layer(launch, Kind::Launch, "launch".to_owned()));
             self.check_layer_count(&layers, spec);
             let labels =
                 spec.labels.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
@@ -167,8 +176,8 @@ impl Lowering {
         (image, available)
     }
 
-    fn layer(&self, node: NodeIndex, kind: Kind, name: &str) -> ImageLayer {
-        ImageLayer { node, kind, name: name.to_owned(), upstream: None, annotations: BTreeMap::new() }
+    fn layer(&self, node: NodeIndex, kind: Kind, name: String) -> ImageLayer {
+        ImageLayer { node, kind, name, upstream: None, annotations: BTreeMap::new() }
     }
 
     /// The derivation of a layer: its node's, or for a base's layer the one that its annotation names.

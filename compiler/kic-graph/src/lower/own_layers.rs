@@ -41,15 +41,14 @@ impl Lowering {
                     None => entry.kind,
                     Some(fetch) => {
                         let (url, content, mode) = *fetch;
-                        let origins = [Origin::Url(url.clone())];
                         let hints = Hints {
                             kind: Kind::Blob,
-                            name: &url,
+                            name: url.clone(),
                             span: Some(&entry.span),
-                            origins: &origins,
+                            origins: vec![Origin::Url(url)],
                             is_document: false,
                         };
-                        let node = self.node(Derivation::Blob(content), &hints);
+                        let node = self.node(Derivation::Blob(content), hints);
                         TreeEntryKind::File { mode, content, bytes: Bytes::Node(node) }
                     }
                 };
@@ -86,10 +85,15 @@ impl Lowering {
                     _ => None,
                 };
                 let name = from.map_or_else(|| name.to_owned(), |from| format!("{name} from /{}", from.path));
-                let hints =
-                    Hints { kind, name: &name, span: Some(&layer.span), origins: &[], is_document: false };
-                let node = self.node_of(tree, digest, &hints);
-                parts.push(self.layer(node, kind, &name));
+                let hints = Hints {
+                    kind,
+                    name: name.clone(),
+                    span: Some(&layer.span),
+                    origins: Vec::new(),
+                    is_document: false,
+                };
+                let node = self.node_of(tree, digest, hints);
+                parts.push(self.layer(node, kind, name));
             }
             own.insert((layer.kind(), index), parts);
         }

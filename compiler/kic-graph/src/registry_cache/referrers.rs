@@ -48,15 +48,16 @@ impl<'a> Referrers<'a> {
     /// Writes the tags, and an index for each subject.
     pub fn finish(self, cache: &mut RegistryCache) {
         for ((repository, tag), (digest, _)) in self.tags {
-            cache.link(format_args!("{repository}/_manifests/tags/{tag}/current/link"), &digest);
+            cache.link(&[&repository, "/_manifests/tags/", &tag, "/current/link"], digest);
         }
         for ((repository, subject), descriptors) in self.lists {
             let manifests: Vec<Json> = descriptors.into_values().collect();
             let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
             let bytes = index.to_string().into_bytes();
             let digest = Digest::of(&bytes);
-            cache.link(format_args!("{repository}/_manifests/tags/sha256-{subject:x}/current/link"), &digest);
-            cache.link(format_args!("{repository}/_manifests/revisions/sha256/{digest:x}/link"), &digest);
+            let subject = subject.text();
+            cache.link(&[&repository, "/_manifests/tags/sha256-", subject.hex(), "/current/link"], digest);
+            cache.link_manifest(&repository, digest);
             // The same bytes may have come from upstream.
             if !cache.blobs.contains_key(&digest) {
                 cache.written.insert(blob_path(&digest), bytes);

@@ -53,19 +53,20 @@ fn an_image_answers_under_every_name_that_a_node_may_use() {
 fn every_tag_and_digest_has_its_link() {
     let facts = image("nginx", &[10]);
     let mut diagnostics = Diagnostics::new();
-    let cache = lay_out(&[cached("nginx:1", &facts, true)], &mut diagnostics);
+    let images = [cached("nginx:1", &facts, true)];
+    let cache = lay_out(&images, &mut diagnostics);
     assert!(diagnostics.is_empty());
     let root = "registry/docker/registry/v2/repositories";
     let index = facts.root.digest;
-    assert_eq!(cache.links[&format!("{root}/nginx/_manifests/tags/1/current/link")], index.to_string());
+    assert_eq!(cache.links[&format!("{root}/nginx/_manifests/tags/1/current/link")], index);
     let manifest = &facts.manifests.values().next().unwrap();
     for digest in [index, manifest.manifest.digest] {
         let path = format!("{root}/library/nginx/_manifests/revisions/sha256/{}/link", digest.hex());
-        assert_eq!(cache.links[&path], digest.to_string());
+        assert_eq!(cache.links[&path], digest);
     }
     for blob in [&manifest.config, &manifest.layers[0]] {
         let path = format!("{root}/docker.io/nginx/_layers/sha256/{}/link", blob.digest.hex());
-        assert_eq!(cache.links[&path], blob.digest.to_string());
+        assert_eq!(cache.links[&path], blob.digest);
     }
     assert_eq!(cache.links.len(), 4 * 5);
     assert!(cache.names.contains("nginx:1") && cache.names.contains(&format!("nginx@{index}")));
@@ -97,7 +98,8 @@ fn two_images_of_one_name_are_an_error_unless_they_are_the_same() {
 fn large_blobs_have_layers_of_their_own_until_there_are_too_many() {
     let sizes: Vec<u64> = (0..300).map(|index| SMALL + index * 1000).collect();
     let facts = image("big", &sizes);
-    let cache = lay_out(&[cached("big", &facts, true)], &mut Diagnostics::new());
+    let images = [cached("big", &facts, true)];
+    let cache = lay_out(&images, &mut Diagnostics::new());
     let split = cache.split(1000);
     assert_eq!((split.single.len(), split.shared.len()), (300, 0));
     assert_eq!(split.small.len(), 3, "index, manifest and configuration");
@@ -116,7 +118,8 @@ fn a_blob_of_two_images_is_there_once_and_can_be_had_from_both() {
     let (first, mut second) = (image("a", &[SMALL]), image("b", &[SMALL]));
     let shared = first.manifests.values().next().unwrap().layers.clone();
     second.manifests.values_mut().next().unwrap().layers.clone_from(&shared);
-    let cache = lay_out(&[cached("a", &first, true), cached("b", &second, true)], &mut Diagnostics::new());
+    let images = [cached("a", &first, true), cached("b", &second, true)];
+    let cache = lay_out(&images, &mut Diagnostics::new());
     assert_eq!(cache.blobs[&shared[0].digest].origins, [first.origin.clone(), second.origin.clone()]);
     assert_eq!(cache.split(10).single.len(), 1);
 }
