@@ -8,28 +8,28 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// Media type of the blob.
-    pub media_type: String,
-    /// Digest of the blob's bytes.
-    pub digest: Digest,
-    /// Size of the blob in bytes; never over `i64::MAX`, which is what other tools hold it in.
-    #[serde(deserialize_with = "size")]
-    pub size: u64,
-    /// Where else the blob may be had. kic never follows them.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
-    pub urls: Vec<String>,
     /// Annotations, in the order of their keys.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// What the image runs on, in the descriptors of an index.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform: Option<DescriptorPlatform>,
     /// Type of the artifact, where the blob is a manifest of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The blob itself in base 64, for small blobs. kic writes none and trusts none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// Digest of the blob's bytes.
+    pub digest: Digest,
+    /// Media type of the blob.
+    pub media_type: String,
+    /// What the image runs on, in the descriptors of an index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<DescriptorPlatform>,
+    /// Size of the blob in bytes; never over `i64::MAX`, which is what other tools hold it in.
+    #[serde(deserialize_with = "size")]
+    pub size: u64,
+    /// Where else the blob may be had. kic never follows them.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
 }
 
 /// The platform as a descriptor or a configuration spells it.
@@ -37,11 +37,11 @@ pub struct Descriptor {
 pub struct DescriptorPlatform {
     /// Processor, in Go's names; `unknown` for attestations.
     pub architecture: String,
+    /// Features of the processor, as old Docker manifest lists have them.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     /// Operating system, in Go's names.
     pub os: String,
-    /// Version of the operating system, for Windows.
-    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
-    pub os_version: Option<String>,
     /// Features that the operating system must have, for Windows.
     #[serde(
         default,
@@ -50,12 +50,12 @@ pub struct DescriptorPlatform {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,
+    /// Version of the operating system, for Windows.
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
     /// Variant of the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// Features of the processor, as old Docker manifest lists have them.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
-    pub features: Vec<String>,
 }
 
 impl Descriptor {

@@ -16,11 +16,20 @@ use super::document::{DOCUMENT_LIMIT, MEMBER_LIMIT, ModelError};
 pub struct ImageConfig {
     /// Processor, in Go's names.
     pub architecture: String,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// How a container of it runs.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "RunConfig::is_empty")]
+    pub config: RunConfig,
+    /// When the image was made, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// What made each layer, lowest first.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
     /// Operating system, in Go's names.
     pub os: String,
-    /// Version of the operating system, for Windows.
-    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
-    pub os_version: Option<String>,
     /// Features that the operating system must have, for Windows.
     #[serde(
         default,
@@ -29,56 +38,47 @@ pub struct ImageConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,
+    /// Version of the operating system, for Windows.
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
+    pub os_version: Option<String>,
+    /// The layers, unpacked.
+    pub rootfs: RootFs,
     /// Variant of the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// When the image was made, in RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created: Option<String>,
-    /// Who made it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub author: Option<String>,
-    /// How a container of it runs.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "RunConfig::is_empty")]
-    pub config: RunConfig,
-    /// The layers, unpacked.
-    pub rootfs: RootFs,
-    /// What made each layer, lowest first.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<History>,
 }
 
 /// How a container of the image runs: the member `config`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RunConfig {
-    /// `USER[:GROUP]`, by name or number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Ports, as `80/tcp`.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub exposed_ports: BTreeMap<String, Value>,
-    /// Variables, as `NAME=VALUE`.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-    /// What is started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entrypoint: Option<Vec<String>>,
     /// Arguments of what is started, or what is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
-    /// Directories for data of the container's own.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub volumes: BTreeMap<String, Value>,
-    /// Where it is started.
+    /// What is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub working_dir: Option<String>,
+    pub entrypoint: Option<Vec<String>>,
+    /// Variables, as `NAME=VALUE`.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Ports, as `80/tcp`.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<String, Value>,
     /// Labels, in the order of their keys.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The signal that ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
+    /// `USER[:GROUP]`, by name or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Directories for data of the container's own.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Value>,
+    /// Where it is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
     /// All other members as they came: `Healthcheck`, `Shell`, `OnBuild`, `StopTimeout`, `ArgsEscaped`,
     /// `Memory` and whatever else Docker has.
     #[serde(flatten)]
@@ -88,29 +88,29 @@ pub struct RunConfig {
 /// The layers, unpacked: the member `rootfs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
-    /// Always `layers`.
-    #[serde(rename = "type")]
-    pub kind: String,
     /// The digest of each layer's tar, uncompressed, lowest first.
     #[serde(default, deserialize_with = "null_is_default")]
     pub diff_ids: Vec<Digest>,
+    /// Always `layers`.
+    #[serde(rename = "type")]
+    pub kind: String,
 }
 
 /// What made one layer, or changed the configuration alone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct History {
-    /// When, in RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created: Option<String>,
-    /// The command.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_by: Option<String>,
     /// Who.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// A remark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// When, in RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// The command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
     /// Whether it made no layer.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "is_false")]
     pub empty_layer: bool,

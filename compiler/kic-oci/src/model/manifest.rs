@@ -10,12 +10,9 @@ use super::{Descriptor, media_types};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
-    /// Always 2.
-    pub schema_version: u32,
-    /// The manifest's own media type; see [`super::Document::parse`] for where it comes from when the text
-    /// does not say.
-    #[serde(default)]
-    pub media_type: String,
+    /// Annotations, in the order of their keys.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// Type of the artifact, where this is no container image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
@@ -24,12 +21,15 @@ pub struct Manifest {
     /// The layers, lowest first.
     #[serde(default, deserialize_with = "null_is_default")]
     pub layers: Vec<Descriptor>,
+    /// The manifest's own media type; see [`super::Document::parse`] for where it comes from when the text
+    /// does not say.
+    #[serde(default)]
+    pub media_type: String,
+    /// Always 2.
+    pub schema_version: u32,
     /// The manifest that this one says something about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Box<Descriptor>>,
-    /// Annotations, in the order of their keys.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
 }
 
 /// Several manifests, mostly one a platform
@@ -37,23 +37,23 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {
-    /// Always 2.
-    pub schema_version: u32,
-    /// The index's own media type; see [`super::Document::parse`].
-    #[serde(default)]
-    pub media_type: String,
+    /// Annotations, in the order of their keys.
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// Type of the artifact, where this is no container image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// What the index holds, in its order.
     #[serde(default, deserialize_with = "null_is_default")]
     pub manifests: Vec<Descriptor>,
+    /// The index's own media type; see [`super::Document::parse`].
+    #[serde(default)]
+    pub media_type: String,
+    /// Always 2.
+    pub schema_version: u32,
     /// The manifest that this one says something about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Box<Descriptor>>,
-    /// Annotations, in the order of their keys.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
 }
 
 impl Manifest {
