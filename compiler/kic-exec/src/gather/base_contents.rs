@@ -62,10 +62,10 @@ pub(super) async fn read(
     }
     for (path, layer) in &applied {
         let Some(text) = texts.get(path) else { continue };
-        let (needs, policies, objects) = needs::in_base(&format!("base:{path}"), text, span, layer);
-        contents.needs.extend(needs);
-        contents.redirects.policies.extend(policies);
-        contents.objects.extend(objects);
+        let in_text = needs::in_base(&format!("base:{path}"), text, span, layer);
+        contents.needs.extend(in_text.needs);
+        contents.redirects.policies.extend(in_text.policies);
+        contents.objects.extend(in_text.objects);
     }
     for (path, text) in mirrors {
         match kic_redirect::mirrors(&path, &Source::new(format!("base:{path}"), text)) {

@@ -23,6 +23,8 @@ use crate::fault;
 /// An image to cache.
 struct Image {
     facts: ImageFacts,
+    /// Whether the run before has found it out.
+    is_known: bool,
     referrer_pins: Option<BTreeSet<ReferrerPin>>,
     warnings: Diagnostics,
 }
@@ -32,7 +34,7 @@ impl Image {
     fn known(source: &ImageSource, root: BlobFacts, manifests: Manifests) -> Self {
         let (origin, name, referrers) = (origin(source), None, Vec::new());
         let facts = ImageFacts { root, manifests, origin, name, referrers };
-        Self { facts, referrer_pins: None, warnings: Diagnostics::new() }
+        Self { facts, is_known: true, referrer_pins: None, warnings: Diagnostics::new() }
     }
 
     fn of(source: &ImageSource, resolved: Resolved) -> Self {
@@ -43,7 +45,7 @@ impl Image {
         });
         let manifests = manifests.collect();
         let facts = ImageFacts { root, manifests, origin: origin(source), name, referrers };
-        Self { facts, referrer_pins, warnings }
+        Self { facts, is_known: false, referrer_pins, warnings }
     }
 }
 
@@ -87,7 +89,7 @@ pub(super) async fn cached(
         .await;
     let mut facts = BTreeMap::new();
     for (source, result) in results {
-        let Image { facts: image, referrer_pins, warnings } = match result {
+        let Image { facts: image, is_known, referrer_pins, warnings } = match result {
             Ok(image) => image,
             Err(errors) => {
                 let is_named = spec
@@ -109,7 +111,7 @@ pub(super) async fn cached(
         };
         if let ImageSource::Registry(reference) = &source.value {
             let manifests = image.manifests.iter().map(|(platform, facts)| (platform, &facts.manifest));
-            if referrer_pins.is_none() && warnings.is_empty() {
+            if !is_known && referrer_pins.is_none() && warnings.is_empty() {
                 known.note(&image.root, &image.manifests);
             }
             pins.used.images.insert(reference.clone(), pin(&image.root, manifests, referrer_pins));

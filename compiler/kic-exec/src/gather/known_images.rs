@@ -1,18 +1,19 @@
 //! What images are made of, known from the run before: it follows from their documents, which are known by digest, and from the
 //! build of kic, and from nothing else.
 //!
-//! The bytes that are kept: the number of images (4), and of each its root and the number (4) of its manifests; of each of these
-//! its platform, itself, its configuration, and its layers.
+//! The bytes that are kept of an image: its root and the number (4) of its manifests; of each of these its platform, itself, its
+//! configuration, and its layers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kic_base::packed::{Reader, put_list, put_text};
-use kic_base::{Digest, Platform, Spanned};
+use kic_base::{Platform, Spanned};
 use kic_diag::Diagnostics;
 use kic_graph::{BlobFacts, ManifestFacts};
 use kic_oci::model::media_types;
 use kic_spec::Spec;
 
+use super::known::Known;
 use super::memo_key;
 use crate::context::Context;
 use crate::fault;
@@ -20,25 +21,14 @@ use crate::fault;
 /// The manifest of each platform.
 pub(super) type Manifests = BTreeMap<Platform, ManifestFacts>;
 
-/// The root of each image, and its manifests.
-type Images = BTreeMap<Digest, (BlobFacts, Manifests)>;
-
-/// What is known of images, by their roots.
+/// What is known of images, by the digests of their roots.
 #[derive(Debug, Default)]
-pub(super) struct KnownImages {
-    key: Option<Digest>,
-    known: Images,
-    /// What this run has asked for, known and new: all that the next one is likely to.
-    used: BTreeSet<Digest>,
-    new: Images,
-}
+pub(super) struct KnownImages(Known);
 
 impl KnownImages {
     /// What the last run of this build has found in the images of a spec.
     pub fn open(spec: &Spec, context: &Context) -> Self {
-        let key = memo_key("kic images", spec, context);
-        let bytes = key.and_then(|key| context.store.recall(&key)).unwrap_or_default();
-        Self { key, known: read(&bytes).unwrap_or_default(), ..Self::default() }
+        Self(Known::open(memo_key("kic images", spec, context), context))
     }
 
     /// The manifests of each image with that root that is known. What they were read from is in the store, and leased.
@@ -51,7 +41,7 @@ impl KnownImages {
         platforms: &[&Spanned<Platform>],
         context: &Context,
     ) -> Result<Vec<Option<Manifests>>, Diagnostics> {
-        if self.known.is_empty() {
+        if self.0.is_empty() {
             return Ok(vec![None; roots.len()]);
         }
         let store = &context.store;
@@ -65,30 +55,28 @@ impl KnownImages {
         store.hold().map_err(|error| fault::store(&error))?;
         let mut found = Vec::with_capacity(roots.len());
         for root in roots {
-            let known = root.as_ref().and_then(|root| self.known.get(&root.digest));
-            let known =
-                known.filter(|(known, manifests)| Some(known) == root.as_ref() && is_whole(known, manifests));
-            self.used.extend(known.map(|(root, _)| root.digest));
-            found.push(known.map(|(_, manifests)| manifests.clone()));
+            let known = root.as_ref().and_then(|root| {
+                let (place, bytes) = self.0.find(&root.digest)?;
+                let (known, manifests) = read(bytes)?;
+                (known == *root && is_whole(root, &manifests)).then_some((place, manifests))
+            });
+            found.push(known.map(|(place, manifests)| {
+                self.0.keep(place);
+                manifests
+            }));
         }
         store.let_go().map_err(|error| fault::store(&error))?;
         Ok(found)
     }
 
-    /// Notes what an image is made of, where that was not known.
+    /// Notes what an image is made of that was not known.
     pub fn note(&mut self, root: &BlobFacts, manifests: &Manifests) {
-        if !self.used.contains(&root.digest) {
-            self.new.entry(root.digest).or_insert_with(|| (root.clone(), manifests.clone()));
-        }
+        self.0.note(root.digest, write(root, manifests));
     }
 
     /// Keeps what the next run needs. Where that does not work, it reads the documents again.
     pub fn save(self, context: &Context) {
-        let Self { key: Some(key), known, used, mut new } = self else { return };
-        if !new.is_empty() {
-            new.extend(known.into_iter().filter(|(digest, _)| used.contains(digest)));
-            context.remember(key, move || write(&new));
-        }
+        self.0.save(context);
     }
 }
 
@@ -102,16 +90,14 @@ fn is_there(root: &BlobFacts, facts: &ManifestFacts, context: &Context) -> bool 
     }
 }
 
-fn write(images: &Images) -> Vec<u8> {
+fn write(root: &BlobFacts, manifests: &Manifests) -> Vec<u8> {
     let mut bytes = Vec::new();
-    put_list(&mut bytes, images.values(), |bytes, (root, manifests)| {
-        put_blob(bytes, root);
-        put_list(bytes, manifests.iter(), |bytes, (platform, facts)| {
-            put_text(bytes, &platform.to_string());
-            put_blob(bytes, &facts.manifest);
-            put_blob(bytes, &facts.config);
-            put_list(bytes, facts.layers.iter(), put_blob);
-        });
+    put_blob(&mut bytes, root);
+    put_list(&mut bytes, manifests.iter(), |bytes, (platform, facts)| {
+        put_text(bytes, &platform.to_string());
+        put_blob(bytes, &facts.manifest);
+        put_blob(bytes, &facts.config);
+        put_list(bytes, facts.layers.iter(), put_blob);
     });
     bytes
 }
@@ -128,22 +114,21 @@ fn blob(reader: &mut Reader<'_>) -> Option<BlobFacts> {
 }
 
 /// What was written; nothing where these are other bytes.
-fn read(bytes: &[u8]) -> Option<Images> {
+fn read(bytes: &[u8]) -> Option<(BlobFacts, Manifests)> {
     let mut reader = Reader(bytes);
-    let images = reader.list(|reader| {
-        let root = blob(reader)?;
-        let manifests = reader.list(|reader| {
-            let platform = reader.value()?;
-            let (manifest, config) = (blob(reader)?, blob(reader)?);
-            Some((platform, ManifestFacts { manifest, config, layers: reader.list(blob)? }))
-        })?;
-        Some((root.digest, (root, manifests.into_iter().collect())))
+    let root = blob(&mut reader)?;
+    let manifests = reader.list(|reader| {
+        let platform = reader.value()?;
+        let (manifest, config) = (blob(reader)?, blob(reader)?);
+        Some((platform, ManifestFacts { manifest, config, layers: reader.list(blob)? }))
     })?;
-    reader.0.is_empty().then(|| images.into_iter().collect())
+    reader.0.is_empty().then(|| (root, manifests.into_iter().collect()))
 }
 
 #[cfg(test)]
 mod tests {
+    use kic_base::Digest;
+
     use super::*;
 
     fn facts_of(media_type: &str, size: u64) -> BlobFacts {
@@ -161,10 +146,9 @@ mod tests {
             .into_iter()
             .map(|(platform, size)| (platform.parse().unwrap(), facts(size)))
             .collect();
-        let roots = [facts_of(media_types::OCI_INDEX, 1), facts_of(media_types::OCI_MANIFEST, 2)];
-        let images: Images = roots.map(|root| (root.digest, (root, manifests.clone()))).into();
-        let mut bytes = write(&images);
-        assert_eq!(format!("{:?}", read(&bytes).unwrap()), format!("{images:?}"));
+        let root = facts_of(media_types::OCI_INDEX, 1);
+        let mut bytes = write(&root, &manifests);
+        assert_eq!(format!("{:?}", read(&bytes).unwrap()), format!("{:?}", (root, manifests)));
         for length in 0..bytes.len() {
             assert!(read(&bytes[..length]).is_none(), "{length}");
         }

@@ -1,39 +1,28 @@
 //! The images that manifests name, known from the run before: what is found in a text follows from its bytes and from the
 //! build of kic, and from nothing else.
-//!
-//! The bytes that are kept: the number of texts (4), and of each its key (32) and, as one text, what is known of it, which is read
-//! when it is asked for.
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 
-use kic_base::packed::{Reader, put_bytes, put_length, put_list, put_option, put_text};
+use kic_base::packed::{Reader, put_length, put_list, put_option, put_text};
 use kic_base::{Digest, Source};
 use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::Confidence;
 use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
 
+use super::known::Known;
 use super::memo_key;
+use super::needs::InTexts;
 use super::texts::{Kind, Text};
 use crate::context::Context;
-
-/// The images that a text names, the settings of policies in it, and its objects.
-pub(super) type Known = (Vec<Need>, Vec<Policy>, Vec<ObjectFacts>);
 
 /// What is known of texts, by their keys.
 #[derive(Debug, Default)]
 pub(super) struct KnownNeeds {
-    key: Option<Digest>,
-    bytes: Vec<u8>,
-    /// Where of the bytes each text stands, by key.
-    known: Vec<(Digest, Range<usize>)>,
+    known: Known,
     words: Words,
-    /// What this run has asked for: all that the next one is likely to.
-    used: Vec<(Digest, Used)>,
-    is_changed: bool,
 }
 
 /// The kinds and namespaces of objects, of which there are few: each of the last ones is held once.
@@ -53,30 +42,23 @@ impl Words {
     }
 }
 
-#[derive(Debug)]
-enum Used {
-    /// It stands there in the bytes.
-    Before(Range<usize>),
-    Now(Vec<u8>),
-}
-
 impl KnownNeeds {
     /// What the last run of this build has found in the texts of a spec.
     pub fn open(spec: &Spec, context: &Context) -> Self {
-        let key = memo_key("kic needs", spec, context);
-        let bytes = key.and_then(|key| context.store.recall(&key)).unwrap_or_default();
-        let known = places(&bytes).unwrap_or_default();
-        Self { key, bytes, known, ..Self::default() }
+        let known = Known::open(memo_key("kic needs", spec, context), context);
+        Self { known, words: Words::default() }
     }
 
-    /// What a text names, if that is known. Its bytes are read only to show a place.
-    pub fn find(&mut self, text: &Text, context: &Context) -> Option<Known> {
-        let key = text.key(&text.digest);
-        let place = self.known.binary_search_by(|(known, _)| known.cmp(&key)).ok()?;
-        let range = self.known[place].1.clone();
-        let found = take(&mut Reader(self.bytes.get(range.clone())?), text, &mut self.words, context)?;
-        self.used.push((key, Used::Before(range)));
-        Some(found)
+    /// Adds what a text says, if that is known. Its bytes are read only to show a place.
+    pub fn find(&mut self, text: &Text, in_texts: &mut InTexts, context: &Context) -> bool {
+        let Some((place, bytes)) = self.known.find(&text.key(&text.digest)) else { return false };
+        let before = in_texts.before_next();
+        if take(&mut Reader(bytes), text, &mut self.words, in_texts, context).is_none() {
+            in_texts.truncate(before);
+            return false;
+        }
+        self.known.keep(place);
+        true
     }
 
     /// Notes what was found in a text whose bytes have that digest. One with policies is read again: they are held as they stand
@@ -94,41 +76,13 @@ impl KnownNeeds {
         };
         let mut bytes = Vec::new();
         put(&mut bytes, needs, &filters, objects);
-        self.used.push((text.key(digest), Used::Now(bytes)));
-        self.is_changed = true;
+        self.known.note(text.key(digest), bytes);
     }
 
     /// Keeps what the next run needs, beside what goes on. Where that does not work, the next run reads the texts again.
     pub fn save(self, context: &Context) {
-        let (Some(key), true) = (self.key, self.is_changed) else { return };
-        context.remember(key, move || self.into_bytes());
+        self.known.save(context);
     }
-
-    fn into_bytes(mut self) -> Vec<u8> {
-        // Two texts may be the same.
-        self.used.sort_by_key(|(key, _)| *key);
-        self.used.dedup_by(|left, right| left.0 == right.0);
-        let mut bytes = Vec::with_capacity(self.bytes.len() + 4096);
-        put_list(&mut bytes, self.used.iter(), |bytes, (key, used)| {
-            bytes.extend_from_slice(key.as_bytes());
-            match used {
-                Used::Before(range) => put_bytes(bytes, self.bytes.get(range.clone()).unwrap_or_default()),
-                Used::Now(now) => put_bytes(bytes, now),
-            }
-        });
-        bytes
-    }
-}
-
-/// Where each text stands, by key; nothing where these are other bytes.
-fn places(bytes: &[u8]) -> Option<Vec<(Digest, Range<usize>)>> {
-    let mut reader = Reader(bytes);
-    reader.list(|reader| {
-        let key = reader.digest()?;
-        let length = reader.bytes()?.len();
-        let end = bytes.len() - reader.0.len();
-        Some((key, end - length..end))
-    })
 }
 
 /// What the spec says of a text, such as the place that brings it in, is not kept.
@@ -173,16 +127,23 @@ fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)]
     });
 }
 
-fn take(reader: &mut Reader<'_>, text: &Text, words: &mut Words, context: &Context) -> Option<Known> {
+/// Adds what was put there; where these are other bytes, a part of something.
+fn take(
+    reader: &mut Reader<'_>,
+    text: &Text,
+    words: &mut Words,
+    in_texts: &mut InTexts,
+    context: &Context,
+) -> Option<()> {
     let source = LazyCell::new(|| text.source(context));
-    let objects = reader.list(|reader| {
-        Some(ObjectFacts {
+    for _ in 0..reader.length()? {
+        in_texts.objects.push(ObjectFacts {
             kind: words.get(reader.text()?),
             name: reader.text()?.to_owned(),
             namespace: reader.option(Reader::text)?.map(|namespace| words.get(namespace)),
             layer: Arc::clone(&text.layer.layer),
-        })
-    })?;
+        });
+    }
     let filters = reader.list(|reader| {
         let (resources, webhooks) = (reader.text()?, reader.option(Reader::text)?);
         Some(Policy::settings(resources, webhooks, source.span_again(0..0)))
@@ -191,8 +152,11 @@ fn take(reader: &mut Reader<'_>, text: &Text, words: &mut Words, context: &Conte
         let namespace = reader.text()?.to_owned();
         Some(Arc::new(Pod { namespace, object: serde_json::from_str(reader.text()?).ok()? }))
     })?;
-    let needs = reader.list(|reader| take_need(reader, text, &source, &pods))?;
-    reader.0.is_empty().then_some((needs, filters, objects))
+    for _ in 0..reader.length()? {
+        in_texts.needs.push(take_need(reader, text, &source, &pods)?);
+    }
+    in_texts.policies.extend(text.facts(filters));
+    reader.0.is_empty().then_some(())
 }
 
 fn take_need(reader: &mut Reader<'_>, text: &Text, source: &Source, pods: &[Arc<Pod>]) -> Option<Need> {
@@ -265,22 +229,24 @@ mod tests {
         let filters = [("[Event,*,*]".to_owned(), None), (String::new(), Some("{}".to_owned()))];
         let mut bytes = Vec::new();
         put(&mut bytes, &needs, &filters, &objects);
-        let found = take(&mut Reader(&bytes), &text, &mut Words::default(), &context).unwrap();
-        let settings: Vec<_> = found.1.iter().map(|policy| policy.as_settings().unwrap()).collect();
-        assert_eq!(format!("{:?}", found.0), format!("{needs:?}"));
+        let take = |bytes: &[u8]| {
+            let mut found = InTexts::default();
+            take(&mut Reader(bytes), &text, &mut Words::default(), &mut found, &context).map(|()| found)
+        };
+        let found = take(&bytes).unwrap();
+        let settings: Vec<_> =
+            found.policies.iter().map(|facts| facts.policy.as_settings().unwrap()).collect();
+        assert_eq!(format!("{:?}", found.needs), format!("{needs:?}"));
         assert_eq!(settings, filters);
-        assert_eq!(found.2, objects);
+        assert_eq!(found.objects, objects);
         // Two needs of one pod are so afterwards, too.
-        let pods: Vec<_> = found.0.iter().filter_map(|need| need.pod.as_ref()).collect();
+        let pods: Vec<_> = found.needs.iter().filter_map(|need| need.pod.as_ref()).collect();
         assert!(Arc::ptr_eq(&pods[0].0, &pods[1].0));
         for length in 0..bytes.len() {
-            assert!(
-                take(&mut Reader(&bytes[..length]), &text, &mut Words::default(), &context).is_none(),
-                "{length}"
-            );
+            assert!(take(&bytes[..length]).is_none(), "{length}");
         }
         bytes.push(0);
-        assert!(take(&mut Reader(&bytes), &text, &mut Words::default(), &context).is_none());
+        assert!(take(&bytes).is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod chart_version;
 mod charts;
 mod gaps;
 mod images;
+mod known;
 mod known_images;
 mod known_needs;
 mod mirrors;

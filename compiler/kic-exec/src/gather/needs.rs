@@ -47,8 +47,66 @@ struct Named {
     gaps: Vec<Gap>,
 }
 
-/// What of one text goes into the inputs.
-pub(super) type InText = (Vec<Need>, Vec<PolicyFacts>, Vec<ObjectFacts>);
+/// What of texts goes into the inputs, that of one after that of the other.
+#[derive(Debug, Default)]
+pub(super) struct InTexts {
+    pub needs: Vec<Need>,
+    pub policies: Vec<PolicyFacts>,
+    pub objects: Vec<ObjectFacts>,
+}
+
+/// How much of each list comes before a text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before {
+    needs: usize,
+    policies: usize,
+    objects: usize,
+}
+
+impl InTexts {
+    /// What is before a text that comes next.
+    pub fn before_next(&self) -> Before {
+        Before { needs: self.needs.len(), policies: self.policies.len(), objects: self.objects.len() }
+    }
+
+    /// Forgets what comes after.
+    pub fn truncate(&mut self, before: Before) {
+        self.needs.truncate(before.needs);
+        self.policies.truncate(before.policies);
+        self.objects.truncate(before.objects);
+    }
+
+    /// The same with more texts between those that are there, in their order.
+    fn with(self, more: Vec<(Before, Self)>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let (mut needs, mut policies, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+        for (before, Self { needs: more_needs, policies: more_policies, objects: more_objects }) in more {
+            needs.push((before.needs, more_needs));
+            policies.push((before.policies, more_policies));
+            objects.push((before.objects, more_objects));
+        }
+        Self {
+            needs: merged(self.needs, needs),
+            policies: merged(self.policies, policies),
+            objects: merged(self.objects, objects),
+        }
+    }
+}
+
+/// A list with others between its items, each before the one with that index, in their order.
+fn merged<T>(list: Vec<T>, others: Vec<(usize, Vec<T>)>) -> Vec<T> {
+    let mut all = Vec::with_capacity(list.len() + others.iter().map(|(_, other)| other.len()).sum::<usize>());
+    let (mut list, mut taken) = (list.into_iter(), 0);
+    for (before, mut other) in others {
+        all.extend(list.by_ref().take(before - taken));
+        taken = before;
+        all.append(&mut other);
+    }
+    all.extend(list);
+    all
+}
 
 /// Looks through all manifests and policies, in the order of the spec; those that cannot be read give errors, and nothing
 /// else. Those of which the last run knew what they name are not read.
@@ -63,68 +121,56 @@ pub(super) async fn gather(
     let mut known = KnownNeeds::open(spec, context);
     let mut rewritten = BTreeMap::new();
     let mut open = Vec::new();
-    let mut unknown: Vec<(usize, Text)> = Vec::new();
-    let mut found: Vec<Result<InText, Diagnostics>> = Vec::new();
+    let mut in_texts = InTexts::default();
+    let mut unknown: Vec<(Before, Text)> = Vec::new();
     texts(spec, files, fetches, renders, |text| {
-        let needs = if text.is_kept() { known.find(&text, context) } else { None };
-        match needs {
-            Some((needs, filters, objects)) => found.push(Ok((needs, text.facts(filters), objects))),
-            None => {
-                unknown.push((found.len(), text));
-                found.push(Ok(InText::default()));
-            }
+        if !text.is_kept() || !known.find(&text, &mut in_texts, context) {
+            unknown.push((in_texts.before_next(), text));
         }
     });
+    let (mut more, mut wrong) = (Vec::new(), Vec::new());
     if !unknown.is_empty() {
         let bytes: u64 = unknown.iter().map(|(_, text)| text.size).sum();
         let inner = context.clone();
         let look_through = move || {
-            let look_through = |(): &mut (), (index, text): &(usize, Text)| (*index, text.needs(&inner));
+            let look_through = |(): &mut (), (_, text): &(Before, Text)| text.needs(&inner);
             let results = parallel(&unknown, &inner, || (), look_through);
             inner.go_on()?;
-            let texts: BTreeMap<usize, Text> = unknown.into_iter().collect();
-            Ok((texts, results))
+            Ok((unknown, results))
         };
         let looked_through = if bytes <= FEW { look_through() } else { context.blocking(look_through).await };
         match looked_through {
             Ok((texts, results)) => {
-                for (index, result) in results.into_iter().flatten() {
-                    let text = texts.get(&index);
-                    found[index] = result.map(|(digest, named)| {
-                        // What is left open is told each time.
-                        if let Some(text) = text.filter(|text| text.is_kept() && named.gaps.is_empty()) {
-                            known.note(text, &digest, &named.needs, &named.policies, &named.objects);
+                for ((before, text), result) in texts.iter().zip(results) {
+                    let (digest, named) = match result {
+                        Some(Ok(named)) => named,
+                        Some(Err(errors)) => {
+                            wrong.push(errors);
+                            continue;
                         }
-                        let rewriting = text.and_then(|text| text.rewriting.as_ref());
-                        if let (Some(text), Some(rewriting)) = (named.rewritten, rewriting) {
-                            rewritten.insert((digest, rewriting.host.clone()), text);
-                        }
-                        diagnostics.append(named.warnings);
-                        if let Some(text) = text {
-                            let (said, is_generated) = (&text.said, text.kind != Kind::Written);
-                            let more = named.gaps.into_iter();
-                            open.extend(more.map(|gap| Open { gap, said: said.clone(), is_generated }));
-                        }
-                        let policies = text.map(|text| text.facts(named.policies)).unwrap_or_default();
-                        (named.needs, policies, named.objects)
-                    });
+                        None => continue,
+                    };
+                    // What is left open is told each time.
+                    if text.is_kept() && named.gaps.is_empty() {
+                        known.note(text, &digest, &named.needs, &named.policies, &named.objects);
+                    }
+                    if let (Some(new), Some(rewriting)) = (named.rewritten, &text.rewriting) {
+                        rewritten.insert((digest, rewriting.host.clone()), new);
+                    }
+                    diagnostics.append(named.warnings);
+                    let (said, is_generated) = (&text.said, text.kind != Kind::Written);
+                    let gaps = named.gaps.into_iter();
+                    open.extend(gaps.map(|gap| Open { gap, said: said.clone(), is_generated }));
+                    let policies = text.facts(named.policies).collect();
+                    more.push((*before, InTexts { needs: named.needs, policies, objects: named.objects }));
                 }
             }
             Err(interrupted) => diagnostics.append(interrupted),
         }
     }
     known.save(context);
-    let (mut needs, mut policies, mut objects) = InText::default();
-    for result in found {
-        match result {
-            Ok((found, more, made)) => {
-                needs.extend(found);
-                policies.extend(more);
-                objects.extend(made);
-            }
-            Err(errors) => diagnostics.append(errors),
-        }
-    }
+    wrong.into_iter().for_each(|errors| diagnostics.append(errors));
+    let InTexts { mut needs, policies, objects } = in_texts.with(more);
     diagnostics.append(gaps::tell(&open, spec, &needs));
     for step in spec.launch.iter().flatten() {
         if let Step::Run(command) = &step.value {
@@ -164,14 +210,14 @@ fn pod_of_command(command: &str, image: &str) -> Option<(Pod, kic_redirect::Plac
 }
 
 impl Text {
-    fn facts(&self, policies: Vec<Policy>) -> Vec<PolicyFacts> {
-        let fact = |policy| PolicyFacts {
+    /// The policies in it, as the inputs have them.
+    pub(super) fn facts(&self, policies: Vec<Policy>) -> impl Iterator<Item = PolicyFacts> {
+        policies.into_iter().map(|policy| PolicyFacts {
             policy,
             layer: (*self.layer.layer).clone(),
             said: self.said.clone(),
             is_generated: self.kind != Kind::Written,
-        };
-        policies.into_iter().map(fact).collect()
+        })
     }
 
     /// The digest of its bytes, and the images that it names.
@@ -243,12 +289,15 @@ impl Text {
 }
 
 /// What a text of a base says, where its layer is applied. What cannot be read says nothing: who compiled it was told.
-pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Arc<Applied>) -> InText {
+pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Arc<Applied>) -> InTexts {
     let bytes = text.as_bytes().to_vec();
     let text = Text::here(name, text, said, Kind::Generated, layer);
     match text.named(bytes) {
-        Ok(named) => (named.needs, text.facts(named.policies), named.objects),
-        Err(_) => InText::default(),
+        Ok(named) => {
+            let policies = text.facts(named.policies).collect();
+            InTexts { needs: named.needs, policies, objects: named.objects }
+        }
+        Err(_) => InTexts::default(),
     }
 }
 
