@@ -1,7 +1,7 @@
 //! The files of a layer as it was packed the last time: most of them are the same, and one layer is read sooner than many files
 //! are opened.
 
-use std::collections::BTreeMap;
+use std::cell::{Cell, OnceCell};
 
 use kic_base::Digest;
 use kic_graph::{ContentFacts, Node};
@@ -23,7 +23,12 @@ pub(super) fn is_worth_it(bytes: u64, around: u64) -> bool {
 pub(super) struct Earlier {
     label: String,
     layer: WholeLayer,
-    files: BTreeMap<Digest, usize>,
+    /// That of each file, in the order of the layer.
+    digests: Vec<Digest>,
+    /// The file after the one that was asked for last: the likeliest one to be asked for next.
+    next: Cell<usize>,
+    /// Every digest and the file that has it, sorted, where another one was asked for.
+    sorted: OnceCell<Vec<(Digest, usize)>>,
 }
 
 impl Earlier {
@@ -36,8 +41,8 @@ impl Earlier {
             WholeLayer::read(layer, &media_type, MOST).ok()
         };
         let layer = read().unwrap_or_default();
-        let digest = |number| Some((Digest::of(layer.file(number)?), number));
-        Self { label: label.to_owned(), files: (0..layer.files()).filter_map(digest).collect(), layer }
+        let digests = layer.files().map(Digest::of).collect();
+        Self { label: label.to_owned(), layer, digests, ..Self::default() }
     }
 
     /// That of the layer that was packed last of all for the spec: the likeliest one to be packed next.
@@ -53,8 +58,22 @@ impl Earlier {
 
     /// The bytes with that digest.
     pub fn get(&self, content: &ContentFacts) -> Option<&[u8]> {
-        let bytes = self.layer.file(*self.files.get(&content.digest)?)?;
+        let next = self.next.get();
+        let number =
+            if self.digests.get(next) == Some(&content.digest) { next } else { self.find(&content.digest)? };
+        self.next.set(number + 1);
+        let bytes = self.layer.file(number)?;
         (bytes.len() as u64 == content.size).then_some(bytes)
+    }
+
+    fn find(&self, digest: &Digest) -> Option<usize> {
+        let sorted = self.sorted.get_or_init(|| {
+            let mut sorted: Vec<_> = self.digests.iter().copied().zip(0..).collect();
+            sorted.sort_unstable();
+            sorted
+        });
+        let place = sorted.binary_search_by(|(known, _)| known.cmp(digest)).ok()?;
+        sorted.get(place).map(|(_, number)| *number)
     }
 }
 

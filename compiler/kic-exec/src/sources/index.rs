@@ -92,11 +92,7 @@ impl Index {
                 put_folder(&mut bytes, &path, &files);
             }
             match more.remove(folder.path) {
-                Some(files) => {
-                    let mut all = folder.all();
-                    all.extend(files);
-                    put_folder(&mut bytes, folder.path, &all);
-                }
+                Some(files) => put_merged(&mut bytes, folder, &files),
                 None => {
                     let length = 12 + folder.path.len() + folder.offsets.len() + folder.files.len();
                     bytes.extend_from_slice(self.bytes.get(at..at + length).unwrap_or_default());
@@ -170,36 +166,83 @@ impl<'a> Folder<'a> {
 
     /// Name and facts of the file in that place.
     fn nth(&self, place: usize) -> Option<(&'a [u8], &'a [u8])> {
-        let at = length_at(self.offsets, place * 4)?;
-        let file = self.files.get(at..)?;
-        let (length, file) = file.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_le_bytes(*length));
-        Some((file.get(..length)?, file.get(length..length + FACTS)?))
+        let (name, file) = self.nth_bytes(place)?;
+        Some((name, &file[2 + name.len()..]))
+    }
+
+    /// Name and all bytes of the file in that place.
+    fn nth_bytes(&self, place: usize) -> Option<(&'a [u8], &'a [u8])> {
+        let file = self.files.get(length_at(self.offsets, place * 4)?..)?;
+        let length = usize::from(u16::from_le_bytes(*file.first_chunk::<2>()?));
+        let file = file.get(..2 + length + FACTS)?;
+        Some((&file[2..2 + length], file))
+    }
+}
+
+/// The files of a folder, while they are put into bytes in the order of their names.
+#[derive(Default)]
+struct Putting {
+    offsets: Vec<u8>,
+    files: Vec<u8>,
+}
+
+impl Putting {
+    fn file(&mut self, name: &str, known: &Known) {
+        // A file system knows no longer names.
+        let Ok(length) = u16::try_from(name.len()) else { return };
+        put_length(&mut self.offsets, self.files.len());
+        self.files.extend_from_slice(&length.to_le_bytes());
+        self.files.extend_from_slice(name.as_bytes());
+        let Fingerprint { device, inode, size, modified, changed } = known.fingerprint;
+        for number in [device, inode, size] {
+            self.files.extend_from_slice(&number.to_le_bytes());
+        }
+        put_moment(&mut self.files, modified);
+        put_moment(&mut self.files, changed);
+        self.files.extend_from_slice(known.digest.as_bytes());
+    }
+
+    /// One that is in bytes already: its name's length, its name and its facts.
+    fn taken_over(&mut self, file: &[u8]) {
+        put_length(&mut self.offsets, self.files.len());
+        self.files.extend_from_slice(file);
+    }
+
+    fn finish(self, bytes: &mut Vec<u8>, path: &[u8]) {
+        put_length(bytes, path.len());
+        put_length(bytes, self.offsets.len() / 4);
+        put_length(bytes, path.len() + self.offsets.len() + self.files.len());
+        bytes.extend_from_slice(path);
+        bytes.extend_from_slice(&self.offsets);
+        bytes.extend_from_slice(&self.files);
     }
 }
 
 fn put_folder(bytes: &mut Vec<u8>, path: &[u8], files: &BTreeMap<String, Known>) {
-    let (mut offsets, mut body) = (Vec::new(), Vec::new());
-    for (name, known) in files {
-        // A file system knows no longer names.
-        let Ok(length) = u16::try_from(name.len()) else { continue };
-        put_length(&mut offsets, body.len());
-        body.extend_from_slice(&length.to_le_bytes());
-        body.extend_from_slice(name.as_bytes());
-        let Fingerprint { device, inode, size, modified, changed } = known.fingerprint;
-        for number in [device, inode, size] {
-            body.extend_from_slice(&number.to_le_bytes());
+    let mut putting = Putting::default();
+    files.iter().for_each(|(name, known)| putting.file(name, known));
+    putting.finish(bytes, path);
+}
+
+/// A folder with other files in it, too, or with what is known of them now.
+fn put_merged(bytes: &mut Vec<u8>, folder: Folder<'_>, files: &BTreeMap<String, Known>) {
+    let more: usize = files.keys().map(|name| 2 + name.len() + FACTS).sum();
+    let mut putting = Putting {
+        offsets: Vec::with_capacity(folder.offsets.len() + 4 * files.len()),
+        files: Vec::with_capacity(folder.files.len() + more),
+    };
+    let mut files = files.iter().peekable();
+    for (name, file) in (0..folder.offsets.len() / 4).filter_map(|place| folder.nth_bytes(place)) {
+        while let Some((new, known)) = files.next_if(|(new, _)| new.as_bytes() < name) {
+            putting.file(new, known);
         }
-        put_moment(&mut body, modified);
-        put_moment(&mut body, changed);
-        body.extend_from_slice(known.digest.as_bytes());
+        match files.next_if(|(new, _)| new.as_bytes() == name) {
+            Some((new, known)) => putting.file(new, known),
+            None => putting.taken_over(file),
+        }
     }
-    put_length(bytes, path.len());
-    put_length(bytes, offsets.len() / 4);
-    put_length(bytes, path.len() + offsets.len() + body.len());
-    bytes.extend_from_slice(path);
-    bytes.extend_from_slice(&offsets);
-    bytes.extend_from_slice(&body);
+    files.for_each(|(name, known)| putting.file(name, known));
+    putting.finish(bytes, folder.path);
 }
 
 /// Where the folders begin, where the bytes are those of an index.

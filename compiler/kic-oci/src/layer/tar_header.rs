@@ -30,7 +30,7 @@ pub(crate) struct Header<'a> {
 }
 
 /// The type flags that kic writes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File = b'0' as isize,
     HardLink = b'1' as isize,
@@ -124,6 +124,15 @@ fn record(records: &mut Vec<u8>, key: &str, value: &str) {
         length = rest + length.to_string().len();
     }
     records.extend_from_slice(format!("{length} {key}={value}\n").as_bytes());
+}
+
+/// The kind of a block that [`block`] has made, and the size that follows it; nothing for other blocks, as far as that shows.
+pub(crate) fn kind_and_size(block: &[u8; BLOCK]) -> Option<(Kind, u64)> {
+    const KINDS: [Kind; 5] = [Kind::File, Kind::HardLink, Kind::Symlink, Kind::Directory, Kind::Pax];
+    let kind = KINDS.into_iter().find(|kind| *kind as u8 == block[156])?;
+    let (digits, end) = (&block[124..135], block[135]);
+    let is_octal = end == 0 && digits.iter().all(|digit| (b'0'..=b'7').contains(digit));
+    is_octal.then(|| (kind, digits.iter().fold(0, |size, digit| size << 3 | u64::from(digit - b'0'))))
 }
 
 fn block(name: &str, prefix: &str, kind: Kind, mode: u32, size: u64, link: &str, mtime: u64) -> [u8; BLOCK] {

@@ -1,9 +1,10 @@
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::ops::Range;
 
 use zstd::zstd_safe::{decompress, find_frame_compressed_size, get_error_name, get_frame_content_size};
 
 use super::read_file::unpack;
+use super::tar_header::{BLOCK, Kind, kind_and_size};
 use crate::model::media_types::{LayerFormat, layer_format};
 
 /// A small layer, unpacked in memory as a whole: nothing of it is copied once more.
@@ -14,41 +15,47 @@ pub struct WholeLayer {
 }
 
 impl WholeLayer {
-    /// Reads a layer to its end, whose tar has at most `limit` bytes.
+    /// Reads a layer to its end that kic has packed, and whose tar has at most `limit` bytes.
     ///
     /// # Errors
-    /// A media type that is no layer's, a layer that is no tar, or one over the limit.
+    /// A media type that is no layer's, a layer that is no tar as kic writes it, or one over the limit.
     pub fn read(layer: impl Read, media_type: &str, limit: u64) -> io::Result<Self> {
         let tar = match layer_format(media_type) {
             Some(LayerFormat::Zstd) => decompress_frames(&read_to_end(layer, limit)?, limit)?,
             _ => read_to_end(unpack(layer, media_type)?, limit)?,
         };
-        let mut files = Vec::new();
-        let mut archive = tar::Archive::new(Cursor::new(&tar));
-        for entry in archive.entries_with_seek()? {
-            let entry = entry?;
-            if entry.header().entry_type().is_file() {
-                let begin = usize::try_from(entry.raw_file_position()).unwrap_or(usize::MAX);
-                let size = usize::try_from(entry.size()).unwrap_or(usize::MAX);
-                let range = begin..begin.saturating_add(size);
-                if range.end > tar.len() {
-                    return Err(invalid("the layer ends early"));
-                }
-                files.push(range);
-            }
-        }
+        let files = files(&tar).ok_or_else(|| invalid("the layer is no tar as kic writes it"))?;
         Ok(Self { tar, files })
     }
 
-    /// How many files it has.
-    pub fn files(&self) -> usize {
-        self.files.len()
+    /// The bytes of each of its files, in the order of the layer.
+    pub fn files(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.iter().map(|file| &self.tar[file.clone()])
     }
 
-    /// The bytes of one of its files, in the order of the layer.
+    /// The bytes of one of its files.
     pub fn file(&self, number: usize) -> Option<&[u8]> {
         self.tar.get(self.files.get(number)?.clone())
     }
+}
+
+/// Where the bodies of the files are in a tar; nothing where it is none as kic writes it.
+fn files(tar: &[u8]) -> Option<Vec<Range<usize>>> {
+    let mut files = Vec::new();
+    let mut rest = tar;
+    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
+        if block == &[0; BLOCK] {
+            return Some(files);
+        }
+        let (kind, size) = kind_and_size(block)?;
+        let size = usize::try_from(size).ok()?;
+        let body = tar.len() - after.len();
+        if kind == Kind::File {
+            files.push(body..body.checked_add(size)?);
+        }
+        rest = after.get(size.checked_next_multiple_of(BLOCK)?..)?;
+    }
+    rest.is_empty().then_some(files)
 }
 
 fn invalid(message: &str) -> io::Error {
@@ -105,8 +112,8 @@ mod tests {
             let (packed, digests) = layer.finish().unwrap();
             let read = |packed: &[u8], limit| WholeLayer::read(packed, compression.media_type(), limit);
             let whole = read(&packed, digests.diff_size).unwrap();
-            let files: Vec<_> = (0..whole.files()).map(|number| whole.file(number).unwrap()).collect();
-            assert!(files == bodies, "{compression:?}");
+            assert!(whole.files().eq(bodies.iter().copied()), "{compression:?}");
+            assert!((0..bodies.len()).all(|number| whole.file(number) == Some(bodies[number])));
             assert!(whole.file(bodies.len()).is_none());
             assert!(read(&packed, digests.diff_size - 1).is_err(), "{compression:?}");
             assert!(read(&packed[..packed.len() / 2], u64::MAX).is_err(), "{compression:?}");
@@ -117,7 +124,7 @@ mod tests {
     fn what_is_no_layer_or_does_not_say_its_size_is_an_error() {
         assert!(WholeLayer::read(&b""[..], "application/json", 10).is_err());
         assert!(WholeLayer::read(&[7; 1024][..], OCI_LAYER, 10_000).is_err());
-        assert_eq!(WholeLayer::read(&b""[..], OCI_LAYER, 10).unwrap().files(), 0);
+        assert_eq!(WholeLayer::read(&b""[..], OCI_LAYER, 10).unwrap().files().count(), 0);
         assert!(WholeLayer::read(&b"no frame"[..], OCI_LAYER_ZSTD, 10_000).is_err());
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
         encoder.write_all(&[0; 512]).unwrap();
@@ -129,7 +136,10 @@ mod tests {
         let mut wrong = zstd::bulk::compress(&[0; 1024], 3).unwrap();
         let after = wrong.split_off(5);
         assert_eq!(
-            WholeLayer::read(&[&wrong[..], &after[..]].concat()[..], OCI_LAYER_ZSTD, 2048).unwrap().files(),
+            WholeLayer::read(&[&wrong[..], &after[..]].concat()[..], OCI_LAYER_ZSTD, 2048)
+                .unwrap()
+                .files()
+                .count(),
             0
         );
         wrong.extend([0xff, 0xff]);
