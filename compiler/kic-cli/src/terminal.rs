@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use kic_diag::Diagnostics;
 use miette::{GraphicalReportHandler, GraphicalTheme};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 use crate::arguments::{Color, Format, Global};
 use crate::world::variable;
@@ -41,18 +43,14 @@ impl Terminal {
         };
         let error_is_terminal = io::stderr().is_terminal();
         if global.verbose > 0 {
-            let level = if global.verbose > 1 { "trace" } else { "debug" };
-            let filter = tracing_subscriber::EnvFilter::new(format!(
-                "kic_registry={level},kic_exec={level},kic_oci={level}"
-            ));
+            let level = if global.verbose > 1 { LevelFilter::TRACE } else { LevelFilter::DEBUG };
+            let told = ["kic_registry", "kic_exec", "kic_oci"].map(|target| (target, level));
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(color(error_is_terminal))
+                .with_filter(Targets::new().with_targets(told));
             // A subscriber that is set already stays.
-            drop(
-                tracing_subscriber::fmt()
-                    .with_env_filter(filter)
-                    .with_writer(io::stderr)
-                    .with_ansi(color(error_is_terminal))
-                    .try_init(),
-            );
+            drop(tracing_subscriber::registry().with(lines).try_init());
         }
         let locale =
             ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();

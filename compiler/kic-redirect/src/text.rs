@@ -1,14 +1,23 @@
 //! Patterns in texts.
 
-use regex::{Regex, RegexBuilder};
+use regex_lite::{Regex, RegexBuilder};
 
 use crate::fault::Fault;
 
-/// A regular expression. Go's syntax and the one here agree where policies of image names go.
+/// A regular expression. Go's syntax and the one here agree where policies of image names go: `\d`, `\w` and `\s` are of ASCII in
+/// both. What Go knows of Unicode's classes and of its upper and lower case is not known here.
 pub(crate) fn regex(pattern: &str) -> Result<Regex, Fault> {
-    RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => Fault::unknown(format!("the pattern `{pattern}` is too large")),
-        _ => Fault::fails(format!("`{pattern}` is no regular expression")),
+    let unknown = |why: &str| Fault::unknown(format!("the pattern `{pattern}` {why}"));
+    let has_class = [r"\p", r"\P"].iter().any(|class| pattern.contains(class));
+    if has_class || !pattern.is_ascii() && pattern.contains("(?") {
+        return Err(unknown("asks for what Unicode says of letters"));
+    }
+    RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| {
+        // It has no kinds, only texts.
+        if error.to_string().contains("size limit") {
+            return unknown("is too large");
+        }
+        Fault::fails(format!("`{pattern}` is no regular expression"))
     })
 }
 
@@ -44,6 +53,24 @@ pub(crate) fn wildcard(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_are_gos_and_what_is_not_known_of_them_is_said() {
+        let matches = |pattern: &str, text: &str| regex(pattern).unwrap().is_match(text);
+        assert!(matches(r"^(\w+)/(?:[a-z0-9._-]+)(:\d{1,3})?$", "library/nginx:127"));
+        assert!(matches("(?i)^DOCKER", "docker.io"));
+        assert!(matches("^ü.$", "üä"));
+        assert!(!matches(r"^\d$", "\u{663}"), "a digit that is none of ASCII");
+        for (pattern, fault) in [
+            (r"\p{L}", Fault::unknown(r"the pattern `\p{L}` asks for what Unicode says of letters")),
+            ("(?i)ü", Fault::unknown("the pattern `(?i)ü` asks for what Unicode says of letters")),
+            ("(a{1000}){1000}", Fault::unknown("the pattern `(a{1000}){1000}` is too large")),
+            ("(a", Fault::fails("`(a` is no regular expression")),
+            ("(?=a)", Fault::fails("`(?=a)` is no regular expression")),
+        ] {
+            assert_eq!(regex(pattern).map(|_| ()), Err(fault));
+        }
+    }
 
     #[test]
     fn wildcards_match_as_shells_do() {

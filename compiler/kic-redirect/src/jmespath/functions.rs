@@ -180,7 +180,7 @@ impl Call<'_> {
             }
             "regex_replace_all_literal" => {
                 let (source, replacement) = (self.loose(1)?, self.loose(2)?);
-                let replacement = regex::NoExpand(&replacement);
+                let replacement = regex_lite::NoExpand(&replacement);
                 Json::String(text::regex(self.text(0)?)?.replace_all(&source, replacement).into())
             }
             "replace" => {

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use kic_manifest::{Yaml, YamlValue};
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::{Map, Value as Json};
 
 use super::{Located, at};
