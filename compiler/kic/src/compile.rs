@@ -193,7 +193,8 @@ impl<'a> Compilation<'a> {
         context.store.let_go().map_err(|error| fault::store(&error))?;
         let work = async || match unchanged.take() {
             Some(unchanged) => finish(unchanged, &context).await,
-            None => line(request, key, &texts, &known, &context).await,
+            // It is moved on its way to the runtime, and takes many pages of memory.
+            None => Box::pin(line(request, key, &texts, &known, &context)).await,
         };
         heal(work).await
     }
