@@ -48,7 +48,8 @@ pub(crate) struct LastRun {
     /// The archive, as it was written.
     archive: Option<Fingerprint>,
     root: Descriptor,
-    blobs: Vec<Descriptor>,
+    /// The blobs of the image, as [`write_blobs`] says.
+    blobs: String,
     /// The manifest and the configuration of each platform.
     documents: Vec<(Platform, (Descriptor, Descriptor))>,
     layers: Vec<(Platform, Vec<KeptLayer>)>,
@@ -61,12 +62,9 @@ pub(crate) struct LastRun {
     outputs: String,
 }
 
+/// A layer: its kind, its name, and its place among the blobs.
 #[derive(Debug, Serialize, Deserialize)]
-struct KeptLayer {
-    kind: String,
-    name: String,
-    descriptor: Descriptor,
-}
+struct KeptLayer(String, String, usize);
 
 /// What a run would give that found nothing changed.
 pub(crate) struct Unchanged {
@@ -171,26 +169,21 @@ impl LastRun {
         if !same {
             return None;
         }
+        let blobs = read_blobs(&self.blobs)?;
         // What takes long is done: a collection that waits does not wait for it.
         context.store.hold().ok()?;
         let is_kept =
             self.roots.iter().all(|(key, checksum)| context.store.root_checksum(key) == Some(*checksum))
-                && self.blobs.iter().all(|blob| context.store.contains(&blob.digest));
+                && blobs.iter().all(|blob| context.store.contains(&blob.digest));
         if !is_kept {
             return None;
         }
         let mut layers = BTreeMap::new();
         let mut descriptors = BTreeMap::new();
         for (platform, kept) in self.layers {
-            let of_one = |layer: KeptLayer| {
-                let kind = Kind::by_name(&layer.kind)?;
-                Some(CompiledLayer {
-                    kind,
-                    name: layer.name,
-                    descriptor: layer.descriptor,
-                    outcome: Outcome::Reused,
-                    reason: None,
-                })
+            let of_one = |KeptLayer(kind, name, place)| {
+                let (kind, descriptor) = (Kind::by_name(&kind)?, blobs.get(place)?.clone());
+                Some(CompiledLayer { kind, name, descriptor, outcome: Outcome::Reused, reason: None })
             };
             let own: Vec<CompiledLayer> = kept.into_iter().map(of_one).collect::<Option<_>>()?;
             descriptors.insert(platform.clone(), own.iter().map(|layer| layer.descriptor.clone()).collect());
@@ -206,7 +199,7 @@ impl LastRun {
             tag: self.tag,
             image: Assembled {
                 root: self.root,
-                blobs: self.blobs,
+                blobs,
                 documents: self.documents.into_iter().collect(),
                 layers: descriptors,
                 made: BTreeMap::new(),
@@ -234,14 +227,16 @@ impl LastRun {
             return None;
         }
         let outputs = realised.layers.iter().map(|(index, output)| (graph.nodes[*index].digest, output));
-        let layers = compiled.layers.iter().map(|(platform, layers)| {
-            let kept = layers.iter().map(|layer| KeptLayer {
-                kind: layer.kind.name().to_owned(),
-                name: layer.name.clone(),
-                descriptor: layer.descriptor.clone(),
+        let blobs = &compiled.image.blobs;
+        let mut layers = Vec::with_capacity(compiled.layers.len());
+        for (platform, own) in &compiled.layers {
+            let kept = own.iter().map(|layer| {
+                let place = blobs.binary_search_by_key(&layer.descriptor.digest, |blob| blob.digest).ok()?;
+                let is_same = blobs[place] == layer.descriptor;
+                is_same.then(|| KeptLayer(layer.kind.name().to_owned(), layer.name.clone(), place))
             });
-            (platform.clone(), kept.collect())
-        });
+            layers.push((platform.clone(), kept.collect::<Option<_>>()?));
+        }
         Some(Self {
             texts: texts.known()?,
             places: context.sources.looked(),
@@ -251,9 +246,9 @@ impl LastRun {
             output: output.cloned(),
             archive: None,
             root: compiled.image.root.clone(),
-            blobs: compiled.image.blobs.clone(),
+            blobs: write_blobs(blobs),
             documents: compiled.image.documents.clone().into_iter().collect(),
-            layers: layers.collect(),
+            layers,
             warnings: KeptWarnings::of(&compiled.warnings),
             roots: roots.checksums(),
             lock: roots.lock(),
@@ -278,10 +273,30 @@ impl LastRun {
     }
 }
 
+/// Blobs: of each the digest, the size and the media type, with a space between, and a semicolon at the end.
+fn write_blobs(blobs: &[Descriptor]) -> String {
+    let mut text = String::with_capacity(160 * blobs.len());
+    for Descriptor { media_type, digest, size, .. } in blobs {
+        // A string takes whatever is written to it.
+        let _ = write!(text, "{digest} {size} {media_type};");
+    }
+    text
+}
+
+fn read_blobs(text: &str) -> Option<Vec<Descriptor>> {
+    let blob = |text: &str| {
+        let mut words = text.splitn(3, ' ');
+        let mut word = || words.next();
+        let (digest, size) = (word()?.parse().ok()?, word()?.parse().ok()?);
+        Some(Descriptor::new(word()?, digest, size))
+    };
+    text.split_terminator(';').map(blob).collect()
+}
+
 /// What derivations gave: of each its digest, and the digest, the size, the digest without compression and the media type of the layer,
 /// with a space between, and a semicolon at the end.
 fn write_outputs<'a>(outputs: impl Iterator<Item = (Digest, &'a LayerOutput)>) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(8 << 10);
     for (derivation, LayerOutput { media_type, digest, size, diff_id }) in outputs {
         // A string takes whatever is written to it.
         let _ = write!(text, "{derivation} {digest} {size} {diff_id} {media_type};");
@@ -317,6 +332,18 @@ fn settled(path: &Path) -> Option<Fingerprint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blobs_read_back_and_anything_else_is_nothing() {
+        let blobs =
+            [Descriptor::of("application/vnd.oci.image.config.v1+json", b"a"), Descriptor::of("a b", b"")];
+        let text = write_blobs(&blobs);
+        assert_eq!(read_blobs(&text).as_deref(), Some(&blobs[..]));
+        assert_eq!(read_blobs(""), Some(Vec::new()));
+        for wrong in [&text[1..], &text[..60], &text.replace(' ', ""), ";"] {
+            assert!(read_blobs(wrong).is_none(), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_derivations_gave_reads_back_and_anything_else_is_nothing() {
