@@ -149,10 +149,9 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt;
+    use std::collections::BTreeMap;
 
-    use serde::de::{MapAccess, SeqAccess, Visitor};
-    use serde::{Deserialize, Deserializer};
+    use serde_json::json;
 
     use super::*;
     use crate::model::{Descriptor, DescriptorPlatform, History, ImageConfig, Index, Manifest, RunConfig};
@@ -164,28 +163,35 @@ mod tests {
         assert_eq!(canonical_json(&value), br#"{"B":true,"a":-1.5,"b":[{"a":null,"z":1}]}"#);
     }
 
+    /// Members that are declared in another order than that of their names.
+    #[derive(Serialize)]
+    struct Unsorted {
+        b: u32,
+        a: u32,
+    }
+
     #[test]
     fn what_is_written_as_it_comes_is_what_is_sorted() {
-        let values = [
-            (r#"{"a":{"x":1,"y":[{"b":1,"c":{}},{"a":2}]},"b":{"a":[],"aa":""},"ba":null}"#, true),
-            (r#"{"b":1,"a":2}"#, false),
-            (r#"{"a":{"b":{"z":1},"a":0},"b":1}"#, false),
-            (r#"{"a":[{"c":1},{"b":2,"a":1}]}"#, false),
-            // Not known to be in order: one that is escaped, one that is empty.
-            (r#"{"a\"b":1,"a#":2}"#, false),
-            (r#"{"":1,"a":2}"#, false),
-            (r#"{"ä":1,"😀":2}"#, true),
-            (r#"["b","a",1.5,-0.0,1e300]"#, true),
-        ];
-        for (text, is_straight) in values {
-            let value: Ordered = serde_json::from_str(text).unwrap();
-            let sorted = canonical_value(&serde_json::to_value(&value).unwrap());
-            assert_eq!(straight(&value), is_straight.then(|| sorted.clone()), "{text}");
-            assert_eq!(canonical_json(&value), sorted, "{text}");
+        fn check(value: &impl Serialize, is_straight: bool) {
+            let sorted = canonical_value(&serde_json::to_value(value).unwrap());
+            assert_eq!(canonical_json(value), sorted);
+            assert_eq!(straight(value), is_straight.then_some(sorted));
         }
-        let numbers = std::collections::BTreeMap::from([(2, "b"), (10, "a")]);
-        assert_eq!(straight(&numbers), None);
-        assert_eq!(canonical_json(&numbers), br#"{"10":"a","2":"b"}"#);
+        let unsorted = || Unsorted { b: 1, a: 2 };
+        check(
+            &json!({ "a": { "x": 1, "y": [{ "b": 1, "c": {} }, { "a": 2 }] }, "b": { "a": [], "aa": "" }, "ba": null }),
+            true,
+        );
+        check(&json!({ "ä": 1, "😀": 2 }), true);
+        check(&json!(["b", "a", 1.5, -0.0, 1e300]), true);
+        check(&unsorted(), false);
+        check(&BTreeMap::from([("a", unsorted()), ("b", unsorted())]), false);
+        check(&BTreeMap::from([("a", [unsorted()])]), false);
+        // Not known to be in order: one that is escaped, one that is empty, one that is no text.
+        check(&BTreeMap::from([("a\"b", 1), ("a#", 2)]), false);
+        check(&BTreeMap::from([("", 1), ("a", 2)]), false);
+        check(&BTreeMap::from([(2, "b"), (10, "a")]), false);
+        assert_eq!(canonical_json(&BTreeMap::from([(2, "b"), (10, "a")])), br#"{"10":"a","2":"b"}"#);
     }
 
     #[test]
@@ -246,73 +252,6 @@ mod tests {
         assert!(straight(&manifest).is_some());
         assert!(straight(&index).is_some());
         assert!(straight(&config).is_some());
-    }
-
-    /// JSON whose keys stay in the order of its text.
-    enum Ordered {
-        List(Vec<Ordered>),
-        Object(Vec<(String, Ordered)>),
-        Other(Value),
-    }
-
-    impl<'de> Deserialize<'de> for Ordered {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_any(OrderedVisitor)
-        }
-    }
-
-    struct OrderedVisitor;
-
-    impl<'de> Visitor<'de> for OrderedVisitor {
-        type Value = Ordered;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("JSON")
-        }
-
-        fn visit_unit<E>(self) -> Result<Ordered, E> {
-            Ok(Ordered::Other(Value::Null))
-        }
-
-        fn visit_str<E>(self, text: &str) -> Result<Ordered, E> {
-            Ok(Ordered::Other(text.into()))
-        }
-
-        fn visit_u64<E>(self, number: u64) -> Result<Ordered, E> {
-            Ok(Ordered::Other(number.into()))
-        }
-
-        fn visit_f64<E>(self, number: f64) -> Result<Ordered, E> {
-            Ok(Ordered::Other(number.into()))
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Ordered, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = list.next_element()? {
-                items.push(item);
-            }
-            Ok(Ordered::List(items))
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                members.push(member);
-            }
-            Ok(Ordered::Object(members))
-        }
-    }
-
-    impl Serialize for Ordered {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            match self {
-                Self::List(items) => serializer.collect_seq(items),
-                Self::Object(members) => {
-                    serializer.collect_map(members.iter().map(|(key, value)| (key, value)))
-                }
-                Self::Other(value) => value.serialize(serializer),
-            }
-        }
     }
 
     #[test]
