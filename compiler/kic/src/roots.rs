@@ -224,14 +224,8 @@ fn made_of(
             hasher.option(realised.layers.get(&index), |hasher, output| {
                 hasher.digest(&output.digest);
             });
-            hasher.boolean(node.is_document).list(&node.origins, |hasher, origin| match origin {
-                // Most are, and need not be written for that.
-                Origin::Registry(reference) => {
-                    hasher.variant("registry").text(reference.as_str());
-                }
-                Origin::Url(_) | Origin::Disk(_) => {
-                    hasher.variant("other").text(&write_origin(origin, node.is_document));
-                }
+            hasher.list(&node.origins, |hasher, origin| {
+                hasher.text(&write_origin(origin, node.is_document));
             });
         }
     }
