@@ -93,7 +93,7 @@ impl PathKey {
 }
 
 /// A content and its length in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentFacts {
     /// Its digest.
     pub digest: Digest,

@@ -54,8 +54,6 @@ pub(crate) fn lower_image(
 struct Lowering {
     nodes: DiGraph<Node, ()>,
     by_digest: BTreeMap<Digest, NodeIndex>,
-    /// Those that give bytes as they are, by these.
-    blobs: BTreeMap<ContentFacts, NodeIndex>,
     diagnostics: Diagnostics,
     /// Images that are to be cached, and of which nothing else is known.
     assumed: BTreeSet<ImageReference>,
@@ -72,13 +70,8 @@ struct Hints<'a> {
 
 impl Lowering {
     fn new(assumed: BTreeSet<ImageReference>) -> Self {
-        Self {
-            nodes: DiGraph::new(),
-            by_digest: BTreeMap::new(),
-            blobs: BTreeMap::new(),
-            diagnostics: Diagnostics::new(),
-            assumed,
-        }
+        let diagnostics = Diagnostics::new();
+        Self { nodes: DiGraph::new(), by_digest: BTreeMap::new(), diagnostics, assumed }
     }
 
     /// The node of a derivation: a new one, or the one that is there already.
@@ -97,7 +90,6 @@ impl Lowering {
             return *node;
         }
         let inputs = derivation.inputs();
-        let content = if let Derivation::Blob(content) = &derivation { Some(*content) } else { None };
         let node = self.nodes.add_node(Node {
             derivation,
             digest,
@@ -111,7 +103,6 @@ impl Lowering {
             self.nodes.update_edge(input, node, ());
         }
         self.by_digest.insert(digest, node);
-        self.blobs.extend(content.map(|content| (content, node)));
         node
     }
 

@@ -45,7 +45,8 @@ impl Lowering {
             };
             let node = self.node(derivation, hints);
             // A blob of the base that is cached, too, is fetched once: the layer is made from what is there then.
-            if let Some(fetched) = self.blobs.get(&content) {
+            let fetched = Derivation::Blob(content).digest(&|node| self.nodes[node].digest);
+            if let Some(fetched) = self.by_digest.get(&fetched) {
                 self.nodes.update_edge(*fetched, node, ());
             }
             // The name of such a layer must not depend on which image has the blob: the same blob is the same
