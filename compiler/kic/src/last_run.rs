@@ -48,8 +48,7 @@ pub(crate) struct LastRun {
     /// The archive, as it was written.
     archive: Option<Fingerprint>,
     root: Descriptor,
-    /// The blobs of the image, as [`write_blobs`] says.
-    blobs: String,
+    blobs: Vec<KeptBlob>,
     /// The manifest and the configuration of each platform.
     documents: Vec<(Platform, (Descriptor, Descriptor))>,
     layers: Vec<(Platform, Vec<KeptLayer>)>,
@@ -61,6 +60,10 @@ pub(crate) struct LastRun {
     /// What derivations gave, as [`write_outputs`] says. Most runs need none of it.
     outputs: String,
 }
+
+/// A blob of the image: its digest, its size and its media type.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptBlob(Digest, u64, String);
 
 /// A layer: its kind, its name, and its place among the blobs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -169,15 +172,17 @@ impl LastRun {
         if !same {
             return None;
         }
-        let blobs = read_blobs(&self.blobs)?;
         // What takes long is done: a collection that waits does not wait for it.
         context.store.hold().ok()?;
         let is_kept =
             self.roots.iter().all(|(key, checksum)| context.store.root_checksum(key) == Some(*checksum))
-                && blobs.iter().all(|blob| context.store.contains(&blob.digest));
+                && self.blobs.iter().all(|KeptBlob(digest, ..)| context.store.contains(digest));
         if !is_kept {
             return None;
         }
+        let blob =
+            |KeptBlob(digest, size, media_type): &KeptBlob| Descriptor::new(media_type, *digest, *size);
+        let blobs: Vec<Descriptor> = self.blobs.iter().map(blob).collect();
         let mut layers = BTreeMap::new();
         let mut descriptors = BTreeMap::new();
         for (platform, kept) in self.layers {
@@ -228,6 +233,7 @@ impl LastRun {
         }
         let outputs = realised.layers.iter().map(|(index, output)| (graph.nodes[*index].digest, output));
         let blobs = &compiled.image.blobs;
+        let kept_blob = |blob: &Descriptor| KeptBlob(blob.digest, blob.size, blob.media_type.clone());
         let mut layers = Vec::with_capacity(compiled.layers.len());
         for (platform, own) in &compiled.layers {
             let kept = own.iter().map(|layer| {
@@ -246,7 +252,7 @@ impl LastRun {
             output: output.cloned(),
             archive: None,
             root: compiled.image.root.clone(),
-            blobs: write_blobs(blobs),
+            blobs: blobs.iter().map(kept_blob).collect(),
             documents: compiled.image.documents.clone().into_iter().collect(),
             layers,
             warnings: KeptWarnings::of(&compiled.warnings),
@@ -271,26 +277,6 @@ impl LastRun {
         let bytes = serde_json::to_vec(&self).ok()?;
         context.store.begin_remembering(&Memo::new(*key, bytes)).ok()
     }
-}
-
-/// Blobs: of each the digest, the size and the media type, with a space between, and a semicolon at the end.
-fn write_blobs(blobs: &[Descriptor]) -> String {
-    let mut text = String::with_capacity(160 * blobs.len());
-    for Descriptor { media_type, digest, size, .. } in blobs {
-        // A string takes whatever is written to it.
-        let _ = write!(text, "{digest} {size} {media_type};");
-    }
-    text
-}
-
-fn read_blobs(text: &str) -> Option<Vec<Descriptor>> {
-    let blob = |text: &str| {
-        let mut words = text.splitn(3, ' ');
-        let mut word = || words.next();
-        let (digest, size) = (word()?.parse().ok()?, word()?.parse().ok()?);
-        Some(Descriptor::new(word()?, digest, size))
-    };
-    text.split_terminator(';').map(blob).collect()
 }
 
 /// What derivations gave: of each its digest, and the digest, the size, the digest without compression and the media type of the layer,
@@ -332,18 +318,6 @@ fn settled(path: &Path) -> Option<Fingerprint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blobs_read_back_and_anything_else_is_nothing() {
-        let blobs =
-            [Descriptor::of("application/vnd.oci.image.config.v1+json", b"a"), Descriptor::of("a b", b"")];
-        let text = write_blobs(&blobs);
-        assert_eq!(read_blobs(&text).as_deref(), Some(&blobs[..]));
-        assert_eq!(read_blobs(""), Some(Vec::new()));
-        for wrong in [&text[1..], &text[..60], &text.replace(' ', ""), ";"] {
-            assert!(read_blobs(wrong).is_none(), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_derivations_gave_reads_back_and_anything_else_is_nothing() {
