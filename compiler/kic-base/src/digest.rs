@@ -132,13 +132,6 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The 64 hexadecimal digits, as [`Digest::hex`] has them.
-impl fmt::LowerHex for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text().hex())
-    }
-}
-
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
