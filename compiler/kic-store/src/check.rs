@@ -14,7 +14,7 @@ use kic_threads::together;
 use crate::items::{Item, ItemKind, items};
 use crate::record::{self, Look};
 use crate::store::{Embedded, Identity, Located};
-use crate::{BlobReader, Root, Store, StoreError, memo};
+use crate::{BlobReader, Store, StoreError, memo, root};
 
 const BUFFER: usize = 256 << 10;
 
@@ -137,11 +137,8 @@ fn check_records(store: &Store, items: &[Item], found: &mut StoreCheck) -> Resul
         }
     }
     for key in store.root_keys()? {
-        let path = store.layout().root_record(&key);
-        if matches!(record::look::<Root>(&path, &key)?, Look::Damaged) {
-            record::remove(&path)?;
-            found.roots += 1;
-        }
+        let is_damaged = matches!(root::look(store.layout(), &key)?, Look::Damaged);
+        found.roots += usize::from(is_damaged && root::remove_damaged(store, &key)?);
     }
     found.memos = memo::remove_damaged(store.layout())?;
     Ok(inside)

@@ -18,9 +18,9 @@ use kic_base::Digest;
 
 use crate::items::{Item, ItemKind, entries, items};
 use crate::leases::leased;
-use crate::record::{self, Look};
+use crate::record::Look;
 use crate::store::Identity;
-use crate::{Root, Store, StoreError};
+use crate::{Root, Store, StoreError, root};
 
 /// How many files are removed while nobody can lease.
 const BATCH: usize = 128;
@@ -168,13 +168,13 @@ fn mark_roots(
 ) -> Result<(), StoreError> {
     for key in store.root_keys()? {
         let path = store.layout().root_record(&key);
-        let identity = identity(&path);
-        let root = match record::look::<Root>(&path, &key)? {
+        let identity = Identity::at(&path);
+        let root = match root::look(store.layout(), &key)? {
             Look::Good(root) => root,
             Look::Missing => continue,
             Look::Damaged => {
                 if !options.dry_run {
-                    record::remove(&path)?;
+                    root::remove_damaged(store, &key)?;
                 }
                 continue;
             }
@@ -182,9 +182,9 @@ fn mark_roots(
         let mut lives = counts(&root);
         if !lives && !options.dry_run {
             // Its file may have been written meanwhile: whoever did that finds its record as it was, and does not write it again.
-            lives = store.leases().exclude(store.layout(), || match record::look::<Root>(&path, &key)? {
+            lives = store.leases().exclude(store.layout(), || match root::look(store.layout(), &key)? {
                 Look::Good(now) if now != root || counts(&now) => Ok(true),
-                _ => record::remove(&path).map(|()| false),
+                _ => root::remove(store.layout(), &key).map(|()| false),
             })?;
         }
         if lives {
@@ -221,12 +221,12 @@ impl Marks<'_> {
     fn keep_new_roots(&mut self, store: &Store) -> Result<(), StoreError> {
         for key in store.root_keys()? {
             let path = store.layout().root_record(&key);
-            let identity = identity(&path);
+            let identity = Identity::at(&path);
             if self.seen.get(&key) == Some(&identity) {
                 continue;
             }
             self.seen.insert(key, identity);
-            if let Look::Good(root) = record::look::<Root>(&path, &key)? {
+            if let Look::Good(root) = root::look(store.layout(), &key)? {
                 self.keep(root.kept.iter().map(|kept| kept.digest));
             }
         }
@@ -237,10 +237,6 @@ impl Marks<'_> {
         // The record of an embedded blob goes with the blob that it lies in.
         self.live.contains(item.container.as_ref().unwrap_or(&item.digest))
     }
-}
-
-fn identity(path: &Path) -> Option<Identity> {
-    fs::symlink_metadata(path).ok().map(|metadata| Identity::of(&metadata))
 }
 
 /// The blobs that were set aside as damaged: path, size, and when it was last used.

@@ -14,6 +14,7 @@
 //! | `memos/HEX` | what saves work and may be forgotten at any time, under a key of whoever wrote it |
 //! | `corrupt/` | blobs whose bytes no longer gave their digest |
 //! | `roots/HEX` | a record: a file elsewhere, and what it keeps alive here |
+//! | `roots/HEX.spare` | the record before: in its file the next one is written, under an exclusive lock, and then the two exchange their names |
 //!
 //! **Invariants:** a name below `blobs/` appears by a rename of bytes that gave that digest, so a process
 //! killed at any moment leaves a store that the next one uses as it is. Large blobs are synced before. Names, records, and blobs of up

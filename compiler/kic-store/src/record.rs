@@ -33,17 +33,25 @@ pub(crate) fn write<T: Serialize>(
     write_bytes(layout, path, &bytes)
 }
 
-/// Writes the bytes of a record that is to stand at `path`, without a name; `None` where they stand there.
+/// Writes the bytes of a record that is to stand at `path`, without a name, where it can into the file at `spare`; `None` where they stand
+/// there.
 pub(crate) fn prepare_changed(
     layout: &Layout,
     path: &Path,
+    spare: &Path,
     bytes: &[u8],
 ) -> Result<Option<TemporaryFile>, StoreError> {
     if has(path, bytes) {
         return Ok(None);
     }
     make_parent(path)?;
-    let mut file = TemporaryFile::new(layout)?;
+    if let Some(mut file) = TemporaryFile::at(spare) {
+        file.write_all(bytes)?;
+        // Not before: to free its bytes and to find room for others takes longer than to write.
+        file.truncate(bytes.len() as u64)?;
+        return Ok(Some(file));
+    }
+    let mut file = TemporaryFile::new_changeable(layout)?;
     file.write_all(bytes)?;
     // Some file systems do this when another file loses its name to it, and let the caller wait.
     file.begin_sync(0, bytes.len() as u64);

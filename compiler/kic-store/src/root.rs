@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use kic_base::{Digest, Sha256};
 use serde::{Deserialize, Serialize};
 
+use crate::layout::Layout;
 use crate::record::{self, Look};
+use crate::store::Identity;
 use crate::temporary_file::TemporaryFile;
 use crate::{Store, StoreError};
 
@@ -143,6 +145,36 @@ impl Root {
     }
 }
 
+/// Reads the record of a root, and leaves a damaged one. While it is read, its file may become the spare one, which is written to: then
+/// another one stands in its place.
+pub(crate) fn look(layout: &Layout, key: &Digest) -> Result<Look<Root>, StoreError> {
+    let path = layout.root_record(key);
+    loop {
+        let before = Identity::at(&path);
+        let found = record::look(&path, key)?;
+        if !matches!(found, Look::Damaged) || Identity::at(&path) == before {
+            return Ok(found);
+        }
+    }
+}
+
+/// Takes the record of a root out where it is damaged, and gives whether it was. Nobody records a root meanwhile.
+pub(crate) fn remove_damaged(store: &Store, key: &Digest) -> Result<bool, StoreError> {
+    store.leases().exclude(store.layout(), || {
+        let is_damaged = matches!(look(store.layout(), key)?, Look::Damaged);
+        if is_damaged {
+            remove(store.layout(), key)?;
+        }
+        Ok(is_damaged)
+    })
+}
+
+/// Takes the record of a root out, and what is spare of it.
+pub(crate) fn remove(layout: &Layout, key: &Digest) -> Result<(), StoreError> {
+    record::remove(&layout.root_record(key))?;
+    record::remove(&layout.spare_root_record(key))
+}
+
 impl Store {
     /// Records a root, in the place of what was recorded for the same file. Returns whether that changed anything.
     ///
@@ -159,7 +191,8 @@ impl Store {
     /// Those of the disk.
     pub fn prepare_root(&self, root: EncodedRoot) -> Result<PreparedRoot, StoreError> {
         let path = self.layout().root_record(&root.key);
-        let record = record::prepare_changed(self.layout(), &path, &root.bytes)?;
+        let spare = self.layout().spare_root_record(&root.key);
+        let record = record::prepare_changed(self.layout(), &path, &spare, &root.bytes)?;
         Ok(PreparedRoot { path, root, record })
     }
 
@@ -170,11 +203,18 @@ impl Store {
     /// Those of the disk.
     pub fn add_prepared_root(&self, prepared: PreparedRoot) -> Result<bool, StoreError> {
         let PreparedRoot { path, root, record } = prepared;
-        self.leases().share(self.layout(), || match record {
-            Some(record) => record.persist(&path).map(|_| true),
-            // A collection may have taken it out since.
-            None if path.exists() => Ok(false),
-            None => record::write_bytes(self.layout(), &path, &root.bytes).map(|()| true),
+        let spare = self.layout().spare_root_record(&root.key);
+        self.leases().share(self.layout(), || {
+            // A collection may have taken out since what is there, or the file that was written.
+            let is_there = match record {
+                Some(record) => record.replace(&path, &spare)?,
+                None if path.exists() => return Ok(false),
+                None => false,
+            };
+            if !is_there {
+                record::write_bytes(self.layout(), &path, &root.bytes)?;
+            }
+            Ok(true)
         })
     }
 
@@ -185,7 +225,7 @@ impl Store {
     pub fn roots(&self) -> Result<Vec<RecordedRoot>, StoreError> {
         let mut roots = Vec::new();
         for key in self.root_keys()? {
-            if let Look::Good(root) = record::look(&self.layout().root_record(&key), &key)? {
+            if let Look::Good(root) = look(self.layout(), &key)? {
                 roots.push(RecordedRoot { key, root });
             }
         }
@@ -206,7 +246,7 @@ impl Store {
     /// # Errors
     /// Those of the disk.
     pub fn remove_root(&self, key: &Digest) -> Result<(), StoreError> {
-        record::remove(&self.layout().root_record(key))
+        remove(self.layout(), key)
     }
 
     pub(crate) fn root_keys(&self) -> Result<Vec<Digest>, StoreError> {
@@ -219,5 +259,103 @@ impl Store {
         }
         keys.sort();
         Ok(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn root(size: usize) -> Root {
+        let kept = (0..size).map(|number| Kept {
+            digest: Digest::of(&number.to_le_bytes()),
+            what: "a layer".to_owned(),
+            through: None,
+            size: Some(1),
+            origins: Vec::new(),
+        });
+        let digest = Digest::of(&size.to_le_bytes());
+        Root { kept: kept.collect(), ..Root::new("output", Path::new("/x"), "", digest, Path::new("/s")) }
+    }
+
+    /// The folder, the store, and where the record stands, and the spare one.
+    fn store() -> (tempfile::TempDir, Store, PathBuf, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = root(0).key();
+        let (path, spare) = (store.layout().root_record(&key), store.layout().spare_root_record(&key));
+        (folder, store, path, spare)
+    }
+
+    fn recorded(store: &Store) -> Vec<Root> {
+        store.roots().unwrap().into_iter().map(|found| found.root).collect()
+    }
+
+    #[test]
+    fn a_record_is_written_into_the_file_of_the_one_before_the_last() {
+        let (_folder, store, path, spare) = store();
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        for size in [3, 9] {
+            store.add_root(&root(size)).unwrap();
+        }
+        if !spare.exists() {
+            eprintln!("SKIPPED: this file system does not exchange names");
+            return;
+        }
+        let mut files = [inode(&path), inode(&spare)];
+        for size in [90, 1, 0, 40] {
+            assert!(store.add_root(&root(size)).unwrap());
+            assert_eq!(recorded(&store), [root(size)]);
+            files.reverse();
+            assert_eq!([inode(&path), inode(&spare)], files, "{size}");
+        }
+        assert_eq!(fs::read_dir(store.layout().temporary()).unwrap().count(), 0);
+
+        // One that is used is left alone, and so is one that has become the record of another process.
+        let used = File::open(&spare).unwrap();
+        used.lock().unwrap();
+        store.add_root(&root(5)).unwrap();
+        assert_eq!(recorded(&store), [root(5)]);
+        drop(used);
+        assert!(TemporaryFile::at(&spare).is_some());
+        assert!(!spare.exists(), "what is not recorded leaves nothing");
+        store.add_root(&root(6)).unwrap();
+        fs::write(&spare, "what a killed process left").unwrap();
+        store.add_root(&root(7)).unwrap();
+        assert_eq!(recorded(&store), [root(7)]);
+
+        store.remove_root(&root(0).key()).unwrap();
+        assert_eq!(fs::read_dir(store.layout().roots()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_collection_may_take_out_what_is_there_and_what_is_being_written() {
+        let (_folder, store, path, spare) = store();
+        for gone in [vec![&path], vec![&spare], vec![&path, &spare]] {
+            for size in [1, 2] {
+                store.add_root(&root(size)).unwrap();
+            }
+            let prepared = store.prepare_root(root(3).encode().unwrap()).unwrap();
+            gone.into_iter().for_each(|path| drop(fs::remove_file(path)));
+            assert!(store.add_prepared_root(prepared).unwrap());
+            assert_eq!(recorded(&store), [root(3)]);
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_taken_out_once_and_a_good_one_is_not() {
+        let (_folder, store, path, _) = store();
+        let key = root(0).key();
+        store.add_root(&root(2)).unwrap();
+        assert!(!remove_damaged(&store, &key).unwrap());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 2);
+        fs::write(&path, bytes).unwrap();
+        assert!(recorded(&store).is_empty());
+        assert!(remove_damaged(&store, &key).unwrap() && !path.exists());
+        assert!(!remove_damaged(&store, &key).unwrap());
     }
 }

@@ -397,6 +397,11 @@ impl fmt::Debug for Store {
 }
 
 impl Identity {
+    /// That of the file at a path, where there is one.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        fs::symlink_metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+
     pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),

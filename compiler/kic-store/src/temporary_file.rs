@@ -3,9 +3,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::StoreError;
+use crate::file_system::replace;
 use crate::layout::Layout;
 use crate::sync_ahead::SyncAhead;
 
@@ -49,6 +50,27 @@ impl TemporaryFile {
         }
     }
 
+    /// One whose bytes may be changed once it has another name.
+    pub(crate) fn new_changeable(layout: &Layout) -> Result<Self, StoreError> {
+        let file = Self::new(layout)?;
+        file.set_permissions(Permissions::from_mode(0o644))?;
+        Ok(file)
+    }
+
+    /// The file that stands at `path`, with what is in it, where there is one that nobody uses.
+    pub(crate) fn at(path: &Path) -> Option<Self> {
+        let file = File::options().read(true).write(true).open(path).ok()?;
+        file.try_lock().ok()?;
+        // Whoever had the lock before may have given it another name, under which nobody may change it.
+        let found = fs::symlink_metadata(path).ok()?;
+        let own = file.metadata().ok()?;
+        if !own.is_file() || (found.dev(), found.ino()) != (own.dev(), own.ino()) {
+            return None;
+        }
+        let path = TempPath::try_from_path(path).ok()?;
+        Some(Self { file: NamedTempFile::from_parts(file, path) })
+    }
+
     /// Gives the file another mode than 0444.
     pub(crate) fn set_permissions(&self, permissions: Permissions) -> Result<(), StoreError> {
         let set = self.file.as_file().set_permissions(permissions);
@@ -58,6 +80,13 @@ impl TemporaryFile {
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let written = self.file.as_file_mut().write_all(bytes);
         written.map_err(|error| StoreError::at(self.file.path(), error))
+    }
+
+    /// Takes what is behind so many bytes out of the file.
+    pub(crate) fn truncate(&self, size: u64) -> Result<(), StoreError> {
+        let file = self.file.as_file();
+        let truncate = || if file.metadata()?.len() > size { file.set_len(size) } else { Ok(()) };
+        truncate().map_err(|error| StoreError::at(self.file.path(), error))
     }
 
     /// Writes bytes to a place in the file.
@@ -89,6 +118,20 @@ impl TemporaryFile {
     /// As [`sync`](Self::sync), for another thread.
     pub(crate) fn sync_ahead(&self) -> io::Result<SyncAhead> {
         Ok(SyncAhead { file: self.file.as_file().try_clone()?, path: self.file.path().to_owned() })
+    }
+
+    /// Gives the file its name, and the file that had it the name `spare`, where that can be. Gives `false` where the file is gone.
+    pub(crate) fn replace(self, path: &Path, spare: &Path) -> Result<bool, StoreError> {
+        let is_exchanged = match replace(self.file.path(), path) {
+            Ok(is_exchanged) => is_exchanged,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(StoreError::at(path, error)),
+        };
+        let former = self.file.into_temp_path();
+        if !is_exchanged || &*former == spare || fs::rename(&former, spare).is_ok() {
+            let _ = former.keep();
+        }
+        Ok(true)
     }
 
     /// Gives the file its name, replacing what has it.
