@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell};
 
 use kic_base::Digest;
 use kic_graph::{ContentFacts, Node};
-use kic_oci::layer::WholeLayer;
+use kic_oci::layer::{WholeLayer, Workspace};
 
 use crate::context::Context;
 
@@ -27,6 +27,8 @@ pub(super) struct Earlier {
     digests: Vec<Digest>,
     /// The file after the one that was asked for last: the likeliest one to be asked for next.
     next: Cell<usize>,
+    /// Where the next one is packed, which is likely to be about as large.
+    workspace: Option<Workspace>,
     /// Every digest and the file that has it, sorted, where another one was asked for.
     sorted: OnceCell<Vec<(Digest, usize)>>,
 }
@@ -45,10 +47,16 @@ impl Earlier {
         Self { label: label.to_owned(), layer, digests, ..Self::default() }
     }
 
-    /// That of the layer that was packed last of all for the spec: the likeliest one to be packed next.
+    /// That of the layer that was packed last of all for the spec: the likeliest one to be packed next, for which memory is taken, too.
     pub fn likeliest(context: &Context) -> Option<Self> {
         let label = context.sources.packed_last(&context.store)?;
-        Some(Self::of(&label, context))
+        let earlier = Self::of(&label, context);
+        Some(Self { workspace: earlier.layer.workspace(), ..earlier })
+    }
+
+    /// Memory to pack the next one in, where there was the time to take it.
+    pub fn workspace(&mut self) -> Option<Workspace> {
+        self.workspace.take()
     }
 
     /// By what the layer is known from one run to the next.

@@ -181,12 +181,15 @@ fn write_after(
     let files = context.sources.known_files();
     // With few files it is quicker to open them.
     let takes_earlier = ahead::has_many(entries) && earlier::is_worth_it(bytes(entries), around(entries));
-    let before = if takes_earlier {
+    let mut before = if takes_earlier {
         let label = earlier::label(node);
         ready.take_if(|ready| ready.label() == label).unwrap_or_else(|| Earlier::of(&label, context))
     } else {
         Earlier::default()
     };
+    if let Some(workspace) = before.workspace() {
+        layer.work_in(workspace);
+    }
     let wanted = batches(entries, |place, content| place >= unread && before.get(content).is_none());
     std::thread::scope(|scope| {
         let mut ahead = Ahead::start(scope, wanted, &files, context);

@@ -7,8 +7,9 @@ use kic_base::{Digest, Epoch, NestedSha256, Sha256State};
 
 use super::LayerError;
 use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame, Way};
-use super::frames::{FrameName, FrameSettings, Frames};
+use super::frames::{self, FrameName, FrameSettings, Frames};
 use super::hashing_writer::HashingWriter;
+use super::tar_header::BLOCK;
 use crate::model::media_types;
 
 /// How a layer is packed.
@@ -87,6 +88,25 @@ enum Stage<W: Write> {
 /// The pieces in which tar bytes are hashed, and go on where the compression has none of its own.
 const PIECE: usize = 128 << 10;
 
+/// The memory in which a layer of zstd frames is packed, taken from the system before there is anything to pack: to have it fresh
+/// takes a good part of the time of a small layer.
+#[derive(Debug)]
+pub struct Workspace {
+    tar: Vec<u8>,
+}
+
+impl Workspace {
+    /// One for a tar of about so many bytes.
+    pub fn new(size: usize) -> Self {
+        let settings = Settings::of(Epoch::CURRENT).frames;
+        let content = settings.content;
+        let size = size.min(content);
+        frames::make_ready(settings, size);
+        // What it is filled with does not matter: the system gives a page when something is written to it.
+        Self { tar: vec![1; (size + size / 64 + BLOCK).min(content)] }
+    }
+}
+
 impl Settings {
     pub fn of(epoch: Epoch) -> Self {
         // Epoch 1 is the only one so far; the next one makes this a `match` on its number.
@@ -152,6 +172,13 @@ impl<W: Write> Encoder<W> {
         self.expected = usize::try_from(size).map_or(self.piece, |size| size.clamp(1, self.piece));
     }
 
+    /// Works in memory that is there already, of which there may be too little. Before anything is written; with zstd alone.
+    pub fn work_in(&mut self, workspace: Workspace) {
+        if matches!(self.stage, Stage::Zstd(..)) && workspace.tar.len() <= self.piece {
+            self.buffer = workspace.tar;
+        }
+    }
+
     /// As many bytes that are not given. Good for frames that are taken over; an error where there is another one.
     pub fn skip(&mut self, mut size: u64) -> Result<(), LayerError> {
         while size > 0 {
@@ -185,7 +212,9 @@ impl<W: Write> Encoder<W> {
         while self.passed + self.filled == self.buffer.len() {
             match self.buffer.len() {
                 0 => self.buffer = vec![0; std::mem::replace(&mut self.expected, self.piece)],
-                length if length < self.piece => self.buffer.resize(self.piece, 0),
+                length if length < self.piece => {
+                    self.buffer.resize((length + length / 8 + PIECE).min(self.piece), 0);
+                }
                 _ => self.pass_on()?,
             }
         }

@@ -4,7 +4,10 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kic_base::Digest;
-use zstd::zstd_safe::{CCtx, CParameter, ResetDirective, compress_bound, get_error_name, version_number};
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::{
+    CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, compress_bound, get_error_name, version_number,
+};
 
 use super::LayerError;
 use super::frame_keys::{KnownFrames, PackedFrame, States};
@@ -352,13 +355,39 @@ fn compress(settings: FrameSettings, content: &[u8], frame: &mut Vec<u8>) -> Res
     Ok(())
 }
 
+/// Takes the memory for a frame of so many bytes, which the next one is compressed in. A hint, no more.
+pub(super) fn make_ready(settings: FrameSettings, content: usize) {
+    let begin = |context: &mut CCtx<'_>| {
+        set(context, settings)?;
+        context.set_pledged_src_size(Some(content as u64)).map_err(failed)?;
+        // To begin a frame is what takes it. The frame is never ended, and nothing of it reaches the next one.
+        let mut frame = [0; 64];
+        let (mut frame, mut first) = (OutBuffer::around(&mut frame[..]), InBuffer::around(&[0]));
+        context.compress_stream2(&mut frame, &mut first, ZSTD_EndDirective::ZSTD_e_continue).map_err(failed)
+    };
+    if let Some(mut context) = CCtx::try_create()
+        && begin(&mut context).is_ok()
+    {
+        spare().push(context);
+    }
+}
+
 fn compress_with(
     context: &mut CCtx<'_>,
     settings: FrameSettings,
     content: &[u8],
     frame: &mut Vec<u8>,
 ) -> Result<(), LayerError> {
-    let failed = |code| LayerError::Compression(get_error_name(code));
+    set(context, settings)?;
+    // The whole frame in one call: that pledges its size, and leaves no sizes of writes to depend on.
+    frame.clear();
+    frame.reserve(compress_bound(content.len()));
+    context.compress2(frame, content).map_err(failed)?;
+    Ok(())
+}
+
+/// Has the context compress so, whatever it did before.
+fn set(context: &mut CCtx<'_>, settings: FrameSettings) -> Result<(), LayerError> {
     context.reset(ResetDirective::SessionAndParameters).map_err(failed)?;
     for parameter in [
         CParameter::CompressionLevel(settings.level),
@@ -368,11 +397,11 @@ fn compress_with(
     ] {
         context.set_parameter(parameter).map_err(failed)?;
     }
-    // The whole frame in one call: that pledges its size, and leaves no sizes of writes to depend on.
-    frame.clear();
-    frame.reserve(compress_bound(content.len()));
-    context.compress2(frame, content).map_err(failed)?;
     Ok(())
+}
+
+fn failed(code: usize) -> LayerError {
+    LayerError::Compression(get_error_name(code))
 }
 
 #[cfg(test)]
@@ -422,6 +451,9 @@ mod tests {
         for content in contents().take(200) {
             compress_with(&mut CCtx::create(), settings, &content, &mut fresh_frame).unwrap();
             compress_with(&mut used, settings, &content, &mut used_frame).unwrap();
+            assert!(fresh_frame == used_frame, "{} bytes", content.len());
+            make_ready(settings, 300_000);
+            compress(settings, &content, &mut used_frame).unwrap();
             assert!(fresh_frame == used_frame, "{} bytes", content.len());
         }
     }

@@ -19,7 +19,7 @@ mod writer;
 #[cfg(test)]
 mod golden;
 
-pub use encoder::{Compression, LayerDigests};
+pub use encoder::{Compression, LayerDigests, Workspace};
 pub use entry::{Entry, EntryKind};
 pub use error::LayerError;
 pub use frame_keys::{KnownFrames, PackedFrame, States};

@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use zstd::zstd_safe::{decompress, find_frame_compressed_size, get_error_name, get_frame_content_size};
 
+use super::encoder::Workspace;
 use super::read_file::unpack;
 use super::tar_header::{BLOCK, Kind, kind_and_size};
 use crate::model::media_types::{LayerFormat, layer_format};
@@ -12,6 +13,7 @@ use crate::model::media_types::{LayerFormat, layer_format};
 pub struct WholeLayer {
     tar: Vec<u8>,
     files: Vec<Range<usize>>,
+    is_zstd: bool,
 }
 
 impl WholeLayer {
@@ -20,12 +22,19 @@ impl WholeLayer {
     /// # Errors
     /// A media type that is no layer's, a layer that is no tar as kic writes it, or one over the limit.
     pub fn read(layer: impl Read, media_type: &str, limit: u64) -> io::Result<Self> {
-        let tar = match layer_format(media_type) {
-            Some(LayerFormat::Zstd) => decompress_frames(&read_to_end(layer, limit)?, limit)?,
-            _ => read_to_end(unpack(layer, media_type)?, limit)?,
+        let is_zstd = layer_format(media_type) == Some(LayerFormat::Zstd);
+        let tar = if is_zstd {
+            decompress_frames(&read_to_end(layer, limit)?, limit)?
+        } else {
+            read_to_end(unpack(layer, media_type)?, limit)?
         };
         let files = files(&tar).ok_or_else(|| invalid("the layer is no tar as kic writes it"))?;
-        Ok(Self { tar, files })
+        Ok(Self { tar, files, is_zstd })
+    }
+
+    /// Memory to pack another one in that is about as large; nothing where it is packed in little.
+    pub fn workspace(&self) -> Option<Workspace> {
+        self.is_zstd.then(|| Workspace::new(self.tar.len()))
     }
 
     /// The bytes of each of its files, in the order of the layer.
@@ -115,6 +124,7 @@ mod tests {
             assert!(whole.files().eq(bodies.iter().copied()), "{compression:?}");
             assert!((0..bodies.len()).all(|number| whole.file(number) == Some(bodies[number])));
             assert!(whole.file(bodies.len()).is_none());
+            assert_eq!(whole.workspace().is_some(), compression == Compression::Zstd);
             assert!(read(&packed, digests.diff_size - 1).is_err(), "{compression:?}");
             assert!(read(&packed[..packed.len() / 2], u64::MAX).is_err(), "{compression:?}");
         }

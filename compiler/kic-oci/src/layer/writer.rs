@@ -6,7 +6,9 @@ use kic_base::{Digest, Epoch};
 use super::encoder::Encoder;
 use super::entry::{check_path, check_target};
 use super::tar_header::{BLOCK, END, Header, Kind, padding};
-use super::{Compression, Entry, EntryKind, FramePlan, KnownFrames, LayerDigests, LayerError, PackedFrame};
+use super::{
+    Compression, Entry, EntryKind, FramePlan, KnownFrames, LayerDigests, LayerError, PackedFrame, Workspace,
+};
 
 /// Writes one layer: entries in the order of their paths' bytes, each path once; then [`Self::finish`].
 ///
@@ -67,6 +69,11 @@ impl<W: Write> LayerWriter<W> {
     /// Takes no more memory than so many bytes of tar need, unless there are more after all. Before the first entry.
     pub fn expect(&mut self, size: u64) {
         self.encoder.expect(size);
+    }
+
+    /// Packs in memory that was taken before; with zstd alone. The bytes are the same as without. Before the first entry.
+    pub fn work_in(&mut self, workspace: Workspace) {
+        self.encoder.work_in(workspace);
     }
 
     /// Adds a file with those permissions (at most 0o7777), whose body has exactly `size` bytes.
@@ -282,11 +289,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_expected_of_the_size_does_not_reach_the_bytes() {
-        let write = |compression, expected: Option<u64>, threads| {
+    fn neither_what_is_expected_of_the_size_nor_a_workspace_reaches_the_bytes() {
+        let write = |compression, expected: Option<u64>, workspace: Option<usize>, threads| {
             let mut layer =
                 LayerWriter::with_threads(Vec::new(), Epoch::CURRENT, compression, 7, threads).unwrap();
             expected.into_iter().for_each(|expected| layer.expect(expected));
+            workspace.into_iter().for_each(|size| layer.work_in(Workspace::new(size)));
             for (path, size) in [("a", 1), ("b", 300_000), ("c", 9 << 20), ("d", 0), ("e", 70_000)] {
                 let body: Vec<u8> = (0..size).map(|place| (place % 251) as u8 + 1).collect();
                 layer.file(path, 0o640, size, &mut &body[..]).unwrap();
@@ -294,11 +302,16 @@ mod tests {
             layer.finish().unwrap()
         };
         for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
-            let written = write(compression, None, 1);
+            let written = write(compression, None, None, 1);
             for expected in [0, 1, 511, 128 << 10, (4 << 20) - 1, 4 << 20, u64::MAX] {
                 for threads in [1, 3] {
-                    assert!(write(compression, Some(expected), threads) == written, "{expected} {threads}");
+                    assert!(
+                        write(compression, Some(expected), None, threads) == written,
+                        "{expected} {threads}"
+                    );
                 }
+                let size = usize::try_from(expected).unwrap();
+                assert!(write(compression, Some(1), Some(size), 1) == written, "a workspace of {size}");
             }
         }
     }
