@@ -3,6 +3,8 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::StatFs;
+#[cfg(target_os = "linux")]
+use rustix::fs::{CWD, RenameFlags};
 
 /// ext2, ext3 and ext4.
 pub const EXT: u32 = 0xef53;
@@ -30,25 +32,36 @@ pub fn file_system_kind(_: &StatFs) -> Option<u32> {
 }
 
 /// Gives the file at `from` the name `to` in one step, as [`fs::rename`] does. Gives whether the file that had that name stands at `from`
-/// now, still to be removed: a rename over a file waits until the disk has its bytes back, which takes longer than all the rest.
+/// now: a rename over a file waits until the disk has its bytes back, which takes longer than all the rest.
 ///
 /// # Errors
 /// Those of a rename.
-pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<bool> {
+pub(crate) fn exchange_or_rename(from: &Path, to: &Path) -> io::Result<bool> {
     // Not every system can, nor every file system; and where there is nothing yet, there is nothing to exchange.
     #[cfg(target_os = "linux")]
-    if rustix::fs::renameat_with(
-        rustix::fs::CWD,
-        from,
-        rustix::fs::CWD,
-        to,
-        rustix::fs::RenameFlags::EXCHANGE,
-    )
-    .is_ok()
-    {
+    if rename_with(from, to, RenameFlags::EXCHANGE).is_ok() {
         return Ok(true);
     }
     fs::rename(from, to).map(|()| false)
+}
+
+/// Gives the file at `from` the name `to` where nothing has that.
+///
+/// # Errors
+/// Where something has it, and on systems that cannot tell in the same step.
+pub(crate) fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return rename_with(from, to, RenameFlags::NOREPLACE);
+    #[cfg(not(target_os = "linux"))]
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("{} stays beside {}", from.display(), to.display()),
+    ))
+}
+
+#[cfg(target_os = "linux")]
+fn rename_with(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
 }
 
 #[cfg(test)]
@@ -56,21 +69,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_takes_the_place_of_another_which_is_removed_later_or_is_gone() {
+    fn a_file_takes_the_place_of_another_and_a_free_name_alone_where_that_is_asked() {
         let folder = tempfile::tempdir().unwrap();
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let [from, to, free] = ["from", "to", "free"].map(|name| folder.path().join(name));
         fs::write(&from, "new").unwrap();
-        assert!(!replace(&from, &to).unwrap());
+        assert!(!exchange_or_rename(&from, &to).unwrap());
         assert!(!from.exists());
         fs::write(&from, "newer").unwrap();
-        if replace(&from, &to).unwrap() {
+        if exchange_or_rename(&from, &to).unwrap() {
             assert_eq!(fs::read(&from).unwrap(), b"new");
-        } else {
-            assert!(!from.exists());
+            rename_to_free(&from, &free).unwrap();
+            assert!(rename_to_free(&to, &free).is_err());
+            assert_eq!(fs::read(&free).unwrap(), b"new");
         }
+        assert!(!from.exists());
         assert_eq!(fs::read(&to).unwrap(), b"newer");
-        fs::remove_file(&to).unwrap();
-        let _ = fs::remove_file(&from);
-        assert_eq!(replace(&from, &to).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(exchange_or_rename(&from, &to).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

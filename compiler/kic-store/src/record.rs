@@ -30,7 +30,11 @@ pub(crate) fn write<T: Serialize>(
     value: &T,
 ) -> Result<(), StoreError> {
     let (_, bytes) = encode(key, value, USUAL).map_err(|error| StoreError::at(path, error))?;
-    write_bytes(layout, path, &bytes)
+    let mut file = TemporaryFile::new(layout)?;
+    file.write_all(&bytes)?;
+    make_parent(path)?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// Writes the bytes of a record that is to stand at `path`, without a name, where it can into the file at `spare`; `None` where they stand
@@ -78,15 +82,6 @@ pub(crate) fn encode<T: Serialize>(key: &Digest, value: &T, likely: usize) -> io
     write!(&mut bytes[..CHECKSUM], "{checksum}")?;
     bytes.push(b'\n');
     Ok((checksum, bytes))
-}
-
-/// Writes the bytes of a record.
-pub(crate) fn write_bytes(layout: &Layout, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut file = TemporaryFile::new(layout)?;
-    file.write_all(bytes)?;
-    make_parent(path)?;
-    file.persist(path)?;
-    Ok(())
 }
 
 /// Reads a record. A damaged one is removed, and is then as if it had never been.

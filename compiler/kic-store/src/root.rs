@@ -205,14 +205,16 @@ impl Store {
         let PreparedRoot { path, root, record } = prepared;
         let spare = self.layout().spare_root_record(&root.key);
         self.leases().share(self.layout(), || {
-            // A collection may have taken out since what is there, or the file that was written.
             let is_there = match record {
                 Some(record) => record.replace(&path, &spare)?,
                 None if path.exists() => return Ok(false),
                 None => false,
             };
+            // A collection may have taken out since what was there, or the file that was written.
             if !is_there {
-                record::write_bytes(self.layout(), &path, &root.bytes)?;
+                let mut file = TemporaryFile::new_changeable(self.layout())?;
+                file.write_all(&root.bytes)?;
+                file.persist(&path)?;
             }
             Ok(true)
         })
@@ -296,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_record_is_written_into_the_file_of_the_one_before_the_last() {
-        let (_folder, store, path, spare) = store();
+        let (folder, store, path, spare) = store();
         let inode = |path: &Path| fs::metadata(path).unwrap().ino();
         for size in [3, 9] {
             store.add_root(&root(size)).unwrap();
@@ -320,6 +322,14 @@ mod tests {
         store.add_root(&root(5)).unwrap();
         assert_eq!(recorded(&store), [root(5)]);
         drop(used);
+        // Another process may have put another record there than that which this one has written.
+        let prepared = store.prepare_root(root(8).encode().unwrap()).unwrap();
+        fs::rename(&spare, folder.path().join("gone")).unwrap();
+        fs::write(&spare, "the record before, of another process").unwrap();
+        assert!(store.add_prepared_root(prepared).unwrap());
+        assert_eq!(recorded(&store), [root(8)]);
+        store.add_root(&root(9)).unwrap();
+        store.add_root(&root(10)).unwrap();
         assert!(TemporaryFile::at(&spare).is_some());
         assert!(!spare.exists(), "what is not recorded leaves nothing");
         store.add_root(&root(6)).unwrap();

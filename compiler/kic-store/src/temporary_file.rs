@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::StoreError;
-use crate::file_system::replace;
+use crate::file_system::{exchange_or_rename, rename_to_free};
 use crate::layout::Layout;
 use crate::sync_ahead::SyncAhead;
 
@@ -61,14 +61,13 @@ impl TemporaryFile {
     pub(crate) fn at(path: &Path) -> Option<Self> {
         let file = File::options().read(true).write(true).open(path).ok()?;
         file.try_lock().ok()?;
-        // Whoever had the lock before may have given it another name, under which nobody may change it.
-        let found = fs::symlink_metadata(path).ok()?;
-        let own = file.metadata().ok()?;
-        if !own.is_file() || (found.dev(), found.ino()) != (own.dev(), own.ino()) {
-            return None;
+        let found = Self { file: NamedTempFile::from_parts(file, TempPath::try_from_path(path).ok()?) };
+        if found.is_at(path) {
+            return Some(found);
         }
-        let path = TempPath::try_from_path(path).ok()?;
-        Some(Self { file: NamedTempFile::from_parts(file, path) })
+        // Whoever had the lock before has given it another name, under which nobody may change it; what stands here is another one.
+        let _ = found.file.into_temp_path().keep();
+        None
     }
 
     /// Gives the file another mode than 0444.
@@ -120,18 +119,29 @@ impl TemporaryFile {
         Ok(SyncAhead { file: self.file.as_file().try_clone()?, path: self.file.path().to_owned() })
     }
 
-    /// Gives the file its name, and the file that had it the name `spare`, where that can be. Gives `false` where the file is gone.
+    /// Gives the file its name, and the file that had it the name `spare`, where that is free. Gives `false` where the file is gone: others
+    /// may have removed it, or, in the same moment, have put another one in its place.
     pub(crate) fn replace(self, path: &Path, spare: &Path) -> Result<bool, StoreError> {
-        let is_exchanged = match replace(self.file.path(), path) {
+        let is_exchanged = match exchange_or_rename(self.file.path(), path) {
             Ok(is_exchanged) => is_exchanged,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(StoreError::at(path, error)),
         };
+        if !self.is_at(path) {
+            return Ok(false);
+        }
         let former = self.file.into_temp_path();
-        if !is_exchanged || &*former == spare || fs::rename(&former, spare).is_ok() {
+        if !is_exchanged || &*former == spare || leave(&former, spare).is_ok() {
             let _ = former.keep();
         }
         Ok(true)
+    }
+
+    /// Whether the file stands at that path.
+    fn is_at(&self, path: &Path) -> bool {
+        let found = fs::symlink_metadata(path);
+        let own = self.file.as_file().metadata();
+        found.is_ok_and(|found| own.is_ok_and(|own| (found.dev(), found.ino()) == (own.dev(), own.ino())))
     }
 
     /// Gives the file its name, replacing what has it.
@@ -153,6 +163,12 @@ impl Write for TemporaryFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Gives a file a name that no other one has, under which its bytes may be changed.
+fn leave(path: &Path, to: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o644))?;
+    rename_to_free(path, to)
 }
 
 /// Asks the disk to take `size` bytes of a file that were just written, and does not wait for it. It is a hint, no more.
