@@ -13,9 +13,6 @@ use crate::temporary_file::TemporaryFile;
 /// The format that this version writes, and the newest that it reads.
 const FORMAT: u64 = 1;
 
-/// How the names of files end that are there to be written to.
-pub(crate) const SPARE: &str = "spare";
-
 const FOLDERS: [&str; 8] = ["tmp", "blobs", "embedded", "outputs", "memos", "corrupt", "roots", "leases"];
 
 /// Where things lie in a store.
@@ -80,7 +77,7 @@ impl Layout {
 
     /// Where the record of a root stands that another one took the place of.
     pub(crate) fn spare_root_record(&self, key: &Digest) -> PathBuf {
-        self.root_record(key).with_extension(SPARE)
+        self.root_record(key).with_extension("spare")
     }
 
     pub(crate) fn corrupt_folder(&self) -> PathBuf {
