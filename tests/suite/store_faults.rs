@@ -3,6 +3,7 @@
 mod damage;
 mod full_disk;
 mod places;
+mod power_failure;
 mod taken_over;
 
 use std::fs;

@@ -5,7 +5,6 @@ use kic_base::{Digest, NestedSha256};
 
 use crate::piece_file::PieceFile;
 use crate::store::Embedded;
-use crate::sync_ahead::SyncAhead;
 use crate::{Store, StoreError, record};
 
 /// The end of a tar.
@@ -40,12 +39,6 @@ impl EmbeddingWriter {
         let Self { container, header, hashes, .. } = self;
         let offset = offset.checked_add(*header).ok_or(io::ErrorKind::FileTooLarge)?;
         container.write_at(offset, bytes, &mut |bytes| hashes.update(bytes))
-    }
-
-    /// A sync to run on another thread while more bytes come, where enough came for one. One that fails says that this writer
-    /// must not be committed.
-    pub fn sync_ahead(&mut self) -> Option<SyncAhead> {
-        self.container.sync_ahead()
     }
 
     /// Checks the body against its digest and its size in bytes, and makes the container and the body inside it blobs of the store.

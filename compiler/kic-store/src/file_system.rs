@@ -7,10 +7,10 @@ use rustix::fs::StatFs;
 use rustix::fs::{CWD, RenameFlags};
 
 /// ext2, ext3 and ext4.
-pub const EXT: u32 = 0xef53;
+pub(crate) const EXT: u32 = 0xef53;
 
 /// tmpfs.
-pub const TMPFS: u32 = 0x0102_1994;
+pub(crate) const TMPFS: u32 = 0x0102_1994;
 
 /// The number by which Linux knows the kind of a file system; `None` on other systems.
 #[cfg(target_os = "linux")]
@@ -21,14 +21,36 @@ pub const TMPFS: u32 = 0x0102_1994;
     clippy::unnecessary_wraps,
     reason = "the type of this field differs between processors, and the numbers have 32 bits; other systems have none"
 )]
-pub fn file_system_kind(status: &StatFs) -> Option<u32> {
+pub(crate) fn file_system_kind(status: &StatFs) -> Option<u32> {
     Some(status.f_type as u32)
 }
 
 /// The number by which Linux knows the kind of a file system; `None` on other systems.
 #[cfg(not(target_os = "linux"))]
-pub fn file_system_kind(_: &StatFs) -> Option<u32> {
+pub(crate) fn file_system_kind(_: &StatFs) -> Option<u32> {
     None
+}
+
+/// Whether a file system is on a disk of this machine, takes its times from this machine's clock, and never leaves one unchanged after a
+/// write. Network file systems have the clock of another machine, and tell of changes late.
+///
+/// Not those file systems that are made as a whole, as SquashFS is: a second one, mounted in the place of the first, may have
+/// the same times. Elsewhere than on Linux no file system is known.
+pub fn is_local(status: &StatFs) -> bool {
+    /// bcachefs, btrfs, ext2 to ext4, F2FS, JFS, overlayfs, ramfs, tmpfs, XFS, ZFS.
+    const LOCAL: [u32; 10] = [
+        0xca45_1a4e,
+        0x9123_683e,
+        EXT,
+        0xf2f5_2010,
+        0x3153_464a,
+        0x794c_7630,
+        0x8584_58f6,
+        TMPFS,
+        0x5846_5342,
+        0x2fc1_2fc1,
+    ];
+    file_system_kind(status).is_some_and(|kind| LOCAL.contains(&kind))
 }
 
 /// Gives the file at `from` the name `to` in one step, as [`fs::rename`] does. Gives whether the file that had that name stands at `from`

@@ -98,6 +98,11 @@ impl Layout {
         self.sharded("blobs/sha256", digest)
     }
 
+    /// The folder of the blobs, where it could be opened.
+    pub(crate) fn blobs(&self) -> Option<&OwnedFd> {
+        self.blobs.as_ref()
+    }
+
     /// The status of a blob's own file, without a path from the root; nothing where it is not found in that way.
     pub(crate) fn blob_status(&self, digest: &Digest) -> Option<Stat> {
         rustix::fs::statat(self.blobs.as_ref()?, sharded(digest), AtFlags::empty()).ok()

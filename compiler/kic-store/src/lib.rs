@@ -17,8 +17,8 @@
 //! | `roots/HEX.spare` | the record before: in its file the next one is written, under an exclusive lock, and then the two exchange their names |
 //!
 //! **Invariants:** a name below `blobs/` appears by a rename of bytes that gave that digest, so a process
-//! killed at any moment leaves a store that the next one uses as it is. Large blobs are synced before. Names, records, and blobs of up
-//! to [`MOST_UNSYNCED`] bytes are not: a power failure may take the newest of them, and what they led to is fetched or built again.
+//! killed at any moment leaves a store that the next one uses as it is. Names, records and blobs are not synced, unless this is no
+//! local disk: a power failure may take the newest of them, and what they led to is fetched or built again.
 //! Nothing is believed because it is there: bytes are hashed when they are read, records carry a checksum. Nothing here knows what a
 //! blob means.
 //!
@@ -27,6 +27,7 @@
 mod blob_file;
 mod blob_reader;
 mod blob_writer;
+mod boot;
 mod check;
 mod collect;
 mod embedding_writer;
@@ -43,18 +44,18 @@ mod place;
 mod record;
 mod root;
 mod store;
-mod sync_ahead;
 mod temporary_file;
 mod usage;
 
-pub use blob_file::MOST_UNSYNCED;
+pub use blob_file::SMALL;
 pub use blob_reader::BlobReader;
 pub use blob_writer::BlobWriter;
+pub use boot::Boot;
 pub use check::{DamagedBlob, StoreCheck, check};
 pub use collect::{CollectOptions, Collected, collect};
 pub use embedding_writer::EmbeddingWriter;
 pub use error::StoreError;
-pub use file_system::{EXT, TMPFS, file_system_kind};
+pub use file_system::is_local;
 pub use hashed_writer::HashedWriter;
 pub use items::ItemKind;
 pub use memo::{Memo, Remembering};
@@ -62,6 +63,5 @@ pub use piece_writer::PieceWriter;
 pub use place::{PlaceMode, Placed};
 pub use root::{EncodedRoot, Kept, PreparedRoot, RecordedRoot, Root};
 pub use store::Store;
-pub use sync_ahead::SyncAhead;
 pub use temporary_file::begin_sync;
 pub use usage::{BlobPlace, Files, Usage};

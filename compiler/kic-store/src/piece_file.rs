@@ -4,7 +4,6 @@ use std::io;
 use kic_base::Digest;
 
 use crate::blob_file::keep;
-use crate::sync_ahead::SyncAhead;
 use crate::temporary_file::TemporaryFile;
 use crate::{Store, StoreError};
 
@@ -12,8 +11,6 @@ use crate::{Store, StoreError};
 const BUFFER: usize = 256 << 10;
 /// How much of it at most for one piece that comes, so that no single piece takes long.
 const AT_ONCE: u64 = 4 << 20;
-/// So many new bytes are worth a sync while more come.
-const AHEAD: u64 = 4 << 20;
 
 /// A new blob on its way whose bytes come in any order. Somebody else computes its digest, in order: of bytes that come in their
 /// turn as they come, of those that came early from the file, as soon as what is before them is there.
@@ -24,14 +21,12 @@ pub(crate) struct PieceFile {
     done: u64,
     /// What came early: ends by beginnings, none overlapping or touching another.
     early: BTreeMap<u64, u64>,
-    /// Bytes written since the last sync ahead.
-    unsynced: u64,
 }
 
 impl PieceFile {
     pub(crate) fn new(store: Store) -> Result<Self, StoreError> {
         let file = TemporaryFile::new(store.layout())?;
-        Ok(Self { store, file, done: 0, early: BTreeMap::new(), unsynced: 0 })
+        Ok(Self { store, file, done: 0, early: BTreeMap::new() })
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -57,7 +52,6 @@ impl PieceFile {
             return Ok(());
         }
         self.file.write_all_at(bytes, offset)?;
-        self.unsynced += bytes.len() as u64;
         let end = offset + bytes.len() as u64;
         if offset == self.done {
             hash(bytes);
@@ -66,16 +60,6 @@ impl PieceFile {
             self.came_early(offset, end);
         }
         self.catch_up(AT_ONCE, hash)
-    }
-
-    /// A sync of what is there, where that is worth it: a large blob would else give the disk all its work at its end.
-    pub(crate) fn sync_ahead(&mut self) -> Option<SyncAhead> {
-        if self.unsynced < AHEAD {
-            return None;
-        }
-        self.unsynced = 0;
-        // Without one, all is synced at the end.
-        self.file.sync_ahead().ok()
     }
 
     /// Gives the rest of what came early to `hash`, as far as nothing is missing before it.

@@ -4,7 +4,6 @@ use std::io;
 use kic_base::{Digest, Sha256};
 
 use crate::piece_file::PieceFile;
-use crate::sync_ahead::SyncAhead;
 use crate::{Store, StoreError};
 
 /// Writes a new blob whose bytes come in any order, and hashes it on the way.
@@ -23,12 +22,6 @@ impl PieceWriter {
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let Self { file, hash } = self;
         file.write_at(offset, bytes, &mut |bytes| hash.update(bytes))
-    }
-
-    /// A sync to run on another thread while more bytes come, where enough came for one. One that fails says that this writer
-    /// must not be committed.
-    pub fn sync_ahead(&mut self) -> Option<SyncAhead> {
-        self.file.sync_ahead()
     }
 
     /// Makes the bytes a blob of the store. If they are not the expected ones, nothing is kept, and the error is

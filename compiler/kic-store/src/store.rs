@@ -15,8 +15,8 @@ use crate::layout::Layout;
 use crate::leases::Leases;
 use crate::temporary_file::TemporaryFile;
 use crate::{
-    BlobReader, BlobWriter, EmbeddingWriter, HashedWriter, Memo, PieceWriter, PlaceMode, Placed, Remembering,
-    StoreError,
+    BlobReader, BlobWriter, Boot, EmbeddingWriter, HashedWriter, Memo, PieceWriter, PlaceMode, Placed,
+    Remembering, StoreError,
 };
 use crate::{memo, place, record, temporary_file};
 
@@ -33,6 +33,8 @@ struct Inner {
     layout: Layout,
     /// Files whose bytes this process has hashed, and found to give their digest.
     verified: Mutex<BTreeMap<Digest, Identity>>,
+    /// Whether a large blob is synced before it gets its name: see [`Boot`].
+    syncs_large: bool,
     /// Blobs that this process has synced.
     synced: Mutex<BTreeSet<Digest>>,
     /// What this process needs, so that no collection removes it.
@@ -72,9 +74,11 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let (layout, lock) = Layout::open(path)?;
         temporary_file::remove_stale(&layout);
+        let syncs_large = layout.blobs().and_then(Boot::of).is_none();
         Ok(Self {
             inner: Arc::new(Inner {
                 layout,
+                syncs_large,
                 verified: Mutex::default(),
                 synced: Mutex::default(),
                 leases: Leases::new(lock),
@@ -347,6 +351,10 @@ impl Store {
                 Ok(None)
             }
         }
+    }
+
+    pub(crate) fn syncs_large(&self) -> bool {
+        self.inner.syncs_large
     }
 
     pub(crate) fn mark_synced(&self, digest: &Digest) {

@@ -8,7 +8,6 @@ use tempfile::{NamedTempFile, TempPath};
 use crate::StoreError;
 use crate::file_system::{exchange_or_rename, rename_to_free};
 use crate::layout::Layout;
-use crate::sync_ahead::SyncAhead;
 
 /// What a file of the store has for its mode: nobody is to change it.
 const MODE: u32 = 0o444;
@@ -112,11 +111,6 @@ impl TemporaryFile {
     /// Asks the disk to take `size` bytes that were just written, and does not wait for it. It is a hint, no more.
     pub(crate) fn begin_sync(&self, offset: u64, size: u64) {
         begin_sync(self.file.as_file(), offset, size);
-    }
-
-    /// As [`sync`](Self::sync), for another thread.
-    pub(crate) fn sync_ahead(&self) -> io::Result<SyncAhead> {
-        Ok(SyncAhead { file: self.file.as_file().try_clone()?, path: self.file.path().to_owned() })
     }
 
     /// Gives the file its name, and the file that had it the name `spare`, where that is free. Gives `false` where the file is gone: others

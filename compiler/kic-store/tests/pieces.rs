@@ -62,33 +62,6 @@ fn backwards_everything_is_early_until_the_end() {
 }
 
 #[test]
-fn a_large_blob_is_synced_while_it_comes() {
-    let (_folder, store) = new_store();
-    let body = noise(6, 10 << 20);
-    let digest = Digest::of(&body);
-    let mut embedding = store.embedding_writer(&[7; 512], 512).unwrap();
-    let mut plain = store.piece_writer().unwrap();
-    let mut syncs = Vec::new();
-    for (number, piece) in body.chunks(1 << 20).enumerate() {
-        embedding.write_at((number << 20) as u64, piece).unwrap();
-        plain.write_at((number << 20) as u64, piece).unwrap();
-        syncs.extend(embedding.sync_ahead());
-        syncs.extend(plain.sync_ahead());
-    }
-    assert_eq!(syncs.len(), 4, "one for every four MiB of each");
-    // One may still run when its blob has got its name.
-    let last = syncs.pop().unwrap();
-    for sync in syncs {
-        sync.run().unwrap();
-    }
-    embedding.commit(&digest, body.len() as u64).unwrap();
-    plain.commit(&digest).unwrap();
-    last.run().unwrap();
-    assert!(read_all(store.blob(&digest).unwrap()).unwrap() == body);
-    assert!(files(&store.path().join("tmp")).is_empty());
-}
-
-#[test]
 fn a_gap_and_a_changed_piece_leave_nothing() {
     let (_folder, store) = new_store();
     let body = noise(5, 10_000);

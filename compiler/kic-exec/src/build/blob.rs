@@ -3,7 +3,7 @@
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_graph::{BlobFacts, ContentFacts, Derivation, Kind, Node, NodeIndex, Origin};
-use kic_store::{PieceWriter, StoreError, SyncAhead};
+use kic_store::{PieceWriter, StoreError};
 
 use super::pump::{Sink, pump};
 use crate::context::Context;
@@ -17,10 +17,6 @@ struct BlobSink {
 impl Sink for BlobSink {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.writer.write_at(offset, bytes)
-    }
-
-    fn sync_ahead(&mut self) -> Option<SyncAhead> {
-        self.writer.sync_ahead()
     }
 
     fn commit(self) -> Result<(), StoreError> {

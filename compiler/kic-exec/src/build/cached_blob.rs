@@ -7,7 +7,7 @@ use kic_diag::Diagnostics;
 use kic_graph::{ContentFacts, LayerSettings, Node, NodeIndex};
 use kic_oci::layer::{embedded_file_header, embedded_file_trailer};
 use kic_oci::model::media_types;
-use kic_store::{EmbeddingWriter, StoreError, SyncAhead};
+use kic_store::{EmbeddingWriter, StoreError};
 
 use super::pump::{Sink, pump};
 use crate::context::Context;
@@ -24,10 +24,6 @@ struct EmbeddingSink {
 impl Sink for EmbeddingSink {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.writer.write_at(offset, bytes)
-    }
-
-    fn sync_ahead(&mut self) -> Option<SyncAhead> {
-        self.writer.sync_ahead()
     }
 
     fn commit(self) -> Result<(), StoreError> {

@@ -7,8 +7,6 @@ use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics};
 use kic_graph::{Node, NodeIndex, Origin};
 use kic_registry::{Piece, RegistryError};
-use kic_store::SyncAhead;
-use tokio::task::JoinHandle;
 
 use crate::context::{Context, interrupted};
 use crate::event::Event;
@@ -21,9 +19,6 @@ const ATTEMPTS: u32 = 3;
 pub(crate) trait Sink: Send + 'static {
     /// Takes some bytes. The same ones may come again.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()>;
-
-    /// A sync to run beside, where enough bytes came for one.
-    fn sync_ahead(&mut self) -> Option<SyncAhead>;
 
     /// Keeps the bytes, if they are what was expected.
     fn commit(self) -> Result<(), kic_store::StoreError>;
@@ -143,7 +138,6 @@ async fn from_stream<S: Sink>(
     let receiving = context.receive().await?;
     let mut sink = context.blocking(move || open().map_err(|error| fault::store(&error).into())).await?;
     let mut stream = std::pin::pin!(stream);
-    let mut ahead: Option<JoinHandle<Result<(), Diagnostics>>> = None;
     loop {
         let next = tokio::select! {
             next = stream.next() => next,
@@ -156,31 +150,13 @@ async fn from_stream<S: Sink>(
         // disk does not take yet waits in the sockets.
         sink.write_at(offset, &bytes).map_err(|error| fault::input_output(error, "writing to the store"))?;
         context.watch.event(Event::Progress { node: index, bytes: bytes.len() as u64 });
-        if ahead.as_ref().is_none_or(JoinHandle::is_finished)
-            && let Some(sync) = sink.sync_ahead()
-        {
-            synced(ahead.take()).await?;
-            let context = context.clone();
-            ahead = Some(tokio::spawn(async move {
-                context.blocking(move || sync.run().map_err(|error| fault::store(&error).into())).await
-            }));
-        }
     }
-    // The next one comes while the disk takes this one.
+    // The next one comes while this one is kept.
     drop(receiving);
-    synced(ahead).await?;
     let (span, wanted) = (node.span.clone(), wanted.to_owned());
     context
         .blocking(move || sink.commit().map_err(|error| mismatch(&error, &wanted, span.as_ref()).into()))
         .await
-}
-
-/// What became of a sync that ran beside.
-async fn synced(ahead: Option<JoinHandle<Result<(), Diagnostics>>>) -> Result<(), Diagnostics> {
-    match ahead {
-        Some(ahead) => ahead.await.unwrap_or_else(|error| Err(fault::internal(error.to_string()).into())),
-        None => Ok(()),
-    }
 }
 
 fn copy<S: Sink>(

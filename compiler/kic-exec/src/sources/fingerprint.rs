@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use kic_base::StableHasher;
-use kic_store::{EXT, TMPFS, file_system_kind};
-use rustix::fs::{Stat, StatFs};
+use kic_store::is_local;
+use rustix::fs::Stat;
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ impl Fingerprint {
     pub fn settled_at(path: &Path) -> Option<Self> {
         let now = now();
         let fingerprint = Self::at(path).ok()?;
-        (fingerprint.is_settled(now) && keeps_time(&rustix::fs::statfs(path).ok()?)).then_some(fingerprint)
+        (fingerprint.is_settled(now) && is_local(&rustix::fs::statfs(path).ok()?)).then_some(fingerprint)
     }
 
     /// Whether a change that comes after `now` is sure to give another one: a file that has just changed may change
@@ -113,26 +113,7 @@ pub(super) fn now() -> Moment {
 /// Whether the file system that holds this file takes its times from this machine's clock, and never leaves one
 /// unchanged after a write. Network file systems have the clock of another machine, and tell of changes late.
 pub(super) fn is_on_local_disk(file: impl AsFd) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|status| keeps_time(&status))
-}
-
-/// Not those file systems that are made as a whole, as SquashFS is: a second one, mounted in the place of the first, may have
-/// the same times. Elsewhere than on Linux nothing is taken on trust, and everything is read again.
-fn keeps_time(status: &StatFs) -> bool {
-    /// bcachefs, btrfs, ext2 to ext4, F2FS, JFS, overlayfs, ramfs, tmpfs, XFS, ZFS.
-    const LOCAL: [u32; 10] = [
-        0xca45_1a4e,
-        0x9123_683e,
-        EXT,
-        0xf2f5_2010,
-        0x3153_464a,
-        0x794c_7630,
-        0x8584_58f6,
-        TMPFS,
-        0x5846_5342,
-        0x2fc1_2fc1,
-    ];
-    file_system_kind(status).is_some_and(|kind| LOCAL.contains(&kind))
+    rustix::fs::fstatfs(file).is_ok_and(|status| is_local(&status))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
-use kic_store::{MOST_UNSYNCED, Placed, begin_sync};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use kic_store::{Boot, Placed, begin_sync};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::{LayoutError, LayoutOptions};
 use crate::blob_source::BlobSource;
@@ -68,12 +68,14 @@ impl Unsynced {
     }
 }
 
-/// Puts a blob at `path`, which does not exist, verified and synced: a small one is given back, still to be synced.
+/// Puts a blob at `path`, which does not exist, verified and synced: a small one is given back, still to be synced. A large one is left
+/// to the system where `boot` says afterwards whether the disk may lack it.
 pub(super) fn put_blob(
     path: &Path,
     blob: &Descriptor,
     source: &dyn BlobSource,
     options: LayoutOptions,
+    boot: Option<Boot>,
 ) -> Result<Option<Unsynced>, LayoutError> {
     let at = |error| LayoutError::at(path, error);
     let placed = source
@@ -90,8 +92,9 @@ pub(super) fn put_blob(
         return Err(LayoutError::Size { digest: blob.digest, expected: blob.size, found });
     }
     let is_link = placed == Some(Placed::HardLink);
-    // A large layer of the store was synced there; the name of the link is synced with the folder's.
-    if is_link && media_types::is_layer(&blob.media_type) && blob.size > MOST_UNSYNCED {
+    // Where it is not left, a large layer of the store was synced there; the name of the link is synced with the folder's.
+    let is_large = blob.size > kic_store::SMALL;
+    if is_large && (boot.is_some() || (is_link && media_types::is_layer(&blob.media_type))) {
         return Ok(None);
     }
     if blob.size <= SMALL {
@@ -129,14 +132,30 @@ pub(super) fn copy_blob(
     }
 }
 
-/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest.
-pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool) -> bool {
+/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. A large one that was written before
+/// `boot` is hashed in any case, for the disk may lack it, and then has a new time, so that this is done once.
+pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, boot: Option<Boot>) -> bool {
     let name = blob.digest.hex();
     // Without a path from the root, for there may be hundreds.
     let Ok(status) = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
-    FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
-        && u64::try_from(status.st_size) == Ok(blob.size)
-        && (!verify || digest_of(directory, &name) == Some(blob.digest))
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile
+        || u64::try_from(status.st_size) != Ok(blob.size)
+    {
+        return false;
+    }
+    let is_older = blob.size > kic_store::SMALL && boot.is_some_and(|boot| !boot.is_before(&status));
+    if !verify && !is_older {
+        return true;
+    }
+    let is_right = digest_of(directory, &name) == Some(blob.digest);
+    if is_right && is_older {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times =
+            Timestamps { last_access: Timespec { tv_nsec: UTIME_OMIT, ..now }, last_modification: now };
+        // Where it is another user's, it is hashed every time.
+        let _ = rustix::fs::utimensat(directory, &name, &times, AtFlags::SYMLINK_NOFOLLOW);
+    }
+    is_right
 }
 
 fn digest_of(directory: &File, name: &str) -> Option<Digest> {

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kic_base::Digest;
+use kic_store::Boot;
 
 use super::existing::Existing;
 use super::files::{has_blob, make_directory, put_blob, sync_directory, write_file};
@@ -55,16 +56,19 @@ pub fn write_layout(
 }
 
 /// Whether the layout at `directory` holds the image under that name, with all its blobs, and [`write_layout`] would have nothing
-/// to do. Of blobs the size alone is looked at. `false` where that cannot be told.
+/// to do. Of blobs the size alone is looked at, unless a power failure may have taken their bytes since. `false` where that cannot be told.
 pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs: &[Descriptor]) -> bool {
     let (Ok(root), Ok(blobs), Ok(Some(layout))) =
         (named(root, reference), distinct(root, blobs), Existing::open(directory))
     else {
         return false;
     };
+    let has_blobs = |directory: File| {
+        let boot = Boot::of(&directory);
+        blobs.values().all(|blob| has_blob(&directory, blob, false, boot))
+    };
     layout.has_index(&with_root(layout.index.clone(), &root).0)
-        && File::open(layout.blobs())
-            .is_ok_and(|directory| blobs.values().all(|blob| has_blob(&directory, blob, false)))
+        && File::open(layout.blobs()).is_ok_and(has_blobs)
 }
 
 /// The descriptor of an image in an `index.json`.
@@ -103,11 +107,12 @@ fn create(
     let blobs_path = path.join("blobs").join("sha256");
     make_directory(&path.join("blobs"))?;
     make_directory(&blobs_path)?;
+    let boot = File::open(&blobs_path).ok().and_then(Boot::of);
     let mut written = Written { changed: true, ..Written::default() };
     let mut unsynced = Vec::new();
     for blob in blobs.values() {
         let path = blobs_path.join(blob.digest.hex());
-        unsynced.extend(put_blob(&path, blob, source, options)?.map(|file| (file, path)));
+        unsynced.extend(put_blob(&path, blob, source, options, boot)?.map(|file| (file, path)));
         written.added += 1;
         written.added_bytes += blob.size;
     }
@@ -175,7 +180,8 @@ fn fill(
     let index_file = layout.begin_index(&index)?;
     let at = |error| LayoutError::at(&blobs_path, error);
     let directory = File::open(&blobs_path).map_err(at)?;
-    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify);
+    let boot = Boot::of(&directory);
+    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify, boot);
     let (there, mut missing): (Vec<_>, Vec<_>) = blobs.values().partition(is_there);
     written.kept = there.len() as u64;
     // Documents were made last.
@@ -183,7 +189,7 @@ fn fill(
     for blob in missing {
         let path = blobs_path.join(blob.digest.hex());
         let temporary = layout.temporary(&blob.digest.hex());
-        match put_blob(&temporary, blob, source, options)? {
+        match put_blob(&temporary, blob, source, options, boot)? {
             Some(file) => unsynced.push((file, temporary, path)),
             None => name(&temporary, path, &mut added)?,
         }
