@@ -53,10 +53,6 @@ impl BlobSource for StoppableStore {
         go_on(&self.cancel)?;
         BlobSource::place(&self.store, digest, to, mode)
     }
-
-    fn is_synced(&self, digest: &Digest) -> bool {
-        self.store.is_synced(digest)
-    }
 }
 
 /// Not `ErrorKind::Interrupted`: that one asks to try again.

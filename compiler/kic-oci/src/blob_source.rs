@@ -16,12 +16,6 @@ pub trait BlobSource: Send + Sync {
         let _ = (digest, to, mode);
         Ok(None)
     }
-
-    /// Whether the bytes that a link to the blob has are known to survive a power failure.
-    fn is_synced(&self, digest: &Digest) -> bool {
-        let _ = digest;
-        false
-    }
 }
 
 impl BlobSource for Store {
@@ -31,9 +25,5 @@ impl BlobSource for Store {
 
     fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
         Ok(Some(Self::place(self, digest, to, mode)?))
-    }
-
-    fn is_synced(&self, digest: &Digest) -> bool {
-        Self::is_synced(self, digest)
     }
 }

@@ -47,7 +47,6 @@ mod store;
 mod temporary_file;
 mod usage;
 
-pub use blob_file::SMALL;
 pub use blob_reader::BlobReader;
 pub use blob_writer::BlobWriter;
 pub use boot::Boot;

@@ -33,10 +33,8 @@ struct Inner {
     layout: Layout,
     /// Files whose bytes this process has hashed, and found to give their digest.
     verified: Mutex<BTreeMap<Digest, Identity>>,
-    /// Whether a large blob is synced before it gets its name: see [`Boot`].
-    syncs_large: bool,
-    /// Blobs that this process has synced.
-    synced: Mutex<BTreeSet<Digest>>,
+    /// Whether blobs are synced before they get their names: see [`Boot`].
+    syncs: bool,
     /// What this process needs, so that no collection removes it.
     leases: Leases,
 }
@@ -74,15 +72,9 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let (layout, lock) = Layout::open(path)?;
         temporary_file::remove_stale(&layout);
-        let syncs_large = layout.blobs().and_then(Boot::of).is_none();
+        let syncs = layout.blobs().and_then(Boot::of).is_none();
         Ok(Self {
-            inner: Arc::new(Inner {
-                layout,
-                syncs_large,
-                verified: Mutex::default(),
-                synced: Mutex::default(),
-                leases: Leases::new(lock),
-            }),
+            inner: Arc::new(Inner { layout, syncs, verified: Mutex::default(), leases: Leases::new(lock) }),
         })
     }
 
@@ -156,8 +148,8 @@ impl Store {
 
     /// Stores bytes that are in memory, such as a manifest, and returns their digest.
     ///
-    /// They are not synced, as several are had one after the other before the first large blob is asked for. What a power failure
-    /// takes of them is noticed when they are read, and fetched or built again; an image that is written out is synced there.
+    /// They are not synced on any file system, as several are had one after the other before the first large blob is asked for. What a power
+    /// failure takes of them is noticed when they are read, and fetched or built again.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         self.put_as(&Digest::of(bytes), bytes)
     }
@@ -176,23 +168,8 @@ impl Store {
         }
         let mut file = TemporaryFile::new(self.layout())?;
         file.write_all(bytes)?;
-        // Where it is linked to, it is synced, and is well on its way to the disk by then.
-        file.begin_sync(0, bytes.len() as u64);
         name(self, file, &digest)?;
         Ok(digest)
-    }
-
-    /// Makes the bytes of a small blob survive a power failure, which are not synced when they are stored: see [`Self::put`].
-    pub fn sync(&self, digest: &Digest) -> Result<(), StoreError> {
-        let path = self.layout().blob(digest);
-        File::open(&path).and_then(|file| file.sync_data()).map_err(|error| StoreError::at(&path, error))?;
-        self.mark_synced(digest);
-        Ok(())
-    }
-
-    /// Whether this process has made the blob's own file survive a power failure.
-    pub fn is_synced(&self, digest: &Digest) -> bool {
-        self.inner.synced.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
     }
 
     /// A writer of a blob that is kept only inside another one: a container of `header`, then the blob, then
@@ -353,12 +330,8 @@ impl Store {
         }
     }
 
-    pub(crate) fn syncs_large(&self) -> bool {
-        self.inner.syncs_large
-    }
-
-    pub(crate) fn mark_synced(&self, digest: &Digest) {
-        self.inner.synced.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest);
+    pub(crate) fn syncs(&self) -> bool {
+        self.inner.syncs
     }
 
     /// Notes that the file of this digest was hashed and found right.

@@ -4,12 +4,11 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use common::*;
-use kic_store::{Boot, SMALL};
 
 #[test]
 fn a_written_blob_is_read_back_under_its_digest() {
@@ -134,28 +133,4 @@ fn threads_with_their_own_handles_write_the_same_blobs_at_once() {
     assert_eq!(files(&path.join("blobs")).len(), 20);
     assert!(files(&path.join("tmp")).is_empty());
     assert!(files(&path.join("corrupt")).is_empty());
-}
-
-#[test]
-fn large_blobs_are_synced_where_the_disk_is_not_local_and_small_ones_once_they_are_asked_to_be() {
-    let (_folder, store) = new_store();
-    let write = |size: u64| {
-        let bytes = vec![7; size as usize];
-        let mut writer = store.hashed_writer().unwrap();
-        writer.write_all(&bytes).unwrap();
-        let digest = Digest::of(&bytes);
-        writer.commit(&digest).unwrap();
-        assert_eq!(store.read(&digest, size).unwrap(), bytes);
-        digest
-    };
-    let is_local = Boot::of(File::open(store.path()).unwrap()).is_some();
-    assert_eq!(store.is_synced(&write(SMALL + 1)), !is_local);
-    let small = [write(SMALL), write(0), store.put(b"a document").unwrap()];
-    for digest in small {
-        assert!(!store.is_synced(&digest));
-        store.sync(&digest).unwrap();
-        assert!(store.is_synced(&digest));
-    }
-    let missing = Digest::of(b"missing");
-    assert!(store.sync(&missing).is_err() && !store.is_synced(&missing));
 }

@@ -233,10 +233,7 @@ async fn line(
             let tag = &prepared.graph.image.tag;
             keeping.then(writing(output, tag, &image, &documents, false, context), context)
         });
-        match (&writing, &output) {
-            (Some(_), Some(Output::Layout(_))) => documents.keep_synced()?,
-            _ => documents.keep()?,
-        }
+        documents.keep()?;
         Ok::<_, Diagnostics>((image, documents, writing))
     };
     let documents = documents();

@@ -125,10 +125,6 @@ impl BlobSource for Source {
         }
         self.store.place(digest, to, mode)
     }
-
-    fn is_synced(&self, digest: &Digest) -> bool {
-        self.store.is_synced(digest)
-    }
 }
 
 /// The documents of an image that were just made, on their way to the store.
@@ -153,16 +149,6 @@ impl Documents {
         let put = |(digest, bytes): (&Digest, &Arc<[u8]>)| self.store.put_as(digest, bytes).map(drop);
         let keep = || self.made.iter().try_for_each(put).map_err(|error| fault::store(&error).into());
         self.kept.get_or_init(keep).clone()
-    }
-
-    /// The same, and syncs them: beside what the layout that is to have them still has to do.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn keep_synced(&self) -> Result<(), Diagnostics> {
-        self.keep()?;
-        let synced = self.made.keys().try_for_each(|digest| self.store.sync(digest));
-        synced.map_err(|error| fault::store(&error).into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a power failure takes: bytes of large files that the disk did not have yet, in the store and in the output alike.
+//! What a power failure takes: bytes that the disk did not have yet, in the store and in the output alike.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -11,9 +11,6 @@ use crate::support::image_layout::{assert_valid, root_digest};
 use crate::support::kic::shown;
 use crate::support::random::Random;
 use crate::support::repeats::{chance, rounds};
-
-/// Smaller files are synced.
-const SMALL: u64 = 64 << 10;
 
 /// Zeros from some page on, as a file has them whose last pages were never written.
 fn lose(path: &Path, random: &mut Random) {
@@ -44,7 +41,7 @@ fn what_a_power_failure_took_is_noticed_and_had_anew() {
         for path in all(store.join("blobs")).chain(all(output.join("blobs"))) {
             let file = fs::metadata(&path).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-            if file.len() > SMALL && random.below(2) == 0 {
+            if random.below(8) == 0 {
                 lose(&path, &mut random);
                 when += &format!(" {}", path.display());
                 lost += 1;

@@ -2,6 +2,7 @@ use std::fs::{self, DirEntry, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use kic_store::Boot;
 use serde::Deserialize;
 
 use super::files::{begin_file, make_directory};
@@ -21,6 +22,8 @@ pub(super) struct Existing {
     index_bytes: Option<Vec<u8>>,
     /// Whether it was an empty directory.
     was_empty: bool,
+    /// Since when the system has had what was written to it, whether the disk has it or not.
+    pub boot: Option<Boot>,
     /// Held for its lock.
     _lock: File,
 }
@@ -67,7 +70,7 @@ impl Existing {
         };
         // What a dead process did not finish.
         temporary.iter().for_each(|path| drop(fs::remove_file(path)));
-        Ok(Some(Self { path, index, index_bytes, was_empty: is_empty, _lock: lock }))
+        Ok(Some(Self { path, index, index_bytes, was_empty: is_empty, boot: Boot::of(&lock), _lock: lock }))
     }
 
     /// Makes what a layout must have beside its blobs. First of all the file that says it is one, so that a

@@ -6,12 +6,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
-use kic_store::{Boot, Placed, begin_sync};
+use kic_store::{Boot, begin_sync};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::{LayoutError, LayoutOptions};
 use crate::blob_source::BlobSource;
-use crate::model::{Descriptor, media_types};
+use crate::model::Descriptor;
 
 const BUFFER: usize = 256 << 10;
 
@@ -48,35 +48,14 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), LayoutError> {
     File::open(path).and_then(|directory| directory.sync_all()).map_err(|error| LayoutError::at(path, error))
 }
 
-/// Files of at most so many bytes are synced after each other at the end: the disk takes all of them meanwhile.
-const SMALL: u64 = 1 << 20;
-
-/// A small file that is still to be synced.
-pub(super) struct Unsynced {
-    file: File,
-    digest: Digest,
-    is_link: bool,
-}
-
-impl Unsynced {
-    /// Syncs it, unless it is a link to what the source has synced meanwhile.
-    pub fn sync(&self, source: &dyn BlobSource, path: &Path) -> Result<(), LayoutError> {
-        if self.is_link && source.is_synced(&self.digest) {
-            return Ok(());
-        }
-        self.file.sync_data().map_err(|error| LayoutError::at(path, error))
-    }
-}
-
-/// Puts a blob at `path`, which does not exist, verified and synced: a small one is given back, still to be synced. A large one is left
-/// to the system where `boot` says afterwards whether the disk may lack it.
+/// Puts a blob at `path`, which does not exist, verified, and synced where no `boot` says afterwards that the disk may lack it.
 pub(super) fn put_blob(
     path: &Path,
     blob: &Descriptor,
     source: &dyn BlobSource,
     options: LayoutOptions,
     boot: Option<Boot>,
-) -> Result<Option<Unsynced>, LayoutError> {
+) -> Result<(), LayoutError> {
     let at = |error| LayoutError::at(path, error);
     let placed = source
         .place(&blob.digest, path, options.sharing)
@@ -86,22 +65,14 @@ pub(super) fn put_blob(
         file.set_permissions(Permissions::from_mode(0o644)).map_err(at)?;
         copy_blob(blob, source, &mut file, path)?;
     }
-    let file = File::open(path).map_err(at)?;
-    let found = file.metadata().map_err(at)?.len();
+    let found = fs::symlink_metadata(path).map_err(at)?.len();
     if found != blob.size {
         return Err(LayoutError::Size { digest: blob.digest, expected: blob.size, found });
     }
-    let is_link = placed == Some(Placed::HardLink);
-    // Where it is not left, a large layer of the store was synced there; the name of the link is synced with the folder's.
-    let is_large = blob.size > kic_store::SMALL;
-    if is_large && (boot.is_some() || (is_link && media_types::is_layer(&blob.media_type))) {
-        return Ok(None);
+    match boot {
+        Some(_) => Ok(()),
+        None => File::open(path).and_then(|file| file.sync_data()).map_err(at),
     }
-    if blob.size <= SMALL {
-        begin_sync(&file, 0, blob.size);
-        return Ok(Some(Unsynced { file, digest: blob.digest, is_link }));
-    }
-    file.sync_data().map(|()| None).map_err(at)
 }
 
 /// Copies exactly the bytes that the descriptor announces; `path` is for errors.
@@ -132,8 +103,8 @@ pub(super) fn copy_blob(
     }
 }
 
-/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. A large one that was written before
-/// `boot` is hashed in any case, for the disk may lack it, and then has a new time, so that this is done once.
+/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. One that was written before `boot` is
+/// hashed in any case, for the disk may lack it, and then has a new time, so that this is done once.
 pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, boot: Option<Boot>) -> bool {
     let name = blob.digest.hex();
     // Without a path from the root, for there may be hundreds.
@@ -143,7 +114,7 @@ pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, boot: 
     {
         return false;
     }
-    let is_older = blob.size > kic_store::SMALL && boot.is_some_and(|boot| !boot.is_before(&status));
+    let is_older = boot.is_some_and(|boot| !boot.is_before(&status));
     if !verify && !is_older {
         return true;
     }

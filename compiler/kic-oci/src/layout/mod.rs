@@ -33,8 +33,8 @@ pub struct LayoutOptions {
     /// What the blobs may have in common with their source. [`PlaceMode::Share`] is the quickest, but those files
     /// are then mode 0444, and hard links to the store's own where the file system cannot do better.
     pub sharing: PlaceMode,
-    /// Whether blobs that are there already are read and hashed; else that is done only once for large ones that were written before
-    /// this machine started ([`kic_store::Boot`]), and of others the size alone is looked at.
+    /// Whether blobs that are there already are read and hashed; else that is done once for those that were written before this
+    /// machine started ([`kic_store::Boot`]), and of others the size alone is looked at.
     pub verify: bool,
 }
 

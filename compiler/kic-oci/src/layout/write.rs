@@ -63,12 +63,9 @@ pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs:
     else {
         return false;
     };
-    let has_blobs = |directory: File| {
-        let boot = Boot::of(&directory);
-        blobs.values().all(|blob| has_blob(&directory, blob, false, boot))
-    };
     layout.has_index(&with_root(layout.index.clone(), &root).0)
-        && File::open(layout.blobs()).is_ok_and(has_blobs)
+        && File::open(layout.blobs())
+            .is_ok_and(|directory| blobs.values().all(|blob| has_blob(&directory, blob, false, layout.boot)))
 }
 
 /// The descriptor of an image in an `index.json`.
@@ -109,15 +106,10 @@ fn create(
     make_directory(&blobs_path)?;
     let boot = File::open(&blobs_path).ok().and_then(Boot::of);
     let mut written = Written { changed: true, ..Written::default() };
-    let mut unsynced = Vec::new();
     for blob in blobs.values() {
-        let path = blobs_path.join(blob.digest.hex());
-        unsynced.extend(put_blob(&path, blob, source, options, boot)?.map(|file| (file, path)));
+        put_blob(&blobs_path.join(blob.digest.hex()), blob, source, options, boot)?;
         written.added += 1;
         written.added_bytes += blob.size;
-    }
-    for (file, path) in unsynced {
-        file.sync(source, &path)?;
     }
     write_file(&path.join("oci-layout"), OCI_LAYOUT)?;
     write_file(&path.join("index.json"), &canonical_json(&Index::new(vec![root.clone()])))?;
@@ -156,16 +148,16 @@ fn add(
         layout.restore_empty();
     }
     let (mut written, unneeded) = filled?;
-    if written.changed {
+    // What a power failure takes of an image just written is noticed, and had anew: only what other references name is to be safe.
+    if written.changed && layout.boot.is_none() {
         sync_directory(&layout.path)?;
     }
-    // Once it is safe that nothing names them.
     let removed = unneeded.iter().filter(|digest| fs::remove_file(layout.blobs().join(digest.hex())).is_ok());
     written.removed = removed.count() as u64;
     Ok(Some(written))
 }
 
-/// Adds the image. With it come the blobs that are not needed any more, once that is synced.
+/// Adds the image. With it come the blobs that are not needed any more.
 fn fill(
     layout: &Existing,
     root: &Descriptor,
@@ -174,14 +166,13 @@ fn fill(
     options: LayoutOptions,
 ) -> Result<(Written, BTreeSet<Digest>), LayoutError> {
     let mut written = Written::default();
-    let (mut added, mut unsynced) = (Added(Vec::new()), Vec::new());
+    let mut added = Added(Vec::new());
     let blobs_path = layout.blobs();
     let (index, replaced) = with_root(layout.index.clone(), root);
     let index_file = layout.begin_index(&index)?;
     let at = |error| LayoutError::at(&blobs_path, error);
     let directory = File::open(&blobs_path).map_err(at)?;
-    let boot = Boot::of(&directory);
-    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify, boot);
+    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify, layout.boot);
     let (there, mut missing): (Vec<_>, Vec<_>) = blobs.values().partition(is_there);
     written.kept = there.len() as u64;
     // Documents were made last.
@@ -189,35 +180,22 @@ fn fill(
     for blob in missing {
         let path = blobs_path.join(blob.digest.hex());
         let temporary = layout.temporary(&blob.digest.hex());
-        match put_blob(&temporary, blob, source, options, boot)? {
-            Some(file) => unsynced.push((file, temporary, path)),
-            None => name(&temporary, path, &mut added)?,
-        }
+        put_blob(&temporary, blob, source, options, layout.boot)?;
+        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
+        added.0.push(path);
         written.added += 1;
         written.added_bytes += blob.size;
     }
-    // While the disk takes what is small.
     let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
     written.replaced = gone.iter().map(|old| old.digest).collect();
     let unneeded = unneeded(&blobs_path, &index, &gone, root, blobs);
-    for (file, temporary, path) in unsynced {
-        file.sync(source, &temporary)?;
-        name(&temporary, path, &mut added)?;
-    }
-    if written.added > 0 {
+    if written.added > 0 && layout.boot.is_none() {
         directory.sync_all().map_err(at)?;
     }
     let index_changed = layout.finish_index(index_file)?;
     added.0.clear();
     written.changed = index_changed || written.added > 0;
     Ok((written, unneeded))
-}
-
-/// Gives a blob its name.
-fn name(temporary: &Path, path: PathBuf, added: &mut Added) -> Result<(), LayoutError> {
-    fs::rename(temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
-    added.0.push(path);
-    Ok(())
 }
 
 /// The index with `root` in the place of all that had its reference, and what that was.
