@@ -1,4 +1,4 @@
-//! The few ways in which files and directories are made: with modes that no umask changes, and synced.
+//! The few ways in which files and directories are made: with modes that no umask changes.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Read, Write};
