@@ -496,7 +496,7 @@ fn a_killed_process_leaves_the_old_or_nothing_and_the_next_one_cleans_up() {
         .spawn()
         .unwrap();
     // Each hangs at the last document, after it has written what comes before it: its index, and all other blobs that it does not
-    // have, which get their names once the disk has all of them.
+    // have, which get their names once all of them are there.
     let unnamed = |name: &str| {
         let entries = fs::read_dir(path(name)).into_iter().flatten().flatten();
         entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".kic-write-")).count()

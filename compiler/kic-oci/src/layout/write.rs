@@ -166,7 +166,7 @@ fn fill(
     options: LayoutOptions,
 ) -> Result<(Written, BTreeSet<Digest>), LayoutError> {
     let mut written = Written::default();
-    let mut added = Added(Vec::new());
+    let (mut put, mut added) = (Vec::new(), Added(Vec::new()));
     let blobs_path = layout.blobs();
     let (index, replaced) = with_root(layout.index.clone(), root);
     let index_file = layout.begin_index(&index)?;
@@ -181,14 +181,18 @@ fn fill(
         let path = blobs_path.join(blob.digest.hex());
         let temporary = layout.temporary(&blob.digest.hex());
         put_blob(&temporary, blob, source, options, layout.boot)?;
-        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
-        added.0.push(path);
+        put.push((temporary, path));
         written.added += 1;
         written.added_bytes += blob.size;
     }
     let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
     written.replaced = gone.iter().map(|old| old.digest).collect();
     let unneeded = unneeded(&blobs_path, &index, &gone, root, blobs);
+    // Not before: the next write removes what a killed process left without a name.
+    for (temporary, path) in put {
+        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
+        added.0.push(path);
+    }
     if written.added > 0 && layout.boot.is_none() {
         directory.sync_all().map_err(at)?;
     }
