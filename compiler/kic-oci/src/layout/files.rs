@@ -129,7 +129,8 @@ pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, boot: 
     is_right
 }
 
-fn digest_of(directory: &File, name: &str) -> Option<Digest> {
+/// The digest of the bytes of a file, where there is one that can be read.
+pub(super) fn digest_of(directory: &File, name: &str) -> Option<Digest> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?);
     let mut hasher = Sha256::new();

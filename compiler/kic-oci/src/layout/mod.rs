@@ -35,6 +35,7 @@ pub struct LayoutOptions {
     pub sharing: PlaceMode,
     /// Whether blobs that are there already are read and hashed; else that is done once for those that were written before this
     /// machine started ([`kic_store::Boot`]), and of others the size alone is looked at.
+    /// With it, damaged blobs that no image of the layout names are removed, too.
     pub verify: bool,
 }
 

@@ -346,6 +346,13 @@ fn a_full_disk_and_a_forbidden_directory_are_typed_errors_with_the_path() {
     fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).unwrap();
 }
 
+/// A blob of a layout, with other bytes than its own.
+fn put_blob_of(out: &Path, own: &[u8], bytes: &[u8]) -> PathBuf {
+    let path = out.join(blob_path(&Digest::of(own)));
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
 #[test]
 fn a_damaged_blob_is_replaced_when_it_is_verified() {
     let parent = tempfile::tempdir().unwrap();
@@ -361,6 +368,12 @@ fn a_damaged_blob_is_replaced_when_it_is_verified() {
     assert_eq!(fs::read(&path).unwrap(), good);
     fs::write(&path, "short").unwrap();
     assert_eq!(write(&out, "a", &image).unwrap().added, 1, "another size is always seen");
+
+    // Blobs of an earlier image whose manifest was lost: one is whole, and may be anybody's.
+    let [whole, lost] = [put_blob_of(&out, b"whole", b"whole"), put_blob_of(&out, b"lost", b"\0\0\0\0")];
+    let written = write_layout(&out, &image.root, "a", &image.blobs, &image.source, options).unwrap();
+    assert_eq!((written.added, written.removed), (0, 1));
+    assert!(whole.exists() && !lost.exists());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use kic_base::Digest;
 use kic_store::Boot;
 
 use super::existing::Existing;
-use super::files::{has_blob, make_directory, put_blob, sync_directory, write_file};
+use super::files::{digest_of, has_blob, make_directory, put_blob, sync_directory, write_file};
 use super::reachable::reachable;
 use super::{LayoutError, LayoutOptions, OCI_LAYOUT, REFERENCE_NAME, Written};
 use crate::blob_source::BlobSource;
@@ -187,7 +187,12 @@ fn fill(
     }
     let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
     written.replaced = gone.iter().map(|old| old.digest).collect();
-    let unneeded = unneeded(&blobs_path, &index, &gone, root, blobs);
+    let mut candidates = reachable(&blobs_path, &gone).digests;
+    if options.verify {
+        // What the manifest of an earlier image named, for one, when that was lost.
+        candidates.extend(damaged(&directory, &blobs_path, blobs));
+    }
+    let unneeded = unneeded(candidates, &blobs_path, &index, root, blobs);
     // Not before: the next write removes what a killed process left without a name.
     for (temporary, path) in put {
         fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
@@ -214,16 +219,15 @@ fn with_root(mut index: Index, root: &Descriptor) -> (Index, Vec<Descriptor>) {
     (index, replaced)
 }
 
-/// The blobs that only `gone` needed, and not `root`, whose blobs are given, nor another image of the index; none where that cannot
-/// be told for certain.
+/// Those of the candidates that neither `root` needs, whose blobs are given, nor another image of the index; none where that cannot be told
+/// for certain.
 fn unneeded(
+    mut candidates: BTreeSet<Digest>,
     blobs_path: &Path,
     index: &Index,
-    gone: &[Descriptor],
     root: &Descriptor,
     blobs: &BTreeMap<Digest, Descriptor>,
 ) -> BTreeSet<Digest> {
-    let mut candidates = reachable(blobs_path, gone).digests;
     if candidates.is_empty() {
         return candidates;
     }
@@ -231,6 +235,14 @@ fn unneeded(
     candidates
         .retain(|digest| needed.complete && !needed.digests.contains(digest) && !blobs.contains_key(digest));
     candidates
+}
+
+/// The other blobs than these whose bytes do not give their digest.
+fn damaged(directory: &File, blobs_path: &Path, blobs: &BTreeMap<Digest, Descriptor>) -> Vec<Digest> {
+    let entries = fs::read_dir(blobs_path).into_iter().flatten().flatten();
+    let named = entries.filter_map(|entry| Digest::from_hex(entry.file_name().to_str()?).ok());
+    let others = named.filter(|digest| !blobs.contains_key(digest));
+    others.filter(|digest| digest_of(directory, &digest.hex()) != Some(*digest)).collect()
 }
 
 /// Blobs added to a layout whose index does not name them yet; removed again on an error.
