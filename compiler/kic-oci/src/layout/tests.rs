@@ -1,3 +1,6 @@
+mod damage;
+mod killed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Cursor, Read};
@@ -166,47 +169,6 @@ fn writing_the_same_image_again_changes_nothing() {
     }
 }
 
-/// What a power failure leaves of a file: its size, and the time of its bytes.
-fn lose(path: &Path) {
-    let time = fs::metadata(path).unwrap().modified().unwrap();
-    let file = File::options().write(true).open(path).unwrap();
-    let size = file.metadata().unwrap().len();
-    file.set_len(0).unwrap();
-    file.set_len(size).unwrap();
-    file.set_modified(time).unwrap();
-}
-
-#[test]
-fn a_blob_of_the_time_before_the_machine_started_is_hashed_once() {
-    let parent = tempfile::tempdir().unwrap();
-    if Boot::of(File::open(parent.path()).unwrap()).is_none() {
-        eprintln!("SKIPPED: no local file system at {}", parent.path().display());
-        return;
-    }
-    let out = parent.path().join("out");
-    let image = image("a");
-    write(&out, "a", &image).unwrap();
-    let is_whole = || is_in_layout(&out, &image.root, "a", &image.blobs);
-    let layer = out.join(blob_path(&image.blobs[0].digest));
-    let written = || fs::metadata(&layer).unwrap().modified().unwrap();
-    let set_written = |time| File::open(&layer).unwrap().set_modified(time).unwrap();
-    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-
-    set_written(long_ago);
-    assert!(is_whole());
-    assert!(written() > long_ago, "it is known to be right from now on");
-
-    lose(&layer);
-    assert!(is_whole(), "the machine has run since it was written");
-    set_written(long_ago);
-    assert!(!is_whole());
-    assert_eq!(written(), long_ago);
-    let again = write(&out, "a", &image).unwrap();
-    assert_eq!((again.added, again.kept), (1, 3));
-    assert!(is_whole());
-    assert_eq!(Digest::of(&fs::read(&layer).unwrap()), image.blobs[0].digest);
-}
-
 #[test]
 fn other_references_are_kept_and_only_what_the_replaced_image_needed_is_removed() {
     let parent = tempfile::tempdir().unwrap();
@@ -346,36 +308,6 @@ fn a_full_disk_and_a_forbidden_directory_are_typed_errors_with_the_path() {
     fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A blob of a layout, with other bytes than its own.
-fn put_blob_of(out: &Path, own: &[u8], bytes: &[u8]) -> PathBuf {
-    let path = out.join(blob_path(&Digest::of(own)));
-    fs::write(&path, bytes).unwrap();
-    path
-}
-
-#[test]
-fn a_damaged_blob_is_replaced_when_it_is_verified() {
-    let parent = tempfile::tempdir().unwrap();
-    let out = parent.path().join("out");
-    let image = image("a");
-    write(&out, "a", &image).unwrap();
-    let path = out.join(blob_path(&image.root.digest));
-    let good = fs::read(&path).unwrap();
-    fs::write(&path, vec![0; good.len()]).unwrap();
-    let options = LayoutOptions { verify: true, ..LayoutOptions::default() };
-    let written = write_layout(&out, &image.root, "a", &image.blobs, &image.source, options).unwrap();
-    assert_eq!((written.added, written.kept, written.changed), (1, 3, true));
-    assert_eq!(fs::read(&path).unwrap(), good);
-    fs::write(&path, "short").unwrap();
-    assert_eq!(write(&out, "a", &image).unwrap().added, 1, "another size is always seen");
-
-    // Blobs of an earlier image whose manifest was lost: one is whole, and may be anybody's.
-    let [whole, lost] = [put_blob_of(&out, b"whole", b"whole"), put_blob_of(&out, b"lost", b"\0\0\0\0")];
-    let written = write_layout(&out, &image.root, "a", &image.blobs, &image.source, options).unwrap();
-    assert_eq!((written.added, written.removed), (0, 1));
-    assert!(whole.exists() && !lost.exists());
-}
-
 #[test]
 fn several_writers_at_once_all_find_their_image_in_the_layout() {
     let parent = tempfile::tempdir().unwrap();
@@ -458,81 +390,4 @@ fn skopeo_reads_layout_and_archive() {
         let manifest = fs::read(parent.path().join(format!("copy-{place}/manifest.json"))).unwrap();
         assert_eq!(Digest::of(&manifest), image.root.digest);
     }
-}
-
-#[test]
-fn leftovers_of_the_dead_are_removed_and_those_of_the_living_kept() {
-    let parent = tempfile::tempdir().unwrap();
-    let (dead, living) = (parent.path().join(".out.kic-dead"), parent.path().join(".out.kic-living"));
-    let foreign = parent.path().join(".other.kic-dead");
-    for path in [&dead, &living, &foreign] {
-        fs::create_dir(path).unwrap();
-        fs::write(path.join("x"), "x").unwrap();
-    }
-    let lock = File::open(&living).unwrap();
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    write(&parent.path().join("out"), "a", &image("a")).unwrap();
-    assert_eq!((dead.exists(), living.exists(), foreign.exists()), (false, true, true));
-}
-
-/// What the next test kills: it writes below the working directory it was started in, and hangs.
-#[test]
-#[ignore = "started, and killed, by the test below"]
-fn child_that_never_ends() {
-    if !Path::new("kill-me").exists() {
-        return;
-    }
-    let mut image = image("b");
-    image.source.slow = image.blobs[2..].iter().chain([&image.root]).map(|blob| blob.digest).max();
-    thread::scope(|scope| {
-        for out in ["new", "old", "empty"] {
-            let image = &image;
-            scope.spawn(move || write(Path::new(out), "a", image));
-        }
-        scope.spawn(|| write_archive(Path::new("a.tar"), &image.root, "a", &image.blobs, &image.source));
-    });
-}
-
-#[test]
-fn a_killed_process_leaves_the_old_or_nothing_and_the_next_one_cleans_up() {
-    let parent = tempfile::tempdir().unwrap();
-    let path = |name: &str| parent.path().join(name);
-    let (first, second) = (image("a"), image("b"));
-    fs::create_dir(path("empty")).unwrap();
-    write(&path("old"), "a", &first).unwrap();
-    fs::write(path("kill-me"), "").unwrap();
-    let index = fs::read(path("old/index.json")).unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "layout::tests::child_that_never_ends"])
-        .current_dir(parent.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    // Each hangs at the last document, after it has written what comes before it: its index, and all other blobs that it does not
-    // have, which get their names once all of them are there.
-    let unnamed = |name: &str| {
-        let entries = fs::read_dir(path(name)).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".kic-write-")).count()
-    };
-    let until = Instant::now() + Duration::from_secs(60);
-    let is_there = |prefix: &str| names(parent.path()).iter().any(|name| name.starts_with(prefix));
-    while unnamed("old") < 4 || unnamed("empty") < 5 || !is_there(".new.kic-") || !is_there(".a.tar.kic-") {
-        if Instant::now() > until {
-            child.kill().unwrap();
-            panic!("it did not come so far: {:?}", names(parent.path()));
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!path("new").exists() && !path("a.tar").exists());
-    assert_eq!(fs::read(path("old/index.json")).unwrap(), index);
-    for name in ["new", "old", "empty"] {
-        write(&path(name), "a", &second).unwrap();
-        assert_eq!(names(&path(name)), expected_names(&[&second]), "{name}");
-    }
-    write_archive(&path("a.tar"), &second.root, "a", &second.blobs, &second.source).unwrap();
-    let left: BTreeSet<String> =
-        names(parent.path()).into_iter().filter(|name| name.starts_with('.')).collect();
-    assert_eq!(left, BTreeSet::new());
 }

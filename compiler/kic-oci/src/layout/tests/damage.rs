@@ -1,0 +1,74 @@
+//! Layouts that lost bytes.
+
+use super::*;
+
+/// What a power failure leaves of a file: its size, and the time of its bytes.
+fn lose(path: &Path) {
+    let time = fs::metadata(path).unwrap().modified().unwrap();
+    let file = File::options().write(true).open(path).unwrap();
+    let size = file.metadata().unwrap().len();
+    file.set_len(0).unwrap();
+    file.set_len(size).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn a_blob_of_the_time_before_the_machine_started_is_hashed_once() {
+    let parent = tempfile::tempdir().unwrap();
+    if Boot::of(File::open(parent.path()).unwrap()).is_none() {
+        eprintln!("SKIPPED: no local file system at {}", parent.path().display());
+        return;
+    }
+    let out = parent.path().join("out");
+    let image = image("a");
+    write(&out, "a", &image).unwrap();
+    let is_whole = || is_in_layout(&out, &image.root, "a", &image.blobs);
+    let layer = out.join(blob_path(&image.blobs[0].digest));
+    let written = || fs::metadata(&layer).unwrap().modified().unwrap();
+    let set_written = |time| File::open(&layer).unwrap().set_modified(time).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+
+    set_written(long_ago);
+    assert!(is_whole());
+    assert!(written() > long_ago, "it is known to be right from now on");
+
+    lose(&layer);
+    assert!(is_whole(), "the machine has run since it was written");
+    set_written(long_ago);
+    assert!(!is_whole());
+    assert_eq!(written(), long_ago);
+    let again = write(&out, "a", &image).unwrap();
+    assert_eq!((again.added, again.kept), (1, 3));
+    assert!(is_whole());
+    assert_eq!(Digest::of(&fs::read(&layer).unwrap()), image.blobs[0].digest);
+}
+
+/// A blob of a layout, with other bytes than its own.
+fn put_blob_of(out: &Path, own: &[u8], bytes: &[u8]) -> PathBuf {
+    let path = out.join(blob_path(&Digest::of(own)));
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_damaged_blob_is_replaced_when_it_is_verified() {
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("out");
+    let image = image("a");
+    write(&out, "a", &image).unwrap();
+    let path = out.join(blob_path(&image.root.digest));
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, vec![0; good.len()]).unwrap();
+    let options = LayoutOptions { verify: true, ..LayoutOptions::default() };
+    let written = write_layout(&out, &image.root, "a", &image.blobs, &image.source, options).unwrap();
+    assert_eq!((written.added, written.kept, written.changed), (1, 3, true));
+    assert_eq!(fs::read(&path).unwrap(), good);
+    fs::write(&path, "short").unwrap();
+    assert_eq!(write(&out, "a", &image).unwrap().added, 1, "another size is always seen");
+
+    // Blobs of an earlier image whose manifest was lost: one is whole, and may be anybody's.
+    let [whole, lost] = [put_blob_of(&out, b"whole", b"whole"), put_blob_of(&out, b"lost", b"\0\0\0\0")];
+    let written = write_layout(&out, &image.root, "a", &image.blobs, &image.source, options).unwrap();
+    assert_eq!((written.added, written.removed), (0, 1));
+    assert!(whole.exists() && !lost.exists());
+}
