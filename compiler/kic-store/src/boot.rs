@@ -6,7 +6,7 @@ use rustix::fs::Stat;
 use rustix::time::ClockId;
 
 #[cfg(target_os = "linux")]
-use crate::file_system::is_local;
+use crate::file_system::is_on_local_disk;
 
 /// When this machine started, for a file system on a disk of its own. What was written there since then reads back as it was written,
 /// whether the disk has it already or not: a machine that loses what was in its memory starts anew.
@@ -22,7 +22,7 @@ impl Boot {
     /// on those that disks to carry around mostly have, and on other systems than Linux.
     #[cfg(target_os = "linux")]
     pub fn of(file: impl AsFd) -> Option<Self> {
-        if !rustix::fs::fstatfs(file).is_ok_and(|status| is_local(&status)) {
+        if !is_on_local_disk(file) {
             return None;
         }
         let clock = |clock| Duration::try_from(rustix::time::clock_gettime(clock)).ok();

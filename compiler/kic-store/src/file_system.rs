@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::StatFs;
@@ -51,6 +52,11 @@ pub fn is_local(status: &StatFs) -> bool {
         0x2fc1_2fc1,
     ];
     file_system_kind(status).is_some_and(|kind| LOCAL.contains(&kind))
+}
+
+/// Whether the file system that holds this file [is local](is_local).
+pub fn is_on_local_disk(file: impl AsFd) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|status| is_local(&status))
 }
 
 /// Gives the file at `from` the name `to` in one step, as [`fs::rename`] does. Gives whether the file that had that name stands at `from`

@@ -110,12 +110,6 @@ pub(super) fn now() -> Moment {
     (time.tv_sec, time.tv_nsec as u32)
 }
 
-/// Whether the file system that holds this file takes its times from this machine's clock, and never leaves one
-/// unchanged after a write. Network file systems have the clock of another machine, and tell of changes late.
-pub(super) fn is_on_local_disk(file: impl AsFd) -> bool {
-    rustix::fs::fstatfs(file).is_ok_and(|status| is_local(&status))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

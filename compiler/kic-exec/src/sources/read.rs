@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use kic_base::Sha256;
 use kic_graph::{ContentFacts, FileFacts};
+use kic_store::is_on_local_disk;
 
-use super::fingerprint::{Fingerprint, is_on_local_disk, now};
+use super::fingerprint::{Fingerprint, now};
 use super::walk::{is_executable, status};
 use crate::context::Context;
 use crate::parallel::parallel;
