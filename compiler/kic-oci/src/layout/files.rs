@@ -103,23 +103,42 @@ pub(super) fn copy_blob(
     }
 }
 
-/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. One that was written before `boot` is
-/// hashed in any case, for the disk may lack it, and then has a new time, so that this is done once.
-pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, boot: Option<Boot>) -> bool {
-    let name = blob.digest.hex();
+/// What is known of a blob in a directory before any of its bytes is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There is no file of its size.
+    Missing,
+    /// There is one, that was written before `boot`: the disk may lack some of it.
+    Older,
+    /// There is one.
+    There,
+}
+
+/// What the directory says of a blob.
+pub(super) fn standing(directory: &File, blob: &Descriptor, boot: Option<Boot>) -> Standing {
     // Without a path from the root, for there may be hundreds.
-    let Ok(status) = rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile
-        || u64::try_from(status.st_size) != Ok(blob.size)
-    {
-        return false;
+    match rustix::fs::statat(directory, blob.digest.hex(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status)
+            if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
+                && u64::try_from(status.st_size) == Ok(blob.size) =>
+        {
+            let is_older = boot.is_some_and(|boot| !boot.is_before(&status));
+            if is_older { Standing::Older } else { Standing::There }
+        }
+        _ => Standing::Missing,
     }
-    let is_older = boot.is_some_and(|boot| !boot.is_before(&status));
-    if !verify && !is_older {
-        return true;
+}
+
+/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. One that was written before `boot` is
+/// hashed in any case, and then has a new time, so that this is done once.
+pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, boot: Option<Boot>) -> bool {
+    let standing = standing(directory, blob, boot);
+    if standing == Standing::Missing || (standing == Standing::There && !verify) {
+        return standing == Standing::There;
     }
+    let name = blob.digest.hex();
     let is_right = digest_of(directory, &name) == Some(blob.digest);
-    if is_right && is_older {
+    if is_right && standing == Standing::Older {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times =
             Timestamps { last_access: Timespec { tv_nsec: UTIME_OMIT, ..now }, last_modification: now };

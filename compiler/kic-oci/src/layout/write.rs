@@ -7,7 +7,9 @@ use kic_base::Digest;
 use kic_store::Boot;
 
 use super::existing::Existing;
-use super::files::{digest_of, has_blob, make_directory, put_blob, sync_directory, write_file};
+use super::files::{
+    Standing, digest_of, has_blob, make_directory, put_blob, standing, sync_directory, write_file,
+};
 use super::reachable::reachable;
 use super::{LayoutError, LayoutOptions, OCI_LAYOUT, REFERENCE_NAME, Written};
 use crate::blob_source::BlobSource;
@@ -56,7 +58,8 @@ pub fn write_layout(
 }
 
 /// Whether the layout at `directory` holds the image under that name, with all its blobs, and [`write_layout`] would have nothing
-/// to do. Of blobs the size alone is looked at, unless a power failure may have taken their bytes since. `false` where that cannot be told.
+/// to do. Of blobs the size alone is looked at. `false` where that cannot be told: where a power failure may have taken bytes of one, too, for
+/// to hash them takes a while.
 pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs: &[Descriptor]) -> bool {
     let (Ok(root), Ok(blobs), Ok(Some(layout))) =
         (named(root, reference), distinct(root, blobs), Existing::open(directory))
@@ -65,7 +68,9 @@ pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs:
     };
     layout.has_index(&with_root(layout.index.clone(), &root).0)
         && File::open(layout.blobs())
-            .is_ok_and(|directory| blobs.values().all(|blob| has_blob(&directory, blob, false, layout.boot)))
+            .is_ok_and(|directory| {
+                blobs.values().all(|blob| standing(&directory, blob, layout.boot) == Standing::There)
+            })
 }
 
 /// The descriptor of an image in an `index.json`.
