@@ -45,8 +45,12 @@ fn open(source: &ImageSource, span: Option<&Span>) -> Result<DiskImage, Diagnost
 fn not_an_image(path: &Path, error: &DiskImageError, span: Option<&Span>) -> Diagnostic {
     let missing = std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let diagnostic = if missing {
-        Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{}` does not exist", path.display()))
-            .help("paths are relative to the file that says them")
+        // An example copied by itself has the link, and not what it leads to.
+        let message = match std::fs::read_link(path) {
+            Ok(to) => format!("`{}` is a link to `{}`, which does not exist", path.display(), to.display()),
+            Err(_) => format!("`{}` does not exist", path.display()),
+        };
+        Diagnostic::new(&code::FILE_NOT_FOUND, message).help("paths are relative to the file that says them")
     } else {
         let help = match error {
             DiskImageError::Several { .. } | DiskImageError::Unknown { .. } => {
