@@ -85,6 +85,14 @@ pub fn store(error: &StoreError) -> Diagnostic {
         StoreError::Foreign { .. } => {
             (&code::STORE_PERMISSION, "choose a store of your own with `KIC_STORE`")
         }
+        StoreError::Writable { .. } => (
+            &code::STORE_PERMISSION,
+            "choose a folder inside of it with `KIC_STORE`, which kic makes for you alone, or take that right away: `chmod o-w`",
+        ),
+        StoreError::DamagedRoots { .. } => (
+            &code::STORE_CORRUPT,
+            "nothing was removed: compile again what is to stay, which records it anew; `kic store verify --repair` gives up what is left",
+        ),
         StoreError::Corrupt { .. } | StoreError::Missing { .. } => {
             (&code::STORE_CORRUPT, "run again: what is damaged was set aside, and is fetched or built anew")
         }

@@ -2,7 +2,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use kic_base::Digest;
-use kic_store::{PlaceMode, Placed, Store};
+use kic_store::{PlaceMode, Placed, Store, Suspects};
 
 /// Where blobs come from that are written somewhere.
 pub trait BlobSource: Send + Sync {
@@ -16,6 +16,11 @@ pub trait BlobSource: Send + Sync {
         let _ = (digest, to, mode);
         Ok(None)
     }
+
+    /// The blobs that were found damaged here: what was written of one before then is to be hashed.
+    fn suspects(&self) -> Suspects {
+        Suspects::default()
+    }
 }
 
 impl BlobSource for Store {
@@ -25,5 +30,9 @@ impl BlobSource for Store {
 
     fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
         Ok(Some(Self::place(self, digest, to, mode)?))
+    }
+
+    fn suspects(&self) -> Suspects {
+        Self::suspects(self)
     }
 }

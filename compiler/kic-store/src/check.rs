@@ -14,7 +14,7 @@ use kic_threads::together;
 use crate::items::{Item, ItemKind, items};
 use crate::record::{self, Look};
 use crate::store::{Embedded, Identity, Located};
-use crate::{BlobReader, Store, StoreError, memo, root};
+use crate::{BlobReader, Store, StoreError, memo};
 
 const BUFFER: usize = 256 << 10;
 
@@ -29,7 +29,7 @@ pub struct StoreCheck {
     pub damaged: Vec<DamagedBlob>,
     /// Records that were damaged or led nowhere, each with what it was of. They were removed.
     pub records: Vec<(ItemKind, Digest)>,
-    /// How many records of roots were damaged, and removed.
+    /// How many records of roots are damaged. They stay: without them a collection would remove what they kept.
     pub roots: usize,
     /// How much of what only saves work was damaged, and removed.
     pub memos: usize,
@@ -136,10 +136,7 @@ fn check_records(store: &Store, items: &[Item], found: &mut StoreCheck) -> Resul
             found.records.push((item.kind, item.digest));
         }
     }
-    for key in store.root_keys()? {
-        let is_damaged = matches!(root::look(store.layout(), &key)?, Look::Damaged);
-        found.roots += usize::from(is_damaged && root::remove_damaged(store, &key)?);
-    }
+    found.roots = store.damaged_roots()?.len();
     found.memos = memo::remove_damaged(store.layout())?;
     Ok(inside)
 }

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -59,13 +60,17 @@ pub struct Collected {
 /// Collects. `counts` tells whether a root still counts; `stop` ends the work before the next batch.
 ///
 /// # Errors
-/// Those of the disk.
+/// Those of the disk, and [`StoreError::DamagedRoots`].
 pub fn collect(
     store: &Store,
     options: &CollectOptions,
     counts: &dyn Fn(&Root) -> bool,
     stop: &dyn Fn() -> bool,
 ) -> Result<Collected, StoreError> {
+    match store.damaged_roots()?.len() {
+        0 => {}
+        count => return Err(StoreError::DamagedRoots { count }),
+    }
     let mut collected = Collected::default();
     let items = items(store)?;
     let containers = containers(&items);
@@ -172,12 +177,7 @@ fn mark_roots(
         let root = match root::look(store.layout(), &key)? {
             Look::Good(root) => root,
             Look::Missing => continue,
-            Look::Damaged => {
-                if !options.dry_run {
-                    root::remove_damaged(store, &key)?;
-                }
-                continue;
-            }
+            Look::Damaged => return Err(StoreError::DamagedRoots { count: 1 }),
         };
         let mut lives = counts(&root);
         if !lives && !options.dry_run {
@@ -239,12 +239,14 @@ impl Marks<'_> {
     }
 }
 
-/// The blobs that were set aside as damaged: path, size, and when it was last used.
+/// The blobs that were set aside as damaged: path, size, and when it was last used. One whose file an output shares is left out: nothing is won
+/// before that is gone, and until then it tells which output is to be mended.
 fn set_aside(store: &Store) -> Result<Vec<(PathBuf, u64, SystemTime)>, StoreError> {
     let mut found = Vec::new();
     for path in entries(&store.layout().corrupt_folder())? {
         if let Ok(metadata) = fs::symlink_metadata(&path)
             && metadata.is_file()
+            && metadata.nlink() == 1
         {
             found.push((path, metadata.len(), metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
         }

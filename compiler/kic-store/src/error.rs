@@ -36,6 +36,18 @@ pub enum StoreError {
         /// The user id of this process.
         user: u32,
     },
+    /// Everybody may write to the folder of the store, and so put anything into an image.
+    #[error("everybody may write to the folder of the store, {path}")]
+    Writable {
+        /// The store.
+        path: PathBuf,
+    },
+    /// Records of roots are damaged, so what they keep cannot be told. Nothing was removed.
+    #[error("{count} {} of outputs or locks in the store {} damaged, so what {} cannot be told", if *count == 1 { "record" } else { "records" }, if *count == 1 { "is" } else { "are" }, if *count == 1 { "it keeps" } else { "they keep" })]
+    DamagedRoots {
+        /// How many.
+        count: usize,
+    },
     /// The store was written by a later kic.
     #[error("the store at {path} has format {found}; this kic knows formats up to {supported}")]
     NewerFormat {
@@ -140,9 +152,10 @@ impl From<StoreError> for io::Error {
             | StoreError::Io { source, .. } => source.kind(),
             StoreError::Missing { .. } => io::ErrorKind::NotFound,
             StoreError::Exists { .. } => io::ErrorKind::AlreadyExists,
-            StoreError::Foreign { .. } => io::ErrorKind::PermissionDenied,
+            StoreError::Foreign { .. } | StoreError::Writable { .. } => io::ErrorKind::PermissionDenied,
             StoreError::NewerFormat { .. } | StoreError::NotAStore { .. } => io::ErrorKind::Unsupported,
             StoreError::Corrupt { .. }
+            | StoreError::DamagedRoots { .. }
             | StoreError::Mismatch { .. }
             | StoreError::WrongSize { .. }
             | StoreError::TooLarge { .. } => io::ErrorKind::InvalidData,

@@ -33,6 +33,7 @@ impl Layout {
             make_root(&layout.root)?;
             layout.refuse_other_content()?;
         }
+        layout.refuse_everybody()?;
         let lock = layout.lock()?;
         for folder in FOLDERS {
             make_folder(&layout.root.join(folder))?;
@@ -172,6 +173,15 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// Who may write to the folder can put another one in the place of each that is in it.
+    fn refuse_everybody(&self) -> Result<(), StoreError> {
+        let metadata = fs::metadata(&self.root).map_err(|error| StoreError::at(&self.root, error))?;
+        match metadata.mode() & 0o002 {
+            0 => Ok(()),
+            _ => Err(StoreError::Writable { path: self.root.clone() }),
+        }
     }
 
     /// The lock file, opened but not locked.

@@ -44,6 +44,7 @@ mod place;
 mod record;
 mod root;
 mod store;
+mod suspects;
 mod temporary_file;
 mod usage;
 
@@ -62,5 +63,6 @@ pub use piece_writer::PieceWriter;
 pub use place::{PlaceMode, Placed};
 pub use root::{EncodedRoot, Kept, PreparedRoot, RecordedRoot, Root};
 pub use store::Store;
+pub use suspects::Suspects;
 pub use temporary_file::begin_sync;
 pub use usage::{BlobPlace, Files, Usage};

@@ -159,7 +159,7 @@ pub(crate) fn look(layout: &Layout, key: &Digest) -> Result<Look<Root>, StoreErr
 }
 
 /// Takes the record of a root out where it is damaged, and gives whether it was. Nobody records a root meanwhile.
-pub(crate) fn remove_damaged(store: &Store, key: &Digest) -> Result<bool, StoreError> {
+fn remove_damaged(store: &Store, key: &Digest) -> Result<bool, StoreError> {
     store.leases().exclude(store.layout(), || {
         let is_damaged = matches!(look(store.layout(), key)?, Look::Damaged);
         if is_damaged {
@@ -235,6 +235,32 @@ impl Store {
             |one: &RecordedRoot| (one.root.kind.clone(), one.root.path.clone(), one.root.name.clone());
         roots.sort_by_key(order);
         Ok(roots)
+    }
+
+    /// The names of the records of roots that are damaged, sorted: what these keep cannot be told.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn damaged_roots(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut damaged = Vec::new();
+        for key in self.root_keys()? {
+            if matches!(look(self.layout(), &key)?, Look::Damaged) {
+                damaged.push(key);
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Takes the damaged records of roots out, and gives how many those were. What only they kept goes with the next collection.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remove_damaged_roots(&self) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for key in self.damaged_roots()? {
+            removed += usize::from(remove_damaged(self, &key)?);
+        }
+        Ok(removed)
     }
 
     /// The checksum of what is recorded under that name, if something is and it is not damaged.

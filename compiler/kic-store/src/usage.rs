@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use kic_base::Digest;
@@ -157,11 +158,15 @@ impl Store {
         Ok(crate::store::open_file(&self.layout().corrupt(digest))?.map(|(file, _)| file))
     }
 
-    /// Removes the damaged bytes of a blob that was set aside.
+    /// Removes the damaged bytes of a blob that was set aside, unless an output shares them: see [`Self::suspects`].
     ///
     /// # Errors
     /// Those of the disk.
     pub fn forget_set_aside(&self, digest: &Digest) -> Result<(), StoreError> {
-        record::remove(&self.layout().corrupt(digest))
+        let path = self.layout().corrupt(digest);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.nlink() > 1 => Ok(()),
+            _ => record::remove(&path),
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 
@@ -102,6 +102,22 @@ fn another_users_store_is_refused() {
     chown(store.path().join("version"), Some(12345), None).unwrap();
     let error = Store::open(store.path()).unwrap_err();
     assert!(matches!(error, StoreError::Foreign { owner: 12345, user: 0, .. }), "{error:?}");
+}
+
+#[test]
+fn a_store_that_everybody_may_write_to_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let set_mode = |mode| fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+    for is_new in [true, false] {
+        set_mode(0o777);
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(matches!(error, StoreError::Writable { .. }), "{error:?}");
+        assert_eq!(files(folder.path()).is_empty(), is_new);
+        set_mode(0o775);
+        Store::open(folder.path()).unwrap();
+    }
+    set_mode(0o777);
+    Store::open(&folder.path().join("own")).unwrap();
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl<'a> Compilation<'a> {
             }
         }
         match unchanged {
-            Some(unchanged) if unchanged.is_whole() => {
+            Some(unchanged) if unchanged.is_whole(&context.store) => {
                 context.sources.save(&context.store);
                 Begun::Done(Box::new(unchanged.compiled))
             }

@@ -27,7 +27,7 @@ use kic_exec::{
 use kic_graph::{Graph, Kind};
 use kic_oci::layout::is_in_layout;
 use kic_oci::model::Descriptor;
-use kic_store::{Memo, Remembering};
+use kic_store::{Memo, Remembering, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::compile::{Compiled, CompiledLayer, Request, Spent};
@@ -80,11 +80,13 @@ pub(crate) struct Unchanged {
 
 impl Unchanged {
     /// Whether the image stands at the output, too.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_whole(&self, store: &Store) -> bool {
         let image = &self.compiled.image;
         match &self.output {
             None => true,
-            Some(Output::Layout(path)) => is_in_layout(path, &image.root, &self.compiled.tag, &image.blobs),
+            Some(Output::Layout(path)) => {
+                is_in_layout(path, &image.root, &self.compiled.tag, &image.blobs, &store.suspects())
+            }
             Some(_) => self.is_written,
         }
     }

@@ -9,7 +9,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Assembled, Context, Event, StoppableStore, fault};
 use kic_oci::BlobSource;
 use kic_oci::layout::{LayoutError, LayoutOptions, write_archive, write_layout};
-use kic_store::{PlaceMode, Placed, Store, StoreError};
+use kic_store::{PlaceMode, Placed, Store, StoreError, Suspects};
 use serde::{Deserialize, Serialize};
 
 /// Where an image goes.
@@ -124,6 +124,10 @@ impl BlobSource for Source {
             return Err(io::Error::other("the store does not take it"));
         }
         self.store.place(digest, to, mode)
+    }
+
+    fn suspects(&self) -> Suspects {
+        self.store.suspects()
     }
 }
 

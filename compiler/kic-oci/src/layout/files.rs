@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use kic_base::{Digest, Sha256};
-use kic_store::{Boot, begin_sync};
+use kic_store::{Boot, Suspects, begin_sync};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use super::{LayoutError, LayoutOptions};
@@ -108,37 +108,47 @@ pub(super) fn copy_blob(
 pub(super) enum Standing {
     /// There is no file of its size.
     Missing,
-    /// There is one, that was written before `boot`: the disk may lack some of it.
-    Older,
+    /// There is one that [`Trust`] does not cover.
+    Doubtful,
     /// There is one.
     There,
 }
 
+/// Which files are believed to hold the blob of their name and size: all but those that may have lost bytes.
+#[derive(Debug)]
+pub(super) struct Trust<'a> {
+    /// Since when the system has had what was written, whether the disk has it or not.
+    pub boot: Option<Boot>,
+    /// What was found damaged elsewhere.
+    pub suspects: &'a Suspects,
+}
+
 /// What the directory says of a blob.
-pub(super) fn standing(directory: &File, blob: &Descriptor, boot: Option<Boot>) -> Standing {
+pub(super) fn standing(directory: &File, blob: &Descriptor, trust: &Trust<'_>) -> Standing {
     // Without a path from the root, for there may be hundreds.
     match rustix::fs::statat(directory, blob.digest.hex(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(status)
             if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
                 && u64::try_from(status.st_size) == Ok(blob.size) =>
         {
-            let is_older = boot.is_some_and(|boot| !boot.is_before(&status));
-            if is_older { Standing::Older } else { Standing::There }
+            let is_older = trust.boot.is_some_and(|boot| !boot.is_before(&status));
+            let is_doubtful = is_older || trust.suspects.contain(&blob.digest, &status);
+            if is_doubtful { Standing::Doubtful } else { Standing::There }
         }
         _ => Standing::Missing,
     }
 }
 
-/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. One that was written before `boot` is
-/// hashed in any case, and then has a new time, so that this is done once.
-pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, boot: Option<Boot>) -> bool {
-    let standing = standing(directory, blob, boot);
+/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. One that is doubtful is hashed in any
+/// case, and then has a new time, so that this is done once.
+pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, trust: &Trust<'_>) -> bool {
+    let standing = standing(directory, blob, trust);
     if standing == Standing::Missing || (standing == Standing::There && !verify) {
         return standing == Standing::There;
     }
     let name = blob.digest.hex();
     let is_right = digest_of(directory, &name) == Some(blob.digest);
-    if is_right && standing == Standing::Older {
+    if is_right && standing == Standing::Doubtful {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times =
             Timestamps { last_access: Timespec { tv_nsec: UTIME_OMIT, ..now }, last_modification: now };

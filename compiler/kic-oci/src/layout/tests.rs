@@ -3,7 +3,7 @@ mod killed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
-use std::io::{self, Cursor, Read};
+use std::io::{self, Cursor, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use kic_base::{Digest, Platform};
-use kic_store::{Boot, PlaceMode, Placed, Store};
+use kic_store::{Boot, PlaceMode, Placed, Store, Suspects};
 
 use super::*;
 use crate::blob_source::BlobSource;

@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kic_base::Digest;
-use kic_store::Boot;
+use kic_store::{Boot, Suspects};
 
 use super::existing::Existing;
 use super::files::{
-    Standing, digest_of, has_blob, make_directory, put_blob, standing, sync_directory, write_file,
+    Standing, Trust, digest_of, has_blob, make_directory, put_blob, standing, sync_directory, write_file,
 };
 use super::reachable::reachable;
 use super::{LayoutError, LayoutOptions, OCI_LAYOUT, REFERENCE_NAME, Written};
@@ -58,19 +58,25 @@ pub fn write_layout(
 }
 
 /// Whether the layout at `directory` holds the image under that name, with all its blobs, and [`write_layout`] would have nothing
-/// to do. Of blobs the size alone is looked at. `false` where that cannot be told: where a power failure may have taken bytes of one, too, for
-/// to hash them takes a while.
-pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs: &[Descriptor]) -> bool {
+/// to do. Of blobs the size alone is looked at. `false` where that cannot be told: also where a power failure may have taken bytes of one, or
+/// one is among the `suspects`, for to hash them takes a while.
+pub fn is_in_layout(
+    directory: &Path,
+    root: &Descriptor,
+    reference: &str,
+    blobs: &[Descriptor],
+    suspects: &Suspects,
+) -> bool {
     let (Ok(root), Ok(blobs), Ok(Some(layout))) =
         (named(root, reference), distinct(root, blobs), Existing::open(directory))
     else {
         return false;
     };
+    let trust = Trust { boot: layout.boot, suspects };
     layout.has_index(&with_root(layout.index.clone(), &root).0)
-        && File::open(layout.blobs())
-            .is_ok_and(|directory| {
-                blobs.values().all(|blob| standing(&directory, blob, layout.boot) == Standing::There)
-            })
+        && File::open(layout.blobs()).is_ok_and(|directory| {
+            blobs.values().all(|blob| standing(&directory, blob, &trust) == Standing::There)
+        })
 }
 
 /// The descriptor of an image in an `index.json`.
@@ -177,7 +183,8 @@ fn fill(
     let index_file = layout.begin_index(&index)?;
     let at = |error| LayoutError::at(&blobs_path, error);
     let directory = File::open(&blobs_path).map_err(at)?;
-    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify, layout.boot);
+    let trust = Trust { boot: layout.boot, suspects: &source.suspects() };
+    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify, &trust);
     let (there, mut missing): (Vec<_>, Vec<_>) = blobs.values().partition(is_there);
     written.kept = there.len() as u64;
     // Documents were made last.

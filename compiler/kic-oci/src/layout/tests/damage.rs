@@ -22,7 +22,7 @@ fn a_blob_of_the_time_before_the_machine_started_is_hashed_once() {
     let out = parent.path().join("out");
     let image = image("a");
     write(&out, "a", &image).unwrap();
-    let is_whole = || is_in_layout(&out, &image.root, "a", &image.blobs);
+    let is_whole = || is_in_layout(&out, &image.root, "a", &image.blobs, &Suspects::default());
     let layer = out.join(blob_path(&image.blobs[0].digest));
     let written = || fs::metadata(&layer).unwrap().modified().unwrap();
     let set_written = |time| File::open(&layer).unwrap().set_modified(time).unwrap();
@@ -43,6 +43,47 @@ fn a_blob_of_the_time_before_the_machine_started_is_hashed_once() {
     assert_eq!((again.added, again.kept), (1, 3));
     assert!(is_whole());
     assert_eq!(Digest::of(&fs::read(&layer).unwrap()), image.blobs[0].digest);
+}
+
+/// Damage in a file that the store and a layout share, or that was copied before it was found.
+#[test]
+fn what_the_store_found_damaged_is_hashed_in_a_layout_too() {
+    let parent = tempfile::tempdir().unwrap();
+    let store = Store::open(&parent.path().join("store")).unwrap();
+    let image = image("a");
+    image.source.blobs.values().for_each(|bytes| {
+        store.put(bytes).unwrap();
+    });
+    let layout = |name: &str| parent.path().join(name);
+    let write = |name: &str, sharing| {
+        let options = LayoutOptions { sharing, ..LayoutOptions::default() };
+        write_layout(&layout(name), &image.root, "a", &image.blobs, &store, options).unwrap()
+    };
+    let is_whole =
+        |name: &str| is_in_layout(&layout(name), &image.root, "a", &image.blobs, &store.suspects());
+    write("shared", PlaceMode::Share);
+    write("copied", PlaceMode::Copy);
+    let digest = image.blobs[0].digest;
+    let path = |name: &str| layout(name).join(blob_path(&digest));
+    let flip = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[20] ^= 1;
+        fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        File::options().write(true).open(path).unwrap().write_all(&bytes).unwrap();
+    };
+    flip(&path("shared"));
+    flip(&path("copied"));
+    assert!(is_whole("shared") && is_whole("copied"), "nobody knows of it");
+
+    assert!(store.read(&digest, 1 << 20).is_err());
+    assert!(!is_whole("shared") && !is_whole("copied"));
+    store.put(&image.source.blobs[&digest]).unwrap();
+    for (name, sharing) in [("shared", PlaceMode::Share), ("copied", PlaceMode::Copy)] {
+        assert_eq!(write(name, sharing).added, 1, "{name}");
+        write(name, sharing);
+        assert!(is_whole(name), "{name}");
+        assert_eq!(fs::read(path(name)).unwrap(), image.source.blobs[&digest]);
+    }
 }
 
 /// A blob of a layout, with other bytes than its own.
