@@ -91,7 +91,7 @@ pub fn store(error: &StoreError) -> Diagnostic {
         ),
         StoreError::DamagedRoots { .. } => (
             &code::STORE_CORRUPT,
-            "nothing was removed: compile again what is to stay, which records it anew; `kic store verify --repair` gives up what is left",
+            "compile again what is to stay, which records it anew, and give up the rest with `kic store verify --repair`; until then `kic store gc` removes nothing",
         ),
         StoreError::Corrupt { .. } | StoreError::Missing { .. } => {
             (&code::STORE_CORRUPT, "run again: what is damaged was set aside, and is fetched or built anew")

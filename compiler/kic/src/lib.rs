@@ -49,7 +49,7 @@ pub use kic_exec::{
 pub use kic_spec::{Settings, World};
 pub use push::{PushedImage, push};
 pub use rebuild::rebuild;
-pub use repair::{Repair, Repaired, repair};
+pub use repair::{Lost, Repair, Repaired, lost, repair};
 pub use roots::counts;
 pub use unpack::{Unpacked, unpack};
 pub use verify::{Verification, VerifiedImage, verify};

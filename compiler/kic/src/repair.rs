@@ -1,6 +1,8 @@
-//! Puts back what was set aside as damaged: from the outputs that hold it, else from where it came from.
+//! Puts back what was set aside as damaged, or is gone: from the outputs that hold it, else from where it came from.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use kic_base::Digest;
 use kic_diag::Diagnostics;
@@ -8,50 +10,92 @@ use kic_exec::{Context, Documents, fault, obtain};
 use kic_graph::{BlobFacts, Origin};
 use kic_oci::layer::embedded_file_trailer;
 use kic_spec::{DiskFormat, ImageSource};
-use kic_store::{Kept, Root};
+use kic_store::{Kept, Root, Store};
 
-use crate::roots::{OUTPUT, counts, read_origin};
+use crate::roots::{OUTPUT, counts, has_bytes, read_origin};
 
-/// What became of a damaged blob.
+/// A blob that an output or a lock needs, and the store does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The blob.
+    pub digest: Digest,
+    /// What it is, in words.
+    pub what: String,
+    /// What needs it: the path of an output or a lock.
+    pub needed_by: PathBuf,
+}
+
+/// What became of a damaged blob, or one that was gone.
 #[derive(Debug)]
 pub struct Repaired {
     /// The blob.
     pub digest: Digest,
     /// What it is, in words; empty where no root keeps it.
     pub what: String,
+    /// Whether it was gone, and not damaged.
+    pub was_gone: bool,
     /// What became of it.
     pub repair: Repair,
 }
 
-/// What became of a damaged blob.
+/// What became of it.
 #[derive(Debug)]
 pub enum Repair {
     /// It is there again, from this place.
     Done(String),
     /// No root keeps it: it was thrown away.
     Unneeded,
+    /// It was there again before anything was done.
+    There,
     /// It was built from other things: the next compile of this spec does it again.
     Rebuild(String),
     /// Nobody gave it.
     Failed(Diagnostics),
 }
 
-/// Repairs everything that was set aside.
+/// What roots that count need, and the store does not have, sorted by digest.
+///
+/// # Errors
+/// Those of the store.
+pub fn lost(store: &Store) -> Result<Vec<Lost>, Diagnostics> {
+    Ok(lost_of(&counting(store)?, store))
+}
+
+fn lost_of(roots: &[Root], store: &Store) -> Vec<Lost> {
+    let mut lost = BTreeMap::new();
+    for root in roots {
+        for kept in root.kept.iter().filter(|kept| has_bytes(root, kept) && !store.contains(&kept.digest)) {
+            let one = || Lost { digest: kept.digest, what: kept.what.clone(), needed_by: root.path() };
+            lost.entry(kept.digest).or_insert_with(one);
+        }
+    }
+    lost.into_values().collect()
+}
+
+/// The roots that count.
+fn counting(store: &Store) -> Result<Vec<Root>, Diagnostics> {
+    let roots = store.roots().map_err(|error| fault::store(&error))?;
+    Ok(roots.into_iter().map(|found| found.root).filter(counts).collect())
+}
+
+/// Repairs everything that was set aside, or is gone.
 ///
 /// # Errors
 /// Those of the store. What cannot be had is no error, but a [`Repair`].
 pub async fn repair(context: &Context) -> Result<Vec<Repaired>, Diagnostics> {
     let store = &context.store;
+    let roots = counting(store)?;
+    // What lies in a layer that is there needs no more than its record.
+    attach_lost(&roots, context);
     let damaged = store.set_aside().map_err(|error| fault::store(&error))?;
-    let roots = store.roots().map_err(|error| fault::store(&error))?;
-    let roots: Vec<Root> = roots.into_iter().map(|found| found.root).filter(counts).collect();
+    let lost: BTreeSet<Digest> = lost_of(&roots, store).into_iter().map(|lost| lost.digest).collect();
     let mut all = Vec::new();
-    for digest in damaged {
+    for digest in damaged.union(&lost).copied() {
         let (what, repair) = one(&digest, &roots, context).await?;
-        if matches!(repair, Repair::Done(_) | Repair::Unneeded) {
+        if matches!(repair, Repair::Done(_) | Repair::There | Repair::Unneeded) {
             store.forget_set_aside(&digest).map_err(|error| fault::store(&error))?;
         }
-        all.push(Repaired { digest, what, repair });
+        all.push(Repaired { digest, what, was_gone: !damaged.contains(&digest), repair });
     }
     attach_lost(&roots, context);
     Ok(all)
@@ -65,7 +109,7 @@ async fn one(digest: &Digest, roots: &[Root], context: &Context) -> Result<(Stri
     let Some((first, kept)) = keepers.first() else { return Ok((String::new(), Repair::Unneeded)) };
     let what = kept.what.clone();
     if context.store.contains(digest) {
-        return Ok((what, Repair::Done("a compile that ran meanwhile".to_owned())));
+        return Ok((what, Repair::There));
     }
     for (root, _) in keepers.iter().filter(|(root, _)| root.kind == OUTPUT) {
         if from_output(digest, root, context).await.is_ok() {

@@ -27,6 +27,14 @@ pub(crate) const OUTPUT: &str = "output";
 /// The kind of a root that is a `kic.lock`.
 pub(crate) const LOCK: &str = "lock";
 
+/// What a root calls the record of what a derivation gave: it only saves work.
+const RECORD: &str = "the record of what was built";
+
+/// Whether the store is to have the bytes of what a root keeps. A lock pins manifests for platforms, too, that nobody compiled.
+pub(crate) fn has_bytes(root: &Root, kept: &Kept) -> bool {
+    kept.what != RECORD && (root.kind == OUTPUT || kept.size.is_some())
+}
+
 /// Whether the file of a root still says what it said. One that cannot be looked at may.
 pub fn counts(root: &Root) -> bool {
     let path = root.path();
@@ -131,7 +139,7 @@ impl Roots {
                 // The store has such a blob only as the layer that it became.
                 (Derivation::CachedBlob { .. }, Some(output)) => {
                     sources.add(kept(output.digest, format!("the layer of `{}`", node.name), None));
-                    sources.add(kept(node.digest, "the record of what was built", Some(output.digest)));
+                    sources.add(kept(node.digest, RECORD, Some(output.digest)));
                     Some(output.digest)
                 }
                 _ => None,
@@ -347,7 +355,7 @@ impl Keeping {
             self.content(&graph.nodes[input], Some(layer));
         }
         if !matches!(node.derivation, Derivation::Blob(_)) {
-            self.add(kept(node.digest, "the record of what was built", Some(layer)));
+            self.add(kept(node.digest, RECORD, Some(layer)));
         }
     }
 

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::fault;
-use kic_store::Store as Shelves;
+use kic_store::{Store as Shelves, StoreError};
 use serde_json::Value as Json;
 
 use crate::arguments::Global;
@@ -59,6 +59,14 @@ impl Store {
 /// The store of this run.
 fn open(global: &Global) -> Result<Shelves, Diagnostics> {
     Shelves::open(&store_path(global)?).map_err(|error| fault::store(&error).into())
+}
+
+/// What was told of roots is all there is to tell, unless records of them are damaged.
+fn all_roots_are_known(store: &Shelves) -> Result<Diagnostics, Diagnostics> {
+    match store.damaged_roots().map_err(|error| fault::store(&error))?.len() {
+        0 => Ok(Diagnostics::new()),
+        count => Err(fault::store(&StoreError::DamagedRoots { count }).into()),
+    }
 }
 
 /// The one digest of `known` that a user means: whole, or so many of its first digits that there is no other.

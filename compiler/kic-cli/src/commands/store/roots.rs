@@ -3,7 +3,7 @@ use kic_diag::Diagnostics;
 use kic_exec::fault;
 use serde_json::json;
 
-use super::{open, pretty};
+use super::{all_roots_are_known, open, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::table;
 use crate::terminal::{Terminal, print};
@@ -46,6 +46,6 @@ impl Roots {
                 print(&table(&head, &rows, &[2], terminal.color_out));
             }
         }
-        Ok(Diagnostics::new())
+        all_roots_are_known(&store)
     }
 }

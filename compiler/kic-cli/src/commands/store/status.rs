@@ -4,7 +4,7 @@ use kic_exec::fault;
 use kic_store::{Files, Usage};
 use serde_json::json;
 
-use super::{open, pretty};
+use super::{all_roots_are_known, open, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::{size, table};
 use crate::terminal::{Terminal, print};
@@ -36,7 +36,7 @@ impl Status {
             _ if terminal.quiet => print(&format!("{bytes}\n")),
             _ => print(&as_text(&store.path().display().to_string(), &usage, terminal)),
         }
-        Ok(Diagnostics::new())
+        all_roots_are_known(&store)
     }
 }
 

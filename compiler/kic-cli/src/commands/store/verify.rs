@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
-use kic::{Context, Repair, Repaired, Unwatched};
+use kic::{Context, Lost, Repair, Repaired, Unwatched};
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::fault;
-use kic_store::{ItemKind, StoreCheck};
+use kic_store::{DamagedBlob, ItemKind, StoreCheck, StoreError};
 use serde_json::json;
 
 use super::pretty;
@@ -29,54 +29,75 @@ pub struct Verify {
     network: Network,
 }
 
+/// What was found, and done.
+struct Work {
+    found: StoreCheck,
+    /// What is gone, where nothing is put back.
+    lost: Vec<Lost>,
+    repaired: Vec<Repaired>,
+    /// How many damaged records of roots were removed.
+    given_up: usize,
+}
+
 impl Verify {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from);
         let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
-        let (found, repaired) = block_on(&context, self.work(&context))?;
+        let work = block_on(&context, self.work(&context))?;
+        let Work { found, lost, repaired, .. } = &work;
         let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?.len();
         match terminal.format {
-            Format::Json => print(&pretty(&as_json(&found, &repaired, set_aside))),
+            Format::Json => print(&pretty(&as_json(found, lost, repaired, set_aside))),
             _ if terminal.quiet => {}
-            _ => print(&as_text(&found, set_aside)),
+            _ => print(&as_text(found, set_aside)),
         }
         let names = names(&context)?;
-        self.told(&found, &repaired, &names)
+        self.told(&work, &names)
     }
 
-    async fn work(&self, context: &Context) -> Result<(StoreCheck, Vec<Repaired>), Diagnostics> {
+    async fn work(&self, context: &Context) -> Result<Work, Diagnostics> {
         let (store, cancel, jobs) = (context.store.clone(), context.cancel.clone(), context.jobs);
         let check = move || {
             kic_store::check(&store, jobs, &|_| {}, &|| cancel.is_cancelled())
                 .map_err(|error| fault::store(&error).into())
         };
         let found = context.blocking(check).await?;
-        let repaired = if self.repair { kic::repair(context).await? } else { Vec::new() };
-        Ok((found, repaired))
+        if self.repair {
+            let repaired = kic::repair(context).await?;
+            let given_up = context.store.remove_damaged_roots().map_err(|error| fault::store(&error))?;
+            return Ok(Work { found, lost: Vec::new(), repaired, given_up });
+        }
+        let mut lost = kic::lost(&context.store)?;
+        let is_damaged = |digest: &Digest| {
+            let inside = |damaged: &DamagedBlob| damaged.inside.iter().any(|(inner, ..)| inner == digest);
+            found.damaged.iter().any(|damaged| damaged.digest == *digest || inside(damaged))
+        };
+        lost.retain(|lost| !is_damaged(&lost.digest));
+        Ok(Work { found, lost, repaired: Vec::new(), given_up: 0 })
     }
 
     /// What there is to tell: a warning for what is good again, an error for what is not.
-    fn told(
-        &self,
-        found: &StoreCheck,
-        repaired: &[Repaired],
-        names: &BTreeMap<Digest, String>,
-    ) -> Result<Diagnostics, Diagnostics> {
+    fn told(&self, work: &Work, names: &BTreeMap<Digest, String>) -> Result<Diagnostics, Diagnostics> {
+        let Work { found, lost, repaired, given_up } = work;
         let mut told = Diagnostics::new();
-        let named = |digest: &Digest, what: &str| {
+        let named = |digest: &Digest, what: &str, was_gone: bool| {
             let what = if what.is_empty() { String::new() } else { format!(", {},", printable(what)) };
-            format!("the stored bytes of {digest}{what} are damaged")
+            let are = if was_gone { "were gone" } else { "are damaged" };
+            format!("the stored bytes of {digest}{what} {are}")
         };
         if self.repair {
-            for Repaired { digest, what, repair } in repaired {
-                let healed =
-                    |help: String| Diagnostic::new(&code::STORE_HEALED, named(digest, what)).help(help);
-                let lost =
-                    |help: String| Diagnostic::new(&code::STORE_CORRUPT, named(digest, what)).help(help);
+            for Repaired { digest, what, was_gone, repair } in repaired {
+                let healed = |help: String| {
+                    Diagnostic::new(&code::STORE_HEALED, named(digest, what, *was_gone)).help(help)
+                };
+                let lost = |help: String| {
+                    Diagnostic::new(&code::STORE_CORRUPT, named(digest, what, *was_gone)).help(help)
+                };
                 told.push(match repair {
                     Repair::Done(from) => healed(format!("they were had again from {}", printable(from))),
+                    Repair::There => healed("they are there again: a compile had them anew".to_owned()),
                     Repair::Unneeded => healed("no root keeps them: they were thrown away".to_owned()),
                     Repair::Rebuild(spec) => {
                         lost(format!("run `kic compile` on {}: it builds them anew", printable(spec)))
@@ -90,7 +111,7 @@ impl Verify {
         } else {
             for damaged in &found.damaged {
                 let what = names.get(&damaged.digest).map(String::as_str).unwrap_or_default();
-                let diagnostic = Diagnostic::new(&code::STORE_CORRUPT, named(&damaged.digest, what));
+                let diagnostic = Diagnostic::new(&code::STORE_CORRUPT, named(&damaged.digest, what, false));
                 let diagnostic = match &damaged.unreadable {
                     Some(why) => diagnostic.note(format!("they cannot be read: {why}")),
                     None => diagnostic,
@@ -100,26 +121,48 @@ impl Verify {
                 ));
             }
         }
-        let lost = damaged_records(found);
-        if lost > 0 {
+        for Lost { digest, what, needed_by } in lost {
+            let message = format!(
+                "the store has lost {digest}, {}, which `{}` needs",
+                printable(what),
+                printable(&needed_by.display().to_string())
+            );
+            told.push(Diagnostic::new(&code::STORE_CORRUPT, message).help(
+                "`kic store verify --repair` has it again, and so does the next compile that needs it",
+            ));
+        }
+        if found.roots > 0 && *given_up == 0 {
+            told.push(fault::store(&StoreError::DamagedRoots { count: found.roots }));
+        }
+        let damaged = damaged_records(found) + given_up;
+        if damaged > 0 {
             let records = found.records.iter().map(|(kind, digest)| match kind {
                 ItemKind::Output => format!("what the derivation {digest} gave"),
                 _ => format!("where {digest} lies"),
             });
-            let counted = [(found.roots, "of roots"), (found.memos, "of earlier runs")].into_iter();
+            let counted = [
+                (*given_up, "of outputs or locks: `kic store gc` may now remove what only they kept"),
+                (found.memos, "of earlier runs"),
+            ]
+            .into_iter();
             let counted =
                 counted.filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
             let mut diagnostic = Diagnostic::new(
                 &code::STORE_HEALED,
-                match lost {
+                match damaged {
                     1 => "1 record in the store was damaged or led nowhere".to_owned(),
-                    _ => format!("{lost} records in the store were damaged or led nowhere"),
+                    _ => format!("{damaged} records in the store were damaged or led nowhere"),
                 },
             );
             for record in records.take(20).chain(counted) {
                 diagnostic = diagnostic.note(record);
             }
-            told.push(diagnostic.help("they were removed; the next compile makes them anew"));
+            let removed = if damaged == 1 {
+                "it was removed; the next compile makes it anew"
+            } else {
+                "they were removed; the next compile makes them anew"
+            };
+            told.push(diagnostic.help(removed));
         }
         let ((), warnings) = told.or(())?;
         Ok(warnings)
@@ -133,9 +176,9 @@ fn names(context: &Context) -> Result<BTreeMap<Digest, String>, Diagnostics> {
     Ok(kept.map(|kept| (kept.digest, kept.what)).collect())
 }
 
-/// How many records of all kinds were damaged.
+/// How many records were damaged that only save work, and were removed.
 fn damaged_records(found: &StoreCheck) -> usize {
-    found.records.len() + found.roots + found.memos
+    found.records.len() + found.memos
 }
 
 fn as_text(found: &StoreCheck, set_aside: usize) -> String {
@@ -150,25 +193,31 @@ fn as_text(found: &StoreCheck, set_aside: usize) -> String {
     text
 }
 
-fn as_json(found: &StoreCheck, repaired: &[Repaired], set_aside: usize) -> serde_json::Value {
+fn as_json(found: &StoreCheck, lost: &[Lost], repaired: &[Repaired], set_aside: usize) -> serde_json::Value {
     let damaged = found.damaged.iter().map(|damaged| {
         let inside: Vec<Digest> = damaged.inside.iter().map(|(digest, ..)| *digest).collect();
         json!({ "digest": damaged.digest, "bytes": damaged.size, "inside": inside, "unreadable": damaged.unreadable })
     });
+    let lost = lost.iter().map(
+        |Lost { digest, what, needed_by }| json!({ "digest": digest, "what": what, "neededBy": needed_by }),
+    );
     let repaired = repaired.iter().map(|one| {
         let (outcome, from) = match &one.repair {
             Repair::Done(from) => ("repaired", Some(from)),
+            Repair::There => ("there", None),
             Repair::Unneeded => ("unneeded", None),
             Repair::Rebuild(spec) => ("rebuild", Some(spec)),
             Repair::Failed(_) => ("failed", None),
         };
-        json!({ "digest": one.digest, "what": one.what, "outcome": outcome, "from": from })
+        json!({ "digest": one.digest, "what": one.what, "wasGone": one.was_gone, "outcome": outcome, "from": from })
     });
     json!({
         "blobs": found.blobs,
         "bytes": found.bytes,
         "damaged": damaged.collect::<Vec<_>>(),
         "damagedRecords": damaged_records(found),
+        "damagedRoots": found.roots,
+        "lost": lost.collect::<Vec<_>>(),
         "repaired": repaired.collect::<Vec<_>>(),
         "setAside": set_aside,
     })

@@ -5,7 +5,7 @@ use kic_exec::fault;
 use kic_store::{Kept, Root};
 use serde_json::json;
 
-use super::{one_digest, open, pretty};
+use super::{all_roots_are_known, one_digest, open, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::printable;
 use crate::terminal::{Terminal, print};
@@ -45,17 +45,24 @@ impl WhyAlive {
                         .collect::<Vec<_>>(),
                 })).collect::<Vec<_>>(),
             }))),
-            _ => print(&as_text(&digest, &chains)),
+            _ => print(&as_text(
+                &digest,
+                &chains,
+                place.is_none() && store.output(&digest).is_ok_and(|output| output.is_none()),
+            )),
         }
-        Ok(Diagnostics::new())
+        all_roots_are_known(&store)
     }
 }
 
-fn as_text(digest: &Digest, chains: &[(&Root, Vec<&Kept>)]) -> String {
+fn as_text(digest: &Digest, chains: &[(&Root, Vec<&Kept>)], is_gone: bool) -> String {
     if chains.is_empty() {
         return format!("{digest}\nnothing keeps it: `kic store gc` removes it\n");
     }
     let mut text = format!("{digest}\n");
+    if is_gone {
+        text.push_str("it is not in the store: `kic store verify --repair` has it again\n");
+    }
     for (root, chain) in chains {
         let name = if root.name.is_empty() { String::new() } else { format!(" as {}", root.name) };
         let path = root.path().display().to_string();
