@@ -2,6 +2,7 @@
 
 mod damage;
 mod full_disk;
+mod lost;
 mod places;
 mod power_failure;
 mod taken_over;

@@ -144,6 +144,20 @@ impl Context {
         receiver
     }
 
+    /// Runs work until it is interrupted: for work that leaves nothing half done wherever it stops.
+    ///
+    /// # Errors
+    /// Those of `work`, and `interrupted`.
+    pub async fn interruptible<T>(
+        &self,
+        work: impl Future<Output = Result<T, Diagnostics>>,
+    ) -> Result<T, Diagnostics> {
+        tokio::select! {
+            result = work => result,
+            () = self.cancel.cancelled() => Err(interrupted().into()),
+        }
+    }
+
     /// An error once the work was interrupted.
     pub(crate) fn go_on(&self) -> Result<(), Diagnostic> {
         if self.cancel.is_cancelled() { Err(interrupted()) } else { Ok(()) }

@@ -73,6 +73,20 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
     })
 }
 
+/// What a registry did that something was pushed to. Mirrors are not for that.
+pub fn push(error: &RegistryError) -> Diagnostic {
+    use RegistryError as E;
+    let help = match error {
+        E::Unreachable { .. } => "check the name and port, and the network",
+        E::Broken { .. } | E::Timeout { .. } | E::TooSlow { .. } | E::Unavailable { .. } => {
+            "try again later: what has arrived is not sent again"
+        }
+        E::RateLimited { .. } => "try again later, or log in for a higher limit",
+        _ => return registry(error, None),
+    };
+    registry(error, None).help(help)
+}
+
 /// What the store could not do.
 pub fn store(error: &StoreError) -> Diagnostic {
     let (code, help): (&'static Code, &str) = match error {

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use kic_base::Digest;
 use kic_oci::BlobSource;
-use kic_store::{PlaceMode, Placed, Store};
+use kic_store::{PlaceMode, Placed, Store, Suspects};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -52,6 +52,10 @@ impl BlobSource for StoppableStore {
     fn place(&self, digest: &Digest, to: &Path, mode: PlaceMode) -> io::Result<Option<Placed>> {
         go_on(&self.cancel)?;
         BlobSource::place(&self.store, digest, to, mode)
+    }
+
+    fn suspects(&self) -> Suspects {
+        self.store.suspects()
     }
 }
 

@@ -18,9 +18,7 @@ pub trait BlobSource: Send + Sync {
     }
 
     /// The blobs that were found damaged here: what was written of one before then is to be hashed.
-    fn suspects(&self) -> Suspects {
-        Suspects::default()
-    }
+    fn suspects(&self) -> Suspects;
 }
 
 impl BlobSource for Store {

@@ -3,8 +3,8 @@ use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
     OCI_IMAGE_MEDIA_TYPE,
 };
+use reqwest::StatusCode;
 use reqwest::header::ACCEPT;
-use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::answer::Answer;
@@ -37,33 +37,6 @@ impl Registries {
         loop {
             let failed = match self.manifest(rounds.source(), image, &wanted).await {
                 Ok(manifest) => return Ok(manifest),
-                Err(error) => error,
-            };
-            rounds.failed(failed).await?;
-        }
-    }
-
-    /// Whether the registry of `image` (no mirror) has this blob in this repository.
-    pub async fn exists(&self, image: &ImageReference, digest: &Digest) -> Result<bool, RegistryError> {
-        let access = Access::pull(image.repository());
-        self.has_blob(image, digest, &access).await
-    }
-
-    pub(crate) async fn has_blob(
-        &self,
-        image: &ImageReference,
-        digest: &Digest,
-        access: &Access,
-    ) -> Result<bool, RegistryError> {
-        let wanted = format!("{}@{digest}", image.name());
-        let mut rounds = Rounds::new(&self.inner.settings, vec![self.own_source(image).await?], 0);
-        loop {
-            let source = rounds.source();
-            let ask = Ask::new(Method::HEAD, source.url(&format!("blobs/{digest}")));
-            let failed = match self.call(source, access, ask, &wanted).await {
-                Ok(answer) if answer.status() == StatusCode::OK => return Ok(true),
-                Ok(answer) if answer.status() == StatusCode::NOT_FOUND => return Ok(false),
-                Ok(answer) => answer.refusal().await,
                 Err(error) => error,
             };
             rounds.failed(failed).await?;

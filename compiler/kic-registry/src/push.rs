@@ -48,9 +48,6 @@ impl Registries {
             .filter(|from| from.registry() == image.registry() && from.repository() != image.repository())
             .map(ImageReference::repository);
         let access = Access::push(image.repository(), mount_from);
-        if self.has_blob(image, digest, &access).await? {
-            return Ok(Pushed::Existed);
-        }
         let upload = Upload {
             registries: self,
             source: self.own_source(image).await?,
@@ -59,6 +56,9 @@ impl Registries {
             digest: *digest,
             size,
         };
+        if upload.is_there().await? {
+            return Ok(Pushed::Existed);
+        }
         let Some(location) = upload.begin(mount_from).await? else { return Ok(Pushed::Mounted) };
         let mut body = Body::new(body, size, &upload.wanted);
         // Never more than there is, or nobody could ever push; nothing else is waited for while it is held.
@@ -106,11 +106,12 @@ impl Registries {
                 .with(Content::Bytes(bytes.clone()));
             let failed = match self.call(&source, &access, ask, &wanted).await {
                 Ok(answer) if answer.status().is_success() => {
-                    let stored =
-                        answer.header("docker-content-digest").and_then(|text| text.trim().parse().ok());
-                    return match stored.filter(|stored| *stored != digest) {
-                        Some(stored) => Err(mismatch(stored)),
-                        None => Ok(digest),
+                    return match content_digest(&answer) {
+                        Some(stored) if stored != digest => Err(mismatch(stored)),
+                        None if answer.status() != StatusCode::CREATED => {
+                            Err(answer.garbage_body("no word of a manifest that was put").await)
+                        }
+                        _ => Ok(digest),
                     };
                 }
                 Ok(answer) => answer.refusal().await,
@@ -140,6 +141,35 @@ impl Upload<'_> {
         self.registries.call(&self.source, &self.access, ask, &self.wanted).await
     }
 
+    /// Whether the registry has the blob in this repository.
+    async fn is_there(&self) -> Result<bool, RegistryError> {
+        let mut rounds = self.rounds();
+        loop {
+            let failed = match self.look().await {
+                Ok(is_there) => return Ok(is_there),
+                Err(error) => error,
+            };
+            rounds.failed(failed).await?;
+        }
+    }
+
+    /// The same, asked once. An answer without the digest or the size says nothing, and the blob is sent.
+    async fn look(&self) -> Result<bool, RegistryError> {
+        let ask = Ask::new(Method::HEAD, self.source.url(&format!("blobs/{}", self.digest)));
+        let answer = self.call(ask).await?;
+        match (answer.status(), content_digest(&answer)) {
+            (StatusCode::OK, Some(digest)) if digest != self.digest => {
+                Err(answer.garbage("another blob than was asked for", b""))
+            }
+            (StatusCode::OK, Some(_)) => Ok(true),
+            (StatusCode::OK, None) => {
+                Ok(answer.header(CONTENT_LENGTH).and_then(|text| text.trim().parse().ok()) == Some(self.size))
+            }
+            (StatusCode::NOT_FOUND, _) => Ok(false),
+            _ => Err(answer.refusal().await),
+        }
+    }
+
     /// Opens a session and gives its address, or `None` when the blob was mounted.
     async fn begin(&self, mount_from: Option<&str>) -> Result<Option<Url>, RegistryError> {
         let mut rounds = self.rounds();
@@ -159,6 +189,9 @@ impl Upload<'_> {
                 }
                 Ok(answer) if answer.status() == StatusCode::ACCEPTED => {
                     return self.location(&answer).map(Some);
+                }
+                Ok(answer) if answer.status().is_success() => {
+                    return Err(answer.garbage_body("no upload").await);
                 }
                 Ok(answer) => answer.refusal().await,
                 Err(error) => error,
@@ -259,9 +292,7 @@ impl Upload<'_> {
             };
             rounds.failed(failed).await?;
             // The answer may have been lost, not the request.
-            let source = &self.source;
-            let ask = Ask::new(Method::HEAD, source.url(&format!("blobs/{}", self.digest)));
-            if self.call(ask).await.is_ok_and(|answer| answer.status() == StatusCode::OK) {
+            if self.look().await.is_ok_and(|is_there| is_there) {
                 return Ok(());
             }
         }
@@ -325,6 +356,11 @@ impl Upload<'_> {
         }
         Ok(url)
     }
+}
+
+/// What an answer says that it is about.
+fn content_digest(answer: &Answer) -> Option<Digest> {
+    answer.header("docker-content-digest")?.trim().parse().ok()
 }
 
 /// How many bytes a session has: `Range: 0-99` says a hundred.

@@ -110,7 +110,9 @@ async fn registry(
         .help("name an image on disk, or leave `--offline` out")
         .into());
     };
-    let found = network.resolve(reference).await.map_err(|error| fault::registry(&error, None))?;
+    let resolve =
+        async { network.resolve(reference).await.map_err(|error| fault::registry(&error, None).into()) };
+    let found = context.interruptible(resolve).await?;
     let document = Document::parse(&found.media_type, &found.bytes).map_err(|error| {
         Diagnostic::new(&code::INVALID_MANIFEST, format!("`{reference}`: {error}"))
             .help("push the image again with a current tool")

@@ -1,3 +1,6 @@
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kic_base::{Digest, ImageReference};
@@ -6,6 +9,7 @@ use kic_exec::{Context, Documents, fault, obtain};
 use kic_graph::BlobFacts;
 use kic_oci::model::Descriptor;
 use kic_registry::Pushed;
+use kic_store::StoreError;
 use tokio::sync::mpsc;
 
 use crate::image::{ImageAt, open_image};
@@ -28,6 +32,10 @@ pub struct PushedImage {
 /// # Errors
 /// What went wrong with the disk or a registry. A push that fails leaves blobs there, and no new tag.
 pub async fn push(image: &str, to: &ImageReference, context: &Context) -> Result<PushedImage, Diagnostics> {
+    context.interruptible(send(image, to, context)).await
+}
+
+async fn send(image: &str, to: &ImageReference, context: &Context) -> Result<PushedImage, Diagnostics> {
     let opened = open_image(image, context).await?;
     let Some(registries) = &context.registries else {
         return Err(Diagnostic::new(&code::OFFLINE, format!("`{to}` is in a registry, and kic is offline"))
@@ -48,11 +56,12 @@ pub async fn push(image: &str, to: &ImageReference, context: &Context) -> Result
             let facts =
                 BlobFacts { media_type: blob.media_type.clone(), digest: blob.digest, size: blob.size };
             let reader = obtain(&facts, &opened.origin(), context).await?;
-            let body = stream_of(reader);
+            let (body, unread) = stream_of(reader);
             let result = registries.push_blob(to, &blob.digest, blob.size, body, None).await;
-            result
-                .map(|what| (what, blob.size))
-                .map_err(|error| Diagnostics::from(fault::registry(&error, None)))
+            result.map(|what| (what, blob.size)).map_err(|error| match unread.take() {
+                Some(unread) => unreadable(image, unread),
+                None => Diagnostics::from(fault::push(&error)),
+            })
         })
         .buffer_unordered(4);
     while let Some((what, size)) = results.try_next().await? {
@@ -79,23 +88,56 @@ async fn push_documents(opened: &ImageAt, to: &ImageReference, context: &Context
         let bytes = documents.raw(&descriptor.digest).await?;
         let at = to.at(descriptor.digest);
         let result = registries.push_manifest(&at, &descriptor.media_type, &bytes).await;
-        result.map_err(|error| fault::registry(&error, None))?;
+        result.map_err(|error| fault::push(&error))?;
     }
     let bytes = documents.raw(&opened.root.digest).await?;
     let result = registries.push_manifest(to, &opened.root.media_type, &bytes).await;
-    result.map_err(|error| fault::registry(&error, None))?;
+    result.map_err(|error| fault::push(&error))?;
     Ok(())
+}
+
+/// What is wrong with an image whose blob could not be read.
+fn unreadable(image: &str, error: io::Error) -> Diagnostics {
+    match error.kind() {
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::NotFound
+            if error.get_ref().is_none_or(|inner| !inner.is::<StoreError>()) =>
+        {
+            Diagnostic::new(&code::DAMAGED_IMAGE, format!("`{image}` is damaged: {error}"))
+                .help("`kic verify` tells what else is; write or copy the image again, with `kic compile --check` if kic made it here")
+                .into()
+        }
+        _ => fault::input_output(error, "reading the image").into(),
+    }
+}
+
+/// Why a blob could not be read, once that is so.
+#[derive(Clone, Default)]
+struct Unread(Arc<Mutex<Option<io::Error>>>);
+
+impl Unread {
+    fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps the error, and gives another one for whoever was to have the bytes.
+    fn keep(&self, error: io::Error) -> io::Error {
+        let told = io::Error::new(error.kind(), error.to_string());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        told
+    }
 }
 
 /// The bytes of a blocking reader, a few pieces ahead of whoever takes them.
 fn stream_of(
-    mut reader: Box<dyn std::io::Read + Send>,
-) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    mut reader: Box<dyn io::Read + Send>,
+) -> (impl Stream<Item = io::Result<Bytes>> + Send + 'static, Unread) {
     let (sender, receiver) = mpsc::channel(4);
+    let unread = Unread::default();
+    let own = unread.clone();
     tokio::task::spawn_blocking(move || {
         loop {
             let mut buffer = vec![0; 256 * 1024];
-            let piece = reader.read(&mut buffer).map(|count| {
+            let piece = reader.read(&mut buffer).map_err(|error| own.keep(error)).map(|count| {
                 buffer.truncate(count);
                 Bytes::from(buffer)
             });
@@ -106,5 +148,8 @@ fn stream_of(
             }
         }
     });
-    stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) })
+    let stream = stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    });
+    (stream, unread)
 }

@@ -53,12 +53,14 @@ pub enum Repair {
     Failed(Diagnostics),
 }
 
-/// What roots that count need, and the store does not have, sorted by digest.
+/// What roots that count need, and the store does not have, sorted by digest. What lies in a layer that is there is recorded again first.
 ///
 /// # Errors
 /// Those of the store.
-pub fn lost(store: &Store) -> Result<Vec<Lost>, Diagnostics> {
-    Ok(lost_of(&counting(store)?, store))
+pub fn lost(context: &Context) -> Result<Vec<Lost>, Diagnostics> {
+    let roots = counting(&context.store)?;
+    attach_lost(&roots, context);
+    Ok(lost_of(&roots, &context.store))
 }
 
 fn lost_of(roots: &[Root], store: &Store) -> Vec<Lost> {
@@ -85,17 +87,21 @@ fn counting(store: &Store) -> Result<Vec<Root>, Diagnostics> {
 pub async fn repair(context: &Context) -> Result<Vec<Repaired>, Diagnostics> {
     let store = &context.store;
     let roots = counting(store)?;
-    // What lies in a layer that is there needs no more than its record.
     attach_lost(&roots, context);
     let damaged = store.set_aside().map_err(|error| fault::store(&error))?;
     let lost: BTreeSet<Digest> = lost_of(&roots, store).into_iter().map(|lost| lost.digest).collect();
     let mut all = Vec::new();
     for digest in damaged.union(&lost).copied() {
+        let was_gone = !damaged.contains(&digest);
+        // It came back with the layer that it lies in.
+        if was_gone && store.contains(&digest) {
+            continue;
+        }
         let (what, repair) = one(&digest, &roots, context).await?;
         if matches!(repair, Repair::Done(_) | Repair::There | Repair::Unneeded) {
             store.forget_set_aside(&digest).map_err(|error| fault::store(&error))?;
         }
-        all.push(Repaired { digest, what, was_gone: !damaged.contains(&digest), repair });
+        all.push(Repaired { digest, what, was_gone, repair });
     }
     attach_lost(&roots, context);
     Ok(all)

@@ -169,6 +169,9 @@ fn unwritten(error: LayoutError) -> Diagnostic {
     match error {
         LayoutError::Occupied { .. } => Diagnostic::new(&code::OUTPUT_NOT_EMPTY, message)
             .help("choose another path with `-o`, or remove what is there"),
+        LayoutError::Damaged { .. } => Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help(
+            "remove the layout, unless other images in it are needed, or choose another path with `-o`",
+        ),
         LayoutError::StorageFull { .. } => Diagnostic::new(&code::STORE_FULL, message).help("make room"),
         _ => {
             Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help("check the path, and who owns the folder")

@@ -75,11 +75,19 @@ fn whatever_is_damaged_in_the_store_is_found_named_and_healed() {
         let first = verify(&[]);
         let blobs = damaged_blobs(&first);
         let records = json(&first)["damagedRecords"].as_u64().unwrap();
+        let roots = json(&first)["damagedRoots"].as_u64().unwrap();
+        assert_eq!(json(&first)["lost"].as_array().unwrap().len(), 0, "{when}: {}", shown(&first));
         if kind == "blobs" {
             // Once: by the run that needed it, or else now.
             let expected = if is_told { vec![] } else { vec![digest] };
             assert_eq!(blobs, expected, "{when}: {}", shown(&first));
             assert_eq!(first.status.code(), Some(if is_told { 0 } else { 2 }), "{when}: {}", shown(&first));
+        } else if kind == "roots" {
+            // A run that records the root has mended it.
+            assert!(blobs.is_empty() && records == 0 && roots <= 1, "{when}: {}", shown(&first));
+            assert!(roots == 1 || way > 0, "{when}: {}", shown(&first));
+            assert_eq!(first.status.success(), roots == 0, "{when}: {}", shown(&first));
+            found += roots;
         } else {
             assert!(blobs.is_empty() && first.status.success(), "{when}: {}", shown(&first));
             // A run that needs a record makes it anew without a word: it is only work.
@@ -96,6 +104,7 @@ fn whatever_is_damaged_in_the_store_is_found_named_and_healed() {
         let last = verify(&[]);
         assert!(last.status.success() && last.stderr.is_empty(), "{when}: {}", shown(&last));
         assert_eq!(json(&last)["damagedRecords"], 0, "{when}");
+        assert_eq!(json(&last)["damagedRoots"], 0, "{when}");
         // Everything is there: also for a run that does not know what the last one gave.
         fs::remove_dir_all(&output).unwrap();
         if random.below(2) == 0 {

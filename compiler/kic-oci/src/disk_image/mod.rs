@@ -19,6 +19,7 @@ use std::io::{self, Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use kic_base::Digest;
+use kic_store::Suspects;
 
 use crate::blob_source::BlobSource;
 use crate::model::{DOCUMENT_LIMIT, Descriptor};
@@ -159,6 +160,10 @@ impl BlobSource for DiskImage {
             DiskImageError::Missing { .. } => io::Error::new(ErrorKind::NotFound, error),
             other => io::Error::new(ErrorKind::InvalidData, other),
         })
+    }
+
+    fn suspects(&self) -> Suspects {
+        Suspects::default()
     }
 }
 

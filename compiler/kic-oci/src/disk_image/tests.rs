@@ -16,6 +16,10 @@ impl BlobSource for Blobs {
     fn open(&self, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(Cursor::new(self.0.get(digest).ok_or(ErrorKind::NotFound)?.clone())))
     }
+
+    fn suspects(&self) -> Suspects {
+        Suspects::default()
+    }
 }
 
 /// An image with one layer that is `content`; the bytes of a layer do not matter here.

@@ -37,6 +37,10 @@ impl BlobSource for Blobs {
         let bytes = self.blobs.get(digest).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(Cursor::new(bytes.clone())))
     }
+
+    fn suspects(&self) -> Suspects {
+        Suspects::default()
+    }
 }
 
 struct Image {
@@ -289,6 +293,9 @@ fn a_full_disk_and_a_forbidden_directory_are_typed_errors_with_the_path() {
         }
         fn place(&self, _: &Digest, _: &Path, _: PlaceMode) -> io::Result<Option<Placed>> {
             Err(io::ErrorKind::StorageFull.into())
+        }
+        fn suspects(&self) -> Suspects {
+            Suspects::default()
         }
     }
     let parent = tempfile::tempdir().unwrap();

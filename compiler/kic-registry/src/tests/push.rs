@@ -37,7 +37,9 @@ async fn registry(
 fn answer(request: &Request, state: &mut State) -> Reply {
     let digest = request.path().rsplit('/').next().unwrap().to_owned();
     match (request.method.as_str(), request.path()) {
-        ("HEAD", _) => Reply::new(if state.blobs.contains_key(&digest) { 200 } else { 404 }),
+        ("HEAD", _) if state.blobs.contains_key(&digest) => {
+            Reply::new(200).header("Docker-Content-Digest", &digest)
+        }
         ("POST", _) => {
             state.upload.clear();
             if request.parameters("from") == ["other"] {
@@ -105,6 +107,29 @@ async fn a_small_blob_goes_in_one_request_and_is_not_sent_twice() {
     assert_eq!(methods(&server), ["HEAD", "POST", "PUT", "HEAD", "HEAD", "POST", "PUT", "HEAD"]);
     let put = &server.requests()[2];
     assert_eq!(put.parameters("state"), ["x"]);
+}
+
+#[tokio::test]
+async fn what_is_no_registry_is_not_taken_for_one_that_has_it_all() {
+    let page = |_: &Request| Reply::new(200).header("Content-Type", "text/html").body("<html>Log in</html>");
+    let server = ScriptedServer::start(page).await;
+    let error = push(&server, &content(30_000)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Garbage { .. }), "{error}");
+    let error = registries().push_manifest(&image(&server, "a:b"), INDEX, &index()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Garbage { .. }), "{error}");
+
+    // Without a digest, the size tells; and an answer about another blob is none.
+    let bytes = content(7);
+    let found = |reply: Reply| async {
+        let mut reply = Some(reply);
+        let (server, _) = registry(move |_| reply.take().map(|reply| (reply, false))).await;
+        push(&server, &bytes).await
+    };
+    assert_eq!(found(Reply::new(200).body("7 bytes")).await.unwrap(), Pushed::Existed);
+    assert_eq!(found(Reply::new(200).body("more bytes")).await.unwrap(), Pushed::Uploaded);
+    let other = digest_of(b"other").to_string();
+    let error = found(Reply::new(200).header("Docker-Content-Digest", &other)).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Garbage { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -249,17 +249,3 @@ async fn a_mirrors_address_is_checked_at_once() {
         "{error}"
     );
 }
-
-#[tokio::test]
-async fn exists_tells_yes_from_no() {
-    let blob = digest_of(b"x");
-    let server = ScriptedServer::start(move |request| match request.target.contains("/blobs/") {
-        true if request.path().contains(&blob.to_string()) => Reply::new(200).body("x"),
-        _ => Reply::new(404),
-    })
-    .await;
-    let reference = image(&server, "a/b");
-    assert!(registries().exists(&reference, &blob).await.unwrap());
-    assert!(!registries().exists(&reference, &digest_of(b"y")).await.unwrap());
-    assert_eq!(server.asked()[0], format!("HEAD /v2/a/b/blobs/{blob}"));
-}

@@ -69,7 +69,7 @@ impl Verify {
             let given_up = context.store.remove_damaged_roots().map_err(|error| fault::store(&error))?;
             return Ok(Work { found, lost: Vec::new(), repaired, given_up });
         }
-        let mut lost = kic::lost(&context.store)?;
+        let mut lost = kic::lost(context)?;
         let is_damaged = |digest: &Digest| {
             let inside = |damaged: &DamagedBlob| damaged.inside.iter().any(|(inner, ..)| inner == digest);
             found.damaged.iter().any(|damaged| damaged.digest == *digest || inside(damaged))
