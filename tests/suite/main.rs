@@ -37,6 +37,7 @@ mod language;
 mod machine_scripts;
 mod memory;
 mod policy_schemas;
+mod push_command;
 mod ranges;
 mod real_manifests;
 mod redirect;

@@ -7,12 +7,14 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use kic_base::Digest;
 use kic_registry::scripted_server::{Reply, Request, ScriptedServer};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::support::kic::{kic, shown, stdout};
 use crate::support::peers::peer;
+use crate::support::sharing_specs::{SharingSpecs, VARIANTS};
 
 /// A server on a free loopback port, which lives as long as the value.
 struct Server {
@@ -175,4 +177,43 @@ fn a_redirect_from_https_to_http_is_not_followed() {
     drop(server.kill());
     drop(server.wait());
     assert_ends(&output, "insecure-redirect", &["files.example.com", "--insecure-registry"], path);
+}
+
+#[test]
+fn a_pin_that_somebody_edited_is_named() {
+    let place = SharingSpecs::new(1, 1 << 10);
+    place.assert_compiles(0, &place.path("store"), &[]);
+    let lock = place.path(VARIANTS[0]).join("kic.lock");
+    let text = fs::read_to_string(&lock).unwrap();
+    let run = || {
+        let mut command = place.compile(0, &place.path("empty"), &place.path("out.oci"));
+        let output = command.args(["--format", "json"]).output().unwrap();
+        let said: Value =
+            serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", shown(&output)));
+        assert!(!place.path("out.oci").exists());
+        (said, output.status.code())
+    };
+    let size = text.split(" size=").nth(1).unwrap().split_whitespace().next().unwrap();
+    fs::write(&lock, text.replacen(&format!(" size={size}"), " size=5", 1)).unwrap();
+    let (said, status) = run();
+    assert_eq!((said[0]["code"].as_str(), status), (Some("invalid-lock"), Some(1)), "{said:#}");
+    assert!(said[0]["message"].as_str().unwrap().contains("with 5 bytes"), "{said:#}");
+
+    // The registry has lost what the lock pins.
+    let server = Server::start(|_| Reply::new(404));
+    let reference = format!("{}/greeter:v1", server.host());
+    let digest = Digest::of(b"another");
+    let folder = tempfile::tempdir().unwrap();
+    let pin = format!(
+        "image \"{reference}\" digest=\"{digest}\" media-type=\"application/vnd.oci.image.manifest.v1+json\" size=5"
+    );
+    let lock = format!(
+        "lock version=1 epoch=1 {{\n{pin} {{\nplatform \"linux/amd64\" digest=\"{digest}\"\n}}\n}}\n"
+    );
+    fs::write(folder.path().join("kic.lock"), lock).unwrap();
+    let inside = format!("base scratch\nregistry \"sea.hub:5000\" {{ image \"{reference}\"; }}");
+    let output = compile(folder.path(), &inside, |_| ());
+    let said: Value = serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", shown(&output)));
+    assert_eq!(said[0]["code"], "image-not-found", "{said:#}");
+    assert!(said[0]["help"].as_str().unwrap().contains("kic lock --update"), "{said:#}");
 }

@@ -48,6 +48,11 @@ impl Pins {
         }
     }
 
+    /// Where the lock is.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The pin of an image, unless it is to be resolved anew.
     pub fn image(&self, reference: &ImageReference) -> Option<&ImagePin> {
         let pin = self.before.images.get(reference)?;

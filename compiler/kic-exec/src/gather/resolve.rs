@@ -51,7 +51,8 @@ pub(super) async fn resolve(
     let mut diagnostics = Diagnostics::new();
     let mut referrers = Vec::new();
     let mut referrer_pins = None;
-    match documents.document(&root.digest, &root.media_type).await? {
+    let document = documents.document(&root.digest, &root.media_type).await;
+    match check_pin(document, &root, source, pins, context)? {
         Document::Index(index) => {
             for platform in platforms {
                 match documents.choose(&index, &platform.value) {
@@ -119,6 +120,46 @@ async fn own_platform(
     let config =
         ImageConfig::parse(&bytes).map_err(|error| documents.invalid(&manifest.config.digest, &error))?;
     Ok((!config.os.is_empty() && !config.architecture.is_empty()).then(|| config.platform()))
+}
+
+/// What is wrong with a root may be wrong with its pin: somebody edited the lock, or the registry has lost the image.
+fn check_pin(
+    document: Result<Document, Diagnostics>,
+    root: &BlobFacts,
+    source: &Spanned<ImageSource>,
+    pins: &Pins,
+    context: &Context,
+) -> Result<Document, Diagnostics> {
+    let ImageSource::Registry(reference) = &source.value else { return document };
+    let Some(pin) = pins.image(reference).filter(|pin| pin.digest == root.digest) else { return document };
+    let help = format!("`kic lock --update {reference}` pins what it stands for now");
+    match document {
+        Ok(document) => match context.store.size(&root.digest).map_err(|error| fault::store(&error))? {
+            Some(size) if size != pin.size => {
+                let digest = root.digest.short();
+                let message = format!(
+                    "`{}` pins `{reference}` as {digest} with {} bytes, and it has {size}",
+                    pins.path(),
+                    pin.size
+                );
+                Err(Diagnostic::new(&code::INVALID_LOCK, message)
+                    .at(&source.span, "pinned")
+                    .help(help)
+                    .into())
+            }
+            _ => Ok(document),
+        },
+        // The spec names a tag, and nobody who reads it knows the digest.
+        Err(errors) if reference.digest().is_none() => {
+            let told = |error: Diagnostic| {
+                let is_lost = error.code == &code::IMAGE_NOT_FOUND;
+                let note = || format!("the digest is the one that `{}` pins", pins.path());
+                if is_lost { error.note(note()).help(help.clone()) } else { error }
+            };
+            Err(errors.into_iter().map(told).collect())
+        }
+        errors => errors,
+    }
 }
 
 /// A name that says its repository, and more than a bare tag such as `latest`.
