@@ -243,3 +243,26 @@ fn the_files_of_the_tutorial_on_teams_are_those_of_its_example() {
     }
     assert_eq!(shown.len(), 6);
 }
+
+/// Whether a value is a part of another one: of objects some members, of lists the first elements.
+fn is_part(part: &Value, whole: &Value) -> bool {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            part.iter().all(|(name, value)| whole.get(name).is_some_and(|whole| is_part(value, whole)))
+        }
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() <= whole.len() && part.iter().zip(whole).all(|(part, whole)| is_part(part, whole))
+        }
+        _ => part == whole,
+    }
+}
+
+#[test]
+fn the_reasons_as_json_in_the_book_are_a_part_of_what_a_case_prints() {
+    let page = page(Path::new("book/src/reference/incremental.md"));
+    let block = page.blocks.iter().find(|block| block.language() == "json").unwrap();
+    let shown: Value = serde_json::from_str(&block.text).unwrap();
+    let stdout = fs::read_to_string(root().join("tests/cli/compile/explain-as-json/stdout")).unwrap();
+    let printed = stdout.lines().last().unwrap().replace("[time]", "0");
+    assert!(is_part(&shown, &serde_json::from_str(&printed).unwrap()), "the book: {shown:#}\n{printed}");
+}

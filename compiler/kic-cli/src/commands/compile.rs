@@ -8,7 +8,7 @@ use kic_graph::Kind;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
-use crate::commands::reasons::{reason_as_json, reasons};
+use crate::commands::reasons::{json as reasons_json, reasons};
 use crate::report::{short_digest, size, table, time};
 use crate::terminal::{Terminal, print};
 use crate::watcher::watcher;
@@ -157,19 +157,23 @@ fn as_json(compiled: &Compiled) -> serde_json::Value {
             "mediaType": descriptor.media_type, "outcome": outcome(layer).0, "milliseconds": milliseconds,
         });
         if let (Some(reason), Some(object)) = (&layer.reason, json.as_object_mut()) {
-            object.insert("reason".to_owned(), reason_as_json(reason));
+            object.insert("reason".to_owned(), reasons_json::reason(reason));
         }
         json
     };
     let platforms = compiled.layers.iter().map(|(platform, layers)| {
         json!({ "platform": platform, "layers": layers.iter().map(layer).collect::<Vec<_>>() })
     });
-    json!({
+    let mut json = json!({
         "digest": compiled.image.root.digest,
         "mediaType": compiled.image.root.media_type,
         "output": compiled.output,
         "tag": compiled.tag,
         "platforms": platforms.collect::<Vec<_>>(),
         "warnings": kic_diag::json(&compiled.warnings),
-    })
+    });
+    if let (Some(explanation), Some(object)) = (&compiled.explanation, json.as_object_mut()) {
+        reasons_json::add_explanation(object, explanation);
+    }
+    json
 }
