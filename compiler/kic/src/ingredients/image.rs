@@ -56,7 +56,7 @@ fn add_layer_annotations(packed: &mut PackedInputs, image: &PlatformImage) {
         });
     });
     let value = InputValue::Several { count: annotated.len() as u64, digest: hasher.finish() };
-    packed.add("annotated layers of the base", &value);
+    packed.add("annotations of layers of the base", &value);
 }
 
 fn add(packed: &mut PackedInputs, input: &str, value: String) {
