@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global};
 use crate::new_file::write_new;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Turn what others have written into KDL.
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ impl Import {
         };
         let text = kic_import::manifest(&read(&manifest.file)?, wrapping)?;
         let Some(output) = &manifest.output else {
-            print(&match terminal.format {
+            terminal.print(&match terminal.format {
                 Format::Json => format!("{}\n", json!({ "kdl": text })),
                 _ => text,
             });
@@ -65,7 +65,7 @@ impl Import {
         };
         write_new(output, &text, manifest.force)?;
         if !terminal.quiet {
-            print(&match terminal.format {
+            terminal.print(&match terminal.format {
                 Format::Json => format!("{}\n", json!({ "written": output })),
                 _ => format!("wrote {}\n", output.display()),
             });

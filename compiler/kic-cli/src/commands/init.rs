@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global};
 use crate::new_file::write_new;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// The most files below one folder that a Kubefile is held against.
 const MOST_FILES: usize = 100_000;
@@ -102,7 +102,7 @@ impl Init {
         said.or(())?;
         write_new(&output, &text, self.force)?;
         if !terminal.quiet {
-            print(&match terminal.format {
+            terminal.print(&match terminal.format {
                 Format::Json => format!("{}\n", json!({ "written": output })),
                 _ => format!("wrote {}\n", plain(&output).display()),
             });

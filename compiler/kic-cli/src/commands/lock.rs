@@ -4,7 +4,7 @@ use kic_diag::Diagnostics;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
 
@@ -36,8 +36,8 @@ impl Lock {
         drop(watch);
         let (locks, warnings) = locked?;
         match terminal.format {
-            Format::Json => print(&format!("{}\n", as_json(&locks))),
-            _ => print(&as_text(&locks, terminal.quiet)),
+            Format::Json => terminal.print(&format!("{}\n", as_json(&locks))),
+            _ => terminal.print(&as_text(&locks, terminal.quiet)),
         }
         Ok(warnings)
     }

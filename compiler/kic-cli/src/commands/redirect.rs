@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::images::place;
 use crate::arguments::{Building, Format, Global, Network, setting};
 use crate::report::table;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
 
@@ -62,8 +62,10 @@ impl Redirect {
         drop(watch);
         let (rows, diagnostics) = result?;
         match terminal.format {
-            Format::Json => print(&format!("{}\n", json!(rows.iter().map(as_json).collect::<Vec<_>>()))),
-            _ => print(&as_text(&rows, terminal.color_out)),
+            Format::Json => {
+                terminal.print(&format!("{}\n", json!(rows.iter().map(as_json).collect::<Vec<_>>())))
+            }
+            _ => terminal.print(&as_text(&rows, terminal.color_out)),
         }
         if diagnostics.has_errors() { Err(diagnostics) } else { Ok(diagnostics) }
     }

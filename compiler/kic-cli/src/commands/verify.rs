@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global, Network, setting};
 use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::{block_on, context, cores};
 
 /// Tell whether an image is whole and is what it says: every digest and size, the layers against the configuration, the
@@ -58,10 +58,10 @@ impl Verify {
                 if self.rebuild {
                     result["rebuilt"] = json!(rebuilt);
                 }
-                print(&format!("{result:#}\n"));
+                terminal.print(&format!("{result:#}\n"));
             }
             _ if terminal.quiet => {}
-            _ => print(&as_text(&verified, rebuilt.as_ref())),
+            _ => terminal.print(&as_text(&verified, rebuilt.as_ref())),
         }
         let ((), warnings) = verified.findings.or(())?;
         Ok(warnings)

@@ -8,7 +8,7 @@ use super::{open, pretty};
 use crate::arguments::{Format, Global};
 use crate::quantity::{Age, Size};
 use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::{before_now, interruptible};
 
 /// Remove what neither an output, nor a lock, nor a compile that runs needs: the longest unused first. Safe at any time.
@@ -39,9 +39,9 @@ impl Gc {
                 .map_err(|error| fault::store(&error).into())
         })?;
         match terminal.format {
-            Format::Json => print(&pretty(&self.as_json(&collected))),
+            Format::Json => terminal.print(&pretty(&self.as_json(&collected))),
             _ if terminal.quiet => {}
-            _ => print(&self.as_text(&collected)),
+            _ => terminal.print(&self.as_text(&collected)),
         }
         Ok(Diagnostics::new())
     }

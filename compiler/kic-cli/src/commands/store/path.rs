@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{one_digest, open, pretty};
 use crate::arguments::{Format, Global};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Print the file that holds a blob; for a blob inside another one, with where it begins and its size in bytes.
 #[derive(Debug, Args)]
@@ -29,14 +29,14 @@ impl Path {
                 .into());
         };
         match terminal.format {
-            Format::Json => print(&pretty(&json!({
+            Format::Json => terminal.print(&pretty(&json!({
                 "digest": digest, "path": place.path, "container": place.container, "offset": place.offset,
                 "bytes": place.size,
             }))),
             _ if place.container.is_some() => {
-                print(&format!("{}\t{}\t{}\n", place.path.display(), place.offset, place.size));
+                terminal.print(&format!("{}\t{}\t{}\n", place.path.display(), place.offset, place.size));
             }
-            _ => print(&format!("{}\n", place.path.display())),
+            _ => terminal.print(&format!("{}\n", place.path.display())),
         }
         Ok(Diagnostics::new())
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{open, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::table;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// List the outputs and locks that keep things in the store. Those that are gone or changed no longer count.
 #[derive(Debug, Args)]
@@ -26,9 +26,11 @@ impl Roots {
                         "madeFrom": root.made_from(), "counts": counts, "kept": root.kept.len(),
                     })
                 };
-                print(&pretty(&roots.iter().map(one).collect()));
+                terminal.print(&pretty(&roots.iter().map(one).collect()));
             }
-            _ if roots.is_empty() => print("there are no roots: nothing that was compiled keeps anything\n"),
+            _ if roots.is_empty() => {
+                terminal.print("there are no roots: nothing that was compiled keeps anything\n")
+            }
             _ => {
                 let row = |(counts, root): &(bool, kic_store::Root)| {
                     let counts = if *counts { "yes" } else { "no" };
@@ -43,7 +45,7 @@ impl Roots {
                 };
                 let rows: Vec<Vec<String>> = roots.iter().map(row).collect();
                 let head = ["KIND", "COUNTS", "KEEPS", "DIGEST", "NAME", "PATH"];
-                print(&table(&head, &rows, &[2], terminal.color_out));
+                terminal.print(&table(&head, &rows, &[2], terminal.color_out));
             }
         }
         Ok(Diagnostics::new())

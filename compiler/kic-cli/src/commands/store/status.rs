@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{open, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::{size, table};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Tell how much the store holds, and how much of it nothing needs.
 #[derive(Debug, Args)]
@@ -20,7 +20,7 @@ impl Status {
         let usage = store.usage(&kic::counts).map_err(|error| fault::store(&error))?;
         let bytes = total(&usage);
         match terminal.format {
-            Format::Json => print(&pretty(&json!({
+            Format::Json => terminal.print(&pretty(&json!({
                 "store": store.path(),
                 "bytes": bytes,
                 "blobs": files(usage.blobs),
@@ -33,8 +33,8 @@ impl Status {
                 "roots": usage.roots,
                 "staleRoots": usage.stale_roots,
             }))),
-            _ if terminal.quiet => print(&format!("{bytes}\n")),
-            _ => print(&as_text(&store.path().display().to_string(), &usage, terminal)),
+            _ if terminal.quiet => terminal.print(&format!("{bytes}\n")),
+            _ => terminal.print(&as_text(&store.path().display().to_string(), &usage, terminal)),
         }
         Ok(Diagnostics::new())
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::pretty;
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::{block_on, context};
 
 /// Hash every blob again, and set aside what is damaged. With `--repair`, put it back from the outputs that hold it, or fetch it
@@ -38,9 +38,9 @@ impl Verify {
         let (found, repaired) = block_on(&context, self.work(&context))?;
         let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?.len();
         match terminal.format {
-            Format::Json => print(&pretty(&as_json(&found, &repaired, set_aside))),
+            Format::Json => terminal.print(&pretty(&as_json(&found, &repaired, set_aside))),
             _ if terminal.quiet => {}
-            _ => print(&as_text(&found, set_aside)),
+            _ => terminal.print(&as_text(&found, set_aside)),
         }
         let names = names(&context)?;
         self.told(&found, &repaired, &names)

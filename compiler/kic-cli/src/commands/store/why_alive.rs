@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{one_digest, open, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::printable;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Tell what keeps a blob in the store: each output and lock that does, and the way from there to the blob.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl WhyAlive {
             .filter(|(_, chain)| !chain.is_empty())
             .collect();
         match terminal.format {
-            Format::Json => print(&pretty(&json!({
+            Format::Json => terminal.print(&pretty(&json!({
                 "digest": digest,
                 "held": place.is_some(),
                 "roots": chains.iter().map(|(root, chain)| json!({
@@ -45,7 +45,7 @@ impl WhyAlive {
                         .collect::<Vec<_>>(),
                 })).collect::<Vec<_>>(),
             }))),
-            _ => print(&as_text(&digest, &chains)),
+            _ => terminal.print(&as_text(&digest, &chains)),
         }
         Ok(Diagnostics::new())
     }
