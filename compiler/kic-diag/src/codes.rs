@@ -149,6 +149,7 @@ codes! {
     STORE_CORRUPT "store-corrupt" Error Environment "Bytes in the store are damaged.";
     STORE_FULL "store-full" Error Environment "No space is left for the store or the output.";
     STORE_HEALED "store-healed" Warning Environment "Damaged bytes in the store were replaced.";
+    STORE_MISSING "store-missing" Warning Input "There is no store where one is looked at.";
     STORE_PERMISSION "store-permission" Error Environment "The store or output may not be used.";
     STORE_UNUSABLE "store-unusable" Error Environment "The store cannot be used.";
     SYNTAX_ERROR "syntax-error" Error Input "The text is not well-formed KDL 2.";

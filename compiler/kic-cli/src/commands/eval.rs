@@ -148,7 +148,7 @@ fn as_json(node: &Node, origins: Option<&Origins>) -> Json {
         let mut instead_of = origins.instead_of(&node.head());
         instead_of.extend(node.entries.iter().flat_map(|entry| origins.instead_of(&entry.span)));
         if !instead_of.is_empty() {
-            object.insert("instead_of".to_owned(), json!(instead_of));
+            object.insert("insteadOf".to_owned(), json!(instead_of));
         }
     }
     Json::Object(object)

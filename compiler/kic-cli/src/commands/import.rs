@@ -64,11 +64,10 @@ impl Import {
             return Ok(Diagnostics::new());
         };
         write_new(output, &text, manifest.force)?;
-        if !terminal.quiet {
-            terminal.print(&match terminal.format {
-                Format::Json => format!("{}\n", json!({ "written": output })),
-                _ => format!("wrote {}\n", output.display()),
-            });
+        match terminal.format {
+            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output }))),
+            _ if terminal.quiet => {}
+            _ => terminal.print(&format!("wrote {}\n", output.display())),
         }
         Ok(Diagnostics::new())
     }

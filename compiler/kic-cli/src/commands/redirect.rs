@@ -65,10 +65,17 @@ impl Redirect {
             Format::Json => {
                 terminal.print(&format!("{}\n", json!(rows.iter().map(as_json).collect::<Vec<_>>())))
             }
+            _ if terminal.quiet => terminal.print(&rows.iter().map(line).collect::<String>()),
             _ => terminal.print(&as_text(&rows, terminal.color_out)),
         }
         if diagnostics.has_errors() { Err(diagnostics) } else { Ok(diagnostics) }
     }
+}
+
+/// A line for scripts: image, engine, and the name that becomes of it, with a tab between each.
+fn line(row: &Redirected) -> String {
+    let becomes = row.becomes.as_deref().unwrap_or("-");
+    format!("{}\t{}\t{becomes}\n", row.image, row.engine)
 }
 
 fn as_text(rows: &[Redirected], color: bool) -> String {

@@ -8,7 +8,7 @@ use kic_diag::Diagnostics;
 use serde_json::json;
 
 use crate::arguments::{Format, Global, Network, setting};
-use crate::report::{printable, size};
+use crate::report::{plural, printable, size};
 use crate::terminal::Terminal;
 use crate::world::{block_on, context, cores};
 
@@ -91,8 +91,4 @@ fn as_text(verified: &Verification, rebuilt: Option<&Digest>) -> String {
         text.push_str(&format!("compiled again: the same, {digest}\n"));
     }
     text
-}
-
-fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

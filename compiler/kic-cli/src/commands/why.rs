@@ -33,11 +33,18 @@ impl Why {
         };
         match terminal.format {
             Format::Json => terminal.print(&format!("{}\n", as_json(image, &images.spec))),
+            _ if terminal.quiet => terminal.print(&places(image)),
             _ => terminal.print(&as_text(image, &images.spec)),
         }
         // What other images lack is the matter of `kic images`.
         Ok(Diagnostics::new())
     }
+}
+
+/// The places that name, exclude or need an image, one a line.
+fn places(image: &ListedImage) -> String {
+    let spans = image.named.iter().chain(&image.excluded).map(place);
+    spans.chain(image.needs.iter().map(place_of)).map(|place| format!("{place}\n")).collect()
 }
 
 fn as_text(image: &ListedImage, spec: &Spec) -> String {

@@ -1,9 +1,8 @@
 use clap::Args;
 use kic_diag::Diagnostics;
-use kic_exec::fault;
 use serde_json::json;
 
-use super::{open, pretty};
+use super::{Existing, paths, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::table;
 use crate::terminal::Terminal;
@@ -15,8 +14,8 @@ pub struct Roots {}
 impl Roots {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let store = open(global)?;
-        let roots = store.roots().map_err(|error| fault::store(&error))?;
+        let existing = Existing::open(global)?;
+        let roots = existing.look(kic_store::Store::roots)?;
         let roots: Vec<_> = roots.into_iter().map(|found| (kic::counts(&found.root), found.root)).collect();
         match terminal.format {
             Format::Json => {
@@ -28,6 +27,11 @@ impl Roots {
                 };
                 terminal.print(&pretty(&roots.iter().map(one).collect()));
             }
+            _ if terminal.quiet => {
+                let counted = roots.iter().filter(|(counts, _)| *counts);
+                terminal.print(&paths(counted.map(|(_, root)| root)));
+            }
+            _ if existing.store.is_none() => {}
             _ if roots.is_empty() => {
                 terminal.print("there are no roots: nothing that was compiled keeps anything\n")
             }
@@ -48,6 +52,6 @@ impl Roots {
                 terminal.print(&table(&head, &rows, &[2], terminal.color_out));
             }
         }
-        Ok(Diagnostics::new())
+        Ok(existing.told())
     }
 }
