@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::arguments::{Building, Format, Global};
 use crate::commands::reasons::{json as reasons_json, reasons};
 use crate::report::{short_digest, size, table, time};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, block_on_short, building_context};
 
@@ -59,9 +59,9 @@ impl Compile {
         drop(watch);
         let mut compiled = compiled?;
         match terminal.format {
-            Format::Json => print(&format!("{}\n", as_json(&compiled))),
-            _ if terminal.quiet => print(&format!("{}\n", compiled.image.root.digest)),
-            _ => print(&as_text(&compiled, terminal)),
+            Format::Json => terminal.print(&format!("{}\n", as_json(&compiled))),
+            _ if terminal.quiet => terminal.print(&format!("{}\n", compiled.image.root.digest)),
+            _ => terminal.print(&as_text(&compiled, terminal)),
         }
         let warnings = std::mem::take(&mut compiled.warnings);
         // The system is quicker with it.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,11 +9,11 @@ use kic_exec::fault;
 use kic_store::{ItemKind, StoreCheck};
 use serde_json::json;
 
-use super::pretty;
+use super::{Existing, pretty};
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
-use crate::world::{block_on, context};
+use crate::terminal::Terminal;
+use crate::world::{block_on, context_with};
 
 /// Hash every blob again, and set aside what is damaged. With `--repair`, put it back from the outputs that hold it, or fetch it
 /// from where it came from.
@@ -34,16 +34,23 @@ impl Verify {
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from);
-        let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
-        let (found, repaired) = block_on(&context, self.work(&context))?;
-        let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?.len();
+        let existing = Existing::open(global)?;
+        let Some(store) = existing.store.clone() else {
+            if terminal.format == Format::Json {
+                terminal.print(&pretty(&as_json(&StoreCheck::default(), &[], 0)));
+            }
+            return Ok(existing.told());
+        };
+        let context = context_with(store, &self.network, jobs, Arc::new(Unwatched))?;
+        let (found, repaired) = block_on(&context, self.work(&context)).map_err(of_a_check)?;
+        let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?;
         match terminal.format {
-            Format::Json => print(&pretty(&as_json(&found, &repaired, set_aside))),
+            Format::Json => terminal.print(&pretty(&as_json(&found, &repaired, set_aside.len()))),
             _ if terminal.quiet => {}
-            _ => print(&as_text(&found, set_aside)),
+            _ => terminal.print(&as_text(&found, set_aside.len())),
         }
         let names = names(&context)?;
-        self.told(&found, &repaired, &names)
+        self.told(&found, &repaired, &names, &set_aside)
     }
 
     async fn work(&self, context: &Context) -> Result<(StoreCheck, Vec<Repaired>), Diagnostics> {
@@ -53,6 +60,9 @@ impl Verify {
                 .map_err(|error| fault::store(&error).into())
         };
         let found = context.blocking(check).await?;
+        if !found.complete {
+            return Err(Diagnostic::new(&code::INTERRUPTED, "interrupted").into());
+        }
         let repaired = if self.repair { kic::repair(context).await? } else { Vec::new() };
         Ok((found, repaired))
     }
@@ -63,6 +73,7 @@ impl Verify {
         found: &StoreCheck,
         repaired: &[Repaired],
         names: &BTreeMap<Digest, String>,
+        set_aside: &BTreeSet<Digest>,
     ) -> Result<Diagnostics, Diagnostics> {
         let mut told = Diagnostics::new();
         let named = |digest: &Digest, what: &str| {
@@ -95,9 +106,11 @@ impl Verify {
                     Some(why) => diagnostic.note(format!("they cannot be read: {why}")),
                     None => diagnostic,
                 };
-                told.push(diagnostic.help(
-                    "they were set aside: `kic store verify --repair` has them again, and so does the next compile that needs them",
-                ));
+                told.push(diagnostic.help(if set_aside.contains(&damaged.digest) {
+                    "they were set aside: `kic store verify --repair` has them again, and so does the next compile that needs them"
+                } else {
+                    "they could not be set aside: check whether the store is read-only"
+                }));
             }
         }
         let lost = damaged_records(found);
@@ -124,6 +137,15 @@ impl Verify {
         let ((), warnings) = told.or(())?;
         Ok(warnings)
     }
+}
+
+/// A check that was interrupted begins anew, other than a compile.
+fn of_a_check(errors: Diagnostics) -> Diagnostics {
+    let of_a_check = |error: Diagnostic| match error.code == &code::INTERRUPTED {
+        true => error.help("the next run hashes every blob again; what was found damaged is set aside"),
+        false => error,
+    };
+    errors.into_iter().map(of_a_check).collect()
 }
 
 /// What roots call the blobs that they keep.
@@ -156,13 +178,13 @@ fn as_json(found: &StoreCheck, repaired: &[Repaired], set_aside: usize) -> serde
         json!({ "digest": damaged.digest, "bytes": damaged.size, "inside": inside, "unreadable": damaged.unreadable })
     });
     let repaired = repaired.iter().map(|one| {
-        let (outcome, from) = match &one.repair {
-            Repair::Done(from) => ("repaired", Some(from)),
-            Repair::Unneeded => ("unneeded", None),
-            Repair::Rebuild(spec) => ("rebuild", Some(spec)),
-            Repair::Failed(_) => ("failed", None),
+        let (outcome, from, spec) = match &one.repair {
+            Repair::Done(from) => ("repaired", Some(from), None),
+            Repair::Unneeded => ("unneeded", None, None),
+            Repair::Rebuild(spec) => ("needs-compile", None, Some(spec)),
+            Repair::Failed(_) => ("failed", None, None),
         };
-        json!({ "digest": one.digest, "what": one.what, "outcome": outcome, "from": from })
+        json!({ "digest": one.digest, "what": one.what, "outcome": outcome, "from": from, "spec": spec })
     });
     json!({
         "blobs": found.blobs,
