@@ -11,6 +11,7 @@
 //! | `console` | commands of one shell session a page, each of which succeeds |
 //! | `console,error-CODE` | as `console`, but the block fails with that code |
 //! | `console,network`, `console,install` | not run; the pages are listed below |
+//! | `json,fields=NAME` | has the fields of the JSON in that file, which the session has written |
 //! | another language | nothing |
 //!
 //! A page's session has a folder of its own, with the files of the page so far and a copy of `examples`.
@@ -144,6 +145,10 @@ fn wrong_console(page: &Page) -> Vec<String> {
         if let Some(name) = block.tag("file=") {
             write_files(&folder, &BTreeMap::from([(PathBuf::from(name), block.text.clone())]));
         }
+        if let Some(name) = block.tag("fields=") {
+            let place = format!("{}:{}", page.path.display(), block.line);
+            wrong.extend(wrong_fields(block, &folder.join(name)).map(|why| format!("{place}: {why}")));
+        }
         let skipped = block.has("network") || block.has("install");
         if block.language() != "console" || skipped {
             continue;
@@ -168,6 +173,62 @@ fn wrong_console(page: &Page) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// How the fields that a block shows differ from those of the JSON in a file.
+fn wrong_fields(block: &Block, printed: &Path) -> Option<String> {
+    let shown = serde_json::from_str(&block.text).map_err(|error| error.to_string());
+    let printed = fs::read(printed).map_err(|error| error.to_string());
+    let printed = printed.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+    match (shown, printed) {
+        (Ok(shown), Ok(printed)) => differing_field("", &shown, &printed),
+        (Err(why), _) => Some(format!("this is no JSON: {why}")),
+        (_, Err(why)) => Some(format!("no JSON was printed: {why}")),
+    }
+}
+
+/// Where two values differ in their fields. What is empty or `null` in what was printed may have any fields.
+fn differing_field(path: &str, shown: &Value, printed: &Value) -> Option<String> {
+    match (shown, printed) {
+        (_, Value::Null) => None,
+        (Value::Object(_), Value::Object(fields)) if fields.is_empty() => None,
+        (Value::Object(shown), Value::Object(printed)) => {
+            let names: BTreeSet<&String> = shown.keys().chain(printed.keys()).collect();
+            names.into_iter().find_map(|name| match (shown.get(name), printed.get(name)) {
+                (Some(shown), Some(printed)) => differing_field(&format!("{path}.{name}"), shown, printed),
+                (Some(_), None) => Some(format!("`{path}.{name}` is not printed")),
+                (None, _) => Some(format!("`{path}.{name}` is printed, and not shown")),
+            })
+        }
+        (Value::Array(_), Value::Array(printed)) if printed.is_empty() => None,
+        (Value::Array(shown), Value::Array(printed)) => {
+            let merged = |values: &[Value]| values.iter().fold(Value::Null, merge);
+            differing_field(&format!("{path}[]"), &merged(shown), &merged(printed))
+        }
+        (Value::String(_), Value::String(_))
+        | (Value::Number(_), Value::Number(_))
+        | (Value::Bool(_), Value::Bool(_)) => None,
+        _ => Some(format!("`{path}` is {shown} here, and {printed} was printed")),
+    }
+}
+
+/// A value with the fields of both.
+fn merge(left: Value, right: &Value) -> Value {
+    match (left, right) {
+        (Value::Object(mut fields), Value::Object(others)) => {
+            for (name, other) in others {
+                let own = fields.remove(name).unwrap_or_default();
+                fields.insert(name.clone(), merge(own, other));
+            }
+            Value::Object(fields)
+        }
+        (Value::Array(mut values), Value::Array(others)) => {
+            values.extend(others.iter().cloned());
+            Value::Array(values)
+        }
+        (Value::Null, other) => other.clone(),
+        (value, _) => value,
+    }
 }
 
 fn pages() -> Vec<Page> {
@@ -242,4 +303,27 @@ fn the_files_of_the_tutorial_on_teams_are_those_of_its_example() {
         assert_eq!(block.text, file, "{name}");
     }
     assert_eq!(shown.len(), 6);
+}
+
+/// Whether a value is a part of another one: of objects some members, of lists the first elements.
+fn is_part(part: &Value, whole: &Value) -> bool {
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            part.iter().all(|(name, value)| whole.get(name).is_some_and(|whole| is_part(value, whole)))
+        }
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() <= whole.len() && part.iter().zip(whole).all(|(part, whole)| is_part(part, whole))
+        }
+        _ => part == whole,
+    }
+}
+
+#[test]
+fn the_reasons_as_json_in_the_book_are_a_part_of_what_a_case_prints() {
+    let page = page(Path::new("book/src/reference/incremental.md"));
+    let block = page.blocks.iter().find(|block| block.language() == "json").unwrap();
+    let shown: Value = serde_json::from_str(&block.text).unwrap();
+    let stdout = fs::read_to_string(root().join("tests/cli/compile/explain-as-json/stdout")).unwrap();
+    let printed = stdout.lines().last().unwrap().replace("[time]", "0");
+    assert!(is_part(&shown, &serde_json::from_str(&printed).unwrap()), "the book: {shown:#}\n{printed}");
 }

@@ -62,6 +62,7 @@ const IN_PROSE: &[(&str, &str)] = &[
     ("store-corrupt", "a disk that loses bytes"),
     ("store-full", "a disk without room"),
     ("store-healed", "a disk that loses bytes"),
+    ("store-missing", "a warning, which its page gives"),
     ("store-permission", "another user"),
     ("text-too-large", "16 MiB of text"),
     ("too-many-layers", "120 layers"),

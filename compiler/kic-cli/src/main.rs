@@ -8,27 +8,23 @@ mod new_file;
 mod quantity;
 mod report;
 mod terminal;
+mod usage;
 mod watcher;
 mod world;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let arguments = match arguments::Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no errors, and go to standard output.
-            let printed = error.print();
-            return if error.use_stderr() || printed.is_err() {
-                ExitCode::from(1)
-            } else {
-                ExitCode::SUCCESS
-            };
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let status = match arguments::Arguments::try_parse_from(&words) {
+        Ok(arguments) => {
+            let terminal = terminal::Terminal::new(&arguments.global);
+            commands::run(arguments, &terminal)
         }
+        Err(error) => usage::answer(&error, &words),
     };
-    let terminal = terminal::Terminal::new(&arguments.global);
-    let status = commands::run(arguments, &terminal);
     ExitCode::from(status)
 }

@@ -15,7 +15,9 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "write a number of bytes with a unit, such as 500MB, 20GB or 1.5GiB".to_owned();
+        let wrong = || {
+            "write a number of bytes, such as 20GB, 1.5GiB or 500000; the units are B, kB, MB, GB, TB, KiB, MiB, GiB and TiB".to_owned()
+        };
         let (number, unit) = split(text);
         let factor: u64 = match unit.to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -39,7 +41,10 @@ impl FromStr for Age {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "write a number with a unit, such as 12h, 30d or 4w".to_owned();
+        let wrong = || {
+            "write a whole number with a unit, such as 12h, 30d or 4w; the units are s, m, h, d and w"
+                .to_owned()
+        };
         let (number, unit) = split(text);
         let seconds: u64 = match unit {
             "s" => 1,

@@ -38,6 +38,16 @@ pub fn short_digest(text: &str) -> String {
     text.strip_prefix("sha256:").map_or_else(|| text.to_owned(), |hex| hex.chars().take(12).collect())
 }
 
+/// A text in which each digest that stands in quotes of its own is cut to twelve digits.
+pub fn short_quoted(text: &str) -> String {
+    text.split('`').map(short_digest).collect::<Vec<_>>().join("`")
+}
+
+/// A number of things, as `1 blob` or `2 blobs`.
+pub fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// A table with a head: columns aligned with two spaces between them, the columns in `right` to the right.
 pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize], color: bool) -> String {
     // What is shown takes a character for each, so the widths are those of the texts as they are.
@@ -97,6 +107,13 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn digests_in_quotes_of_their_own_are_cut() {
+        let digest = "sha256:2e2fe0d1c0b0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let text = format!("the layer `{digest}` of `nginx@{digest}`");
+        assert_eq!(short_quoted(&text), format!("the layer `2e2fe0d1c0b0` of `nginx@{digest}`"));
     }
 
     #[test]

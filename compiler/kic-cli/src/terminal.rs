@@ -1,8 +1,9 @@
 //! How things are drawn: colours, widths, diagnostics.
 
+use std::cell::OnceCell;
 use std::io::{self, IsTerminal, Write};
 
-use kic_diag::Diagnostics;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
@@ -26,6 +27,8 @@ pub struct Terminal {
     color_error: bool,
     unicode: bool,
     width: usize,
+    /// Why standard output took no more.
+    failed: OnceCell<io::Error>,
 }
 
 impl Terminal {
@@ -63,7 +66,30 @@ impl Terminal {
             color_error: color(error_is_terminal),
             unicode: locale.to_lowercase().replace('-', "").contains("utf8") || !error_is_terminal,
             width: columns.unwrap_or(100).clamp(40, 140),
+            failed: OnceCell::new(),
         }
+    }
+
+    /// Prints a result on standard output. What goes wrong with that is kept for [`Self::unprinted`], so that it hides nothing
+    /// else that a command has to tell.
+    pub fn print(&self, text: &str) {
+        if self.failed.get().is_some() {
+            return;
+        }
+        let mut out = io::stdout().lock();
+        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // It is the first one: nothing is printed after it.
+            drop(self.failed.set(error));
+        }
+    }
+
+    /// What to tell where a result was not printed, or not all of it. A reader that has gone, such as `head`, has what it wanted.
+    pub fn unprinted(&self) -> Option<Diagnostic> {
+        let error = self.failed.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe)?;
+        let message = format!("standard output cannot be written: {error}");
+        Some(Diagnostic::new(&code::OUTPUT_UNWRITABLE, message).help(
+            "what was printed is cut short: send it elsewhere, and run again; what was done stays done",
+        ))
     }
 
     /// Draws diagnostics on standard error, or prints them there as JSON.
@@ -108,10 +134,4 @@ fn where_to_learn_more(diagnostics: &Diagnostics) -> String {
         [name] => format!("{more}To learn more: kic explain {name}\n"),
         names => format!("{more}To learn more: kic explain CODE, with CODE one of {}\n", names.join(", ")),
     }
-}
-
-/// Prints a result on standard output. A reader that has gone, such as `head`, is no error.
-pub fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }

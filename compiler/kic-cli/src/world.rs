@@ -112,6 +112,16 @@ pub fn context(
     watch: Arc<dyn Watch>,
 ) -> Result<Context, Diagnostics> {
     let store = Store::open(&store_path(global)?).map_err(|error| fault::store(&error))?;
+    context_with(store, network, jobs, watch)
+}
+
+/// The same with a store that is open already.
+pub fn context_with(
+    store: Store,
+    network: &Network,
+    jobs: usize,
+    watch: Arc<dyn Watch>,
+) -> Result<Context, Diagnostics> {
     let registries = if network.offline { None } else { Some(registries(network)?) };
     Ok(Context {
         store,

@@ -64,7 +64,7 @@ codes! {
     INSECURE_REDIRECT "insecure-redirect" Error Environment "A server redirects from https to plain http.";
     INTERNAL "internal" Error Bug "Something that cannot happen did: a bug in kic.";
     INTERRUPTED "interrupted" Error Environment "The work was interrupted.";
-    INVALID_ARGUMENT "invalid-argument" Error Input "An option does not go with the command.";
+    INVALID_ARGUMENT "invalid-argument" Error Input "The command line is wrong: something is missing, unknown, or does not go with the rest.";
     INVALID_CHARACTER "invalid-character" Error Input "A text holds a character that may not stand in one.";
     INVALID_CHART "invalid-chart" Error Input "What a spec names as a chart is none.";
     INVALID_CHECKSUM "invalid-checksum" Error Input "A text is no SHA-256 checksum.";
@@ -116,7 +116,7 @@ codes! {
     OBJECT_NOT_MADE "object-not-made" Warning Input "A check waits for an object that no manifest makes.";
     OFFLINE "offline" Error Environment "Something is missing, and the network may not be used.";
     OUTPUT_NOT_EMPTY "output-not-empty" Error Input "The output path holds something that is no image.";
-    OUTPUT_UNWRITABLE "output-unwritable" Error Environment "The output cannot be written.";
+    OUTPUT_UNWRITABLE "output-unwritable" Error Environment "The output, or standard output, cannot be written.";
     PLATFORM_DEPENDENT "platform-dependent" Error Input "Something that must be the same for all platforms depends on the platform.";
     PLATFORM_MISSING "platform-missing" Error Input "An image is not built for a platform that the spec asks for.";
     REBUILD_DIFFERS "rebuild-differs" Error Input "Compiled again from what is recorded in it, an image comes out differently.";
@@ -149,6 +149,7 @@ codes! {
     STORE_CORRUPT "store-corrupt" Error Environment "Bytes in the store are damaged.";
     STORE_FULL "store-full" Error Environment "No space is left for the store or the output.";
     STORE_HEALED "store-healed" Warning Environment "Damaged bytes in the store were replaced.";
+    STORE_MISSING "store-missing" Warning Input "There is no store where one is looked at.";
     STORE_PERMISSION "store-permission" Error Environment "The store or output may not be used.";
     STORE_UNUSABLE "store-unusable" Error Environment "The store cannot be used.";
     SYNTAX_ERROR "syntax-error" Error Input "The text is not well-formed KDL 2.";

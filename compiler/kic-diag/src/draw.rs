@@ -25,15 +25,15 @@ pub fn draw(diagnostics: &Diagnostics, handler: &dyn ReportHandler) -> String {
 }
 
 /// The diagnostics as JSON: an array of `{code, severity, message, help, notes, url, labels}`, each label
-/// `{source, line, column, end_line, end_column, start, end, text}` with lines and columns from 1 and
+/// `{source, line, column, endLine, endColumn, start, end, text}` with lines and columns from 1 and
 /// `start` and `end` in bytes.
 pub fn json(diagnostics: &Diagnostics) -> Value {
     let label = |label: &crate::Label| {
         let (line, column) = label.span.source().line_column(label.span.range().start);
         let (end_line, end_column) = label.span.source().line_column(label.span.range().end);
         json!({
-            "source": label.span.source().name(), "line": line, "column": column, "end_line": end_line,
-            "end_column": end_column, "start": label.span.range().start, "end": label.span.range().end,
+            "source": label.span.source().name(), "line": line, "column": column, "endLine": end_line,
+            "endColumn": end_column, "start": label.span.range().start, "end": label.span.range().end,
             "text": label.text,
         })
     };

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use kic_base::{Digest, Platform};
 use kic_diag::Diagnostics;
 use kic_graph::{
-    BaseConfig, DERIVATION_ANNOTATION, Graph, ImageLayer, KIND_ANNOTATION, Kind, NAME_ANNOTATION,
-    PlatformImage,
+    BaseConfig, DERIVATION_ANNOTATION, Graph, ImageLayer, KIND_ANNOTATION, NAME_ANNOTATION, PlatformImage,
 };
 use kic_oci::model::{
     Descriptor, DescriptorPlatform, History, ImageConfig, Index, Manifest, canonical_json, media_types,
@@ -82,7 +81,8 @@ pub fn assemble(graph: &Graph, realised: &Realised) -> Result<Assembled, Diagnos
     Ok(Assembled { root, blobs: blobs.into_values().collect(), documents, layers: layers_by_platform, made })
 }
 
-fn annotations(graph: &Graph, image: &PlatformImage) -> BTreeMap<String, String> {
+/// The annotations of the manifest of an image.
+pub fn annotations(graph: &Graph, image: &PlatformImage) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::from([
         ("org.opencontainers.image.title".to_owned(), graph.image.name.clone()),
         ("org.opencontainers.image.created".to_owned(), rfc3339(graph.image.created)),
@@ -116,28 +116,22 @@ fn descriptor(graph: &Graph, layer: &ImageLayer, realised: &Realised) -> Result<
     Ok(descriptor)
 }
 
-/// The configuration of the base, with the layers, labels and history of this image added.
+/// The configuration of an image, with its layers and what made them.
 fn config(
     graph: &Graph,
     platform: &Platform,
     image: &PlatformImage,
     realised: &Realised,
 ) -> Result<ImageConfig, Diagnostics> {
-    let mut below = match &image.base {
-        BaseConfig::Scratch => ImageConfig::new(platform),
-        BaseConfig::Image { config, .. } => {
-            serde_json::from_value(config.clone()).map_err(|error| fault::internal(error.to_string()))?
-        }
-        BaseConfig::Spec(base) => config(graph, platform, base, realised)?,
-    };
-    let created = rfc3339(graph.image.created);
-    below.created = Some(created.clone());
+    let mut config = config_without_layers(graph, platform, image)?;
     // A history that is there must tell of every layer.
-    let told = below.history.iter().filter(|entry| !entry.empty_layer).count();
-    for _ in told..below.rootfs.diff_ids.len() {
-        below.history.push(History { comment: Some("a layer of the base".to_owned()), ..History::default() });
+    let told = config.history.iter().filter(|entry| !entry.empty_layer).count();
+    for _ in told..config.rootfs.diff_ids.len() {
+        config
+            .history
+            .push(History { comment: Some("a layer of the base".to_owned()), ..History::default() });
     }
-    for layer in &image.layers[below.rootfs.diff_ids.len()..] {
+    for layer in &image.layers[config.rootfs.diff_ids.len()..] {
         let diff_id = match (&layer.upstream, realised.layers.get(&layer.node)) {
             (Some((_, diff_id)), _) => *diff_id,
             (None, Some(output)) => output.diff_id,
@@ -145,16 +139,36 @@ fn config(
                 return Err(fault::internal(format!("the layer `{}` was not built", layer.name)).into());
             }
         };
-        below.rootfs.diff_ids.push(diff_id);
-        let kind = if layer.kind == Kind::Base { Kind::Base.name() } else { layer.kind.name() };
-        below.history.push(History {
-            created: Some(created.clone()),
-            created_by: Some(format!("kic: {kind} {}", layer.name)),
+        config.rootfs.diff_ids.push(diff_id);
+        config.history.push(History {
+            created: config.created.clone(),
+            created_by: Some(format!("kic: {} {}", layer.kind.name(), layer.name)),
             ..History::default()
         });
     }
-    below.config.labels.extend(image.labels.clone());
-    Ok(below)
+    Ok(config)
+}
+
+/// The configuration of the image that a base comes from, with the time and the labels of this one: all of the image's own but its
+/// layers.
+///
+/// # Errors
+/// None but bugs.
+pub fn config_without_layers(
+    graph: &Graph,
+    platform: &Platform,
+    image: &PlatformImage,
+) -> Result<ImageConfig, Diagnostics> {
+    let mut config = match &image.base {
+        BaseConfig::Scratch => ImageConfig::new(platform),
+        BaseConfig::Image { config, .. } => {
+            serde_json::from_value(config.clone()).map_err(|error| fault::internal(error.to_string()))?
+        }
+        BaseConfig::Spec(base) => config_without_layers(graph, platform, base)?,
+    };
+    config.created = Some(rfc3339(graph.image.created));
+    config.config.labels.extend(image.labels.clone());
+    Ok(config)
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC, such as `1970-01-01T00:00:00Z`.

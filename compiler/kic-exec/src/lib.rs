@@ -22,7 +22,7 @@ mod sources;
 mod stoppable;
 mod workers;
 
-pub use assemble::{Assembled, assemble, rfc3339};
+pub use assemble::{Assembled, annotations, assemble, config_without_layers, rfc3339};
 pub use build::{Early, obtain};
 pub use context::Context;
 pub use disk::DiskImages;

@@ -158,6 +158,13 @@ fn check_blob(
     let file = match open_unnoticed(&item.path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Finding::Gone),
+        // Nobody can read it, so it is worth no more than a damaged one.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            if let Some(identity) = Identity::at(&item.path) {
+                store.move_aside(&item.digest, identity);
+            }
+            return Ok(Finding::Damaged(Some(error.to_string())));
+        }
         Err(error) => return Err(StoreError::at(&item.path, error)),
     };
     let metadata = file.metadata().map_err(|error| StoreError::at(&item.path, error))?;

@@ -56,6 +56,23 @@ impl Layout {
         Ok((layout, lock))
     }
 
+    /// Opens the store in the folder, where one is: none is made. One that may not be written is opened as it is.
+    pub(crate) fn open_existing(path: &Path) -> Result<Option<(Self, File)>, StoreError> {
+        let root = std::path::absolute(path).map_err(|error| StoreError::at(path, error))?;
+        let layout = Self { root, blobs: None };
+        if layout.check_format()? {
+            return Ok(None);
+        }
+        match Self::open(path) {
+            Err(StoreError::Permission { .. }) => {
+                let path = layout.root.join("lock");
+                let lock = File::open(&path).map_err(|error| StoreError::at(&path, error))?;
+                Ok(Some((layout, lock)))
+            }
+            opened => opened.map(Some),
+        }
+    }
+
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

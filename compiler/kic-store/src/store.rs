@@ -70,12 +70,24 @@ impl Store {
     /// Refused are a store of a newer format, another user's store, and a folder that holds anything else. Removes the
     /// temporary files and leases of processes that are gone.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (layout, lock) = Layout::open(path)?;
+        Ok(Self::in_layout(Layout::open(path)?))
+    }
+
+    /// Opens the store at `path` for a look at it: `None` where there is none, and none is made. A store that is read-only is opened,
+    /// too; what would change it fails then.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
+        Ok(Layout::open_existing(path)?.map(Self::in_layout))
+    }
+
+    fn in_layout((layout, lock): (Layout, File)) -> Self {
         temporary_file::remove_stale(&layout);
         let syncs = layout.blobs().and_then(Boot::of).is_none();
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner { layout, syncs, verified: Mutex::default(), leases: Leases::new(lock) }),
-        })
+        }
     }
 
     /// The store's folder, as an absolute path.

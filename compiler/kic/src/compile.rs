@@ -14,8 +14,9 @@ use kic_oci::model::Descriptor;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
-use crate::explain::{self, Ingredients, Reason};
+use crate::explain::{Explanation, Reason, explain};
 use crate::heal::heal;
+use crate::ingredients::{self, Ingredients};
 use crate::last_run::{self, Found, Known, Unchanged};
 use crate::roots;
 use crate::source::SourceRecord;
@@ -51,9 +52,8 @@ pub struct Compiled {
     pub image: Assembled,
     /// The layers of each platform, bottom first.
     pub layers: BTreeMap<Platform, Vec<CompiledLayer>>,
-    /// The layers that the last compile of the spec had and this one has not, each by platform, kind and name, where
-    /// it was asked why.
-    pub gone: Vec<(String, String, String)>,
+    /// What became of the image since the last compile of the spec, where it was asked why.
+    pub explanation: Option<Explanation>,
     /// Where the image was written.
     pub output: Option<PathBuf>,
     /// The locks that were written.
@@ -162,6 +162,8 @@ impl<'a> Compilation<'a> {
             for layer in unchanged.compiled.layers.values_mut().flatten() {
                 layer.reason = Some(Reason::Unchanged);
             }
+            let explanation = Explanation { image: Reason::Unchanged, gone: Vec::new() };
+            unchanged.compiled.explanation = Some(explanation);
         }
         match unchanged {
             Some(unchanged) if unchanged.is_whole(&context.store) => {
@@ -191,21 +193,24 @@ impl<'a> Compilation<'a> {
     pub async fn run(self) -> Result<Compiled, Diagnostics> {
         let Self { request, texts, context, key, mut unchanged, known } = self;
         context.store.let_go().map_err(|error| fault::store(&error))?;
+        // Before anything is done: a line that is walked again has begun to write its own in their place.
+        let before = request.explain.then(|| Ingredients::of_last(request, &context)).flatten();
         let work = async || match unchanged.take() {
             Some(unchanged) => finish(unchanged, &context).await,
             // It is moved on its way to the runtime, and takes many pages of memory.
-            None => Box::pin(line(request, key, &texts, &known, &context)).await,
+            None => Box::pin(line(request, key, &texts, &known, before.as_ref(), &context)).await,
         };
         heal(work).await
     }
 }
 
-/// The straight line.
+/// The straight line. `before` is what the last compile was made from, where it is asked why layers are built.
 async fn line(
     request: &Request,
     key: Option<Digest>,
     texts: &Texts<'_>,
     known: &Known,
+    before: Option<&Ingredients>,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
     let mut prepared = prepare_with(request, texts, &known.outputs, context).await?;
@@ -221,7 +226,7 @@ async fn line(
     // by its own.
     let graph = Arc::clone(&prepared.graph);
     let ingredients = key
-        .and_then(|_| explain::key(request))
+        .and_then(|_| ingredients::key(request))
         .map(|key| context.beside(move || Ingredients::of(&graph).to_memo(key)));
     let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
@@ -246,7 +251,7 @@ async fn line(
     let mut compiled = Compiled {
         tag: prepared.graph.image.tag.clone(),
         layers: layers(&prepared.graph, &realised, &image),
-        gone: Vec::new(),
+        explanation: None,
         image,
         output: output.as_ref().and_then(Output::path).map(Path::to_owned),
         written_locks,
@@ -275,8 +280,8 @@ async fn line(
     let (written, trace) = tokio::join!(written, tracing);
     written?;
     let trace = trace?;
-    if request.explain && key.is_some() {
-        trace.explain(&mut compiled, &prepared.graph);
+    if let Some(now) = trace.asked() {
+        explain(&mut compiled, &prepared.graph, now, before, &context.store);
     }
     trace.leave(key.as_ref(), context)?;
     compiled.spent = Spent { _memory: Some(Box::new((prepared, realised))) };

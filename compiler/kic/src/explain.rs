@@ -1,19 +1,53 @@
-//! Why each layer was built or reused: what its derivation was made from, held against the last compile of the spec.
+//! Why each layer was built or reused, and what became of the image: what they were made from, held against the last compile of the
+//! spec.
 
-use std::collections::BTreeMap;
+use kic_exec::{LayerOutput, Outcome};
+use kic_graph::{Derivation, Graph, ImageLayer, Kind, Node, Origin};
+use kic_store::Store;
 
-use kic_base::{Digest, Platform, StableHasher};
-use kic_exec::{Context, Outcome};
-use kic_graph::{
-    BasePlan, Derivation, Graph, ImageLayer, Launch, LaunchStep, LayerSettings, Origin, TreeEntryKind,
-    compression_name,
-};
-use kic_store::Memo;
+use crate::compile::Compiled;
+use crate::ingredients::{Ingredients, Inputs, LayerName};
+use crate::input_value::InputValue;
+use moves::Moves;
+use places::{Place, Places};
 
-use crate::compile::Request;
-use crate::ingredients::{self, Inputs, LayerName, PackedInputs, content_text};
+mod image;
+mod moves;
+mod places;
 
-/// Why a layer was built or reused.
+/// What became of the image since the last compile of the spec, beside what became of its layers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// What became of what the image is made from beside its layers: their order, annotations, labels, the configuration of its base,
+    /// platforms.
+    pub image: Reason,
+    /// The layers that the last compile had and this one has not.
+    pub gone: Vec<GoneLayer>,
+}
+
+/// A layer that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoneLayer {
+    /// The platform whose image it belonged to.
+    pub platform: String,
+    /// What it was called.
+    pub layer: NamedLayer,
+    /// The layers that have come to have files of it.
+    pub files_now_in: Vec<NamedLayer>,
+    /// Where there are any, what else was in it.
+    pub changes: Vec<InputChange>,
+}
+
+/// What a layer is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedLayer {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Why a layer was built or reused, or what became of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// Nothing that it is made from changed since the last compile, and the store had it.
@@ -22,112 +56,153 @@ pub enum Reason {
     Gone,
     /// There was no compile of this spec before that is remembered.
     FirstCompile,
-    /// The last compile had no such layer. What brings it in, where that is an image or a URL.
-    New(Vec<String>),
+    /// The last compile had no such layer.
+    New {
+        /// What brings it in, where that is an image or a URL.
+        needed_for: Vec<String>,
+        /// The layers that had files of it, and have them no more.
+        files_were_in: Vec<NamedLayer>,
+        /// Where there are any, what else is new in it.
+        changes: Vec<InputChange>,
+    },
     /// Something that it is made from is another.
     Changed(Vec<InputChange>),
 }
 
-/// Something that a layer is made from, and that is not as it was.
+/// Something that a layer or an image is made from, and that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputChange {
     /// What it is: a path in the image, or a setting in words.
     pub input: String,
     /// Where it comes from, for files of this machine.
     pub source: Option<String>,
-    /// What it was; `None` where it is new.
-    pub from: Option<String>,
-    /// What it is now; `None` where it is gone.
-    pub to: Option<String>,
+    /// What it was, there or elsewhere; `None` where it is new.
+    pub from: Option<InputValue>,
+    /// What it is now; `None` where it is gone from there.
+    pub to: Option<InputValue>,
+    /// The layer where that file was before, where it is new here; or is now, where it is gone from here.
+    pub elsewhere: Option<NamedLayer>,
+    /// The platform whose image it belongs to, where that of the others is as it was.
+    pub platform: Option<String>,
 }
 
-/// What the layers of a compile were made from.
-#[derive(Debug, Default)]
-pub(crate) struct Ingredients {
-    /// The derivation of each layer, by platform, kind and name.
-    layers: Vec<(LayerName, Digest)>,
-    /// What each derivation was made from.
-    inputs: BTreeMap<Digest, PackedInputs>,
-}
-
-impl Ingredients {
-    /// Those of the last compile of the spec.
-    pub fn of_last(request: &Request, context: &Context) -> Option<Self> {
-        Self::read(&context.store.recall(&key(request)?)?)
-    }
-
-    /// Those that were written as these bytes.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let (layers, inputs) = ingredients::read(bytes)?;
-        Some(Self { layers, inputs })
-    }
-
-    /// Those of a graph.
-    pub fn of(graph: &Graph) -> Self {
-        let mut ingredients = Self::default();
-        for (platform, image) in &graph.image.platforms {
-            for layer in &image.layers {
-                let node = &graph.nodes[layer.node];
-                ingredients.layers.push((name(platform, layer), node.digest));
-                ingredients.inputs.entry(node.digest).or_insert_with(|| packed(graph, &node.derivation));
-            }
-        }
-        ingredients
-    }
-
-    /// What the next compile knows them by, under that [`key`].
-    pub fn to_memo(&self, key: Digest) -> Memo {
-        Memo::new(key, ingredients::write(&self.layers, &self.inputs))
-    }
-
-    /// The layers of each platform, by kind and name, that `now` does not have.
-    pub fn gone(&self, now: &Self) -> Vec<LayerName> {
-        let gone = self.layers.iter().filter(|(name, _)| now.derivation(name).is_none());
-        gone.map(|(name, _)| name.clone()).collect()
-    }
-
-    fn derivation(&self, name: &LayerName) -> Option<&Digest> {
-        self.layers.iter().find(|(known, _)| known == name).map(|(_, digest)| digest)
+impl InputChange {
+    /// What became of an input, if anything did.
+    fn of(input: &str, from: Option<InputValue>, to: Option<InputValue>) -> Option<Self> {
+        let input = input.to_owned();
+        (from != to).then_some(Self { input, source: None, from, to, elsewhere: None, platform: None })
     }
 }
 
-/// Why a layer of `graph` was built or reused.
-pub(crate) fn reason(
+impl From<&LayerName> for NamedLayer {
+    fn from(layer: &LayerName) -> Self {
+        Self { kind: layer.kind.clone(), name: layer.name.clone() }
+    }
+}
+
+/// Adds why each layer was built or reused, and what became of the image.
+pub(crate) fn explain(
+    compiled: &mut Compiled,
     graph: &Graph,
-    platform: &Platform,
-    layer: &ImageLayer,
-    outcome: Outcome,
     now: &Ingredients,
     before: Option<&Ingredients>,
-) -> Reason {
-    let Some(before) = before else { return Reason::FirstCompile };
-    let node = &graph.nodes[layer.node];
-    match before.derivation(&name(platform, layer)) {
-        None => Reason::New(node.origins.iter().map(origin).collect()),
-        Some(digest) if *digest == node.digest => match outcome {
-            Outcome::Reused => Reason::Unchanged,
-            Outcome::Built(_) => Reason::Gone,
-        },
-        Some(digest) => {
-            let inputs = |all: &Ingredients, digest: &Digest| {
-                all.inputs.get(digest).map(PackedInputs::inputs).unwrap_or_default()
-            };
-            let (old, new) = (inputs(before, digest), inputs(now, &node.digest));
-            Reason::Changed(changes(&old, &new, &sources(&node.derivation)))
+    store: &Store,
+) {
+    let Some(before) = before else {
+        for layer in compiled.layers.values_mut().flatten() {
+            layer.reason = Some(Reason::FirstCompile);
+        }
+        compiled.explanation = Some(Explanation { image: Reason::FirstCompile, gone: Vec::new() });
+        return;
+    };
+    let comparison = Comparison::of(now, before, store);
+    let mut places = comparison.new.iter();
+    for (platform, layers) in &mut compiled.layers {
+        let own = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
+        for ((compiled, layer), place) in layers.iter_mut().zip(own).zip(places.by_ref()) {
+            compiled.reason = Some(comparison.reason(graph, layer, place, compiled.outcome));
         }
     }
+    let gone = comparison.old.iter().filter(|place| comparison.new.derivation(place).is_none());
+    let gone = gone.map(|place| {
+        let platform = place.name.platform.clone();
+        let inputs = before.inputs(&place.derivation);
+        let (files_now_in, changes) = comparison.moves.departed(&platform, inputs);
+        GoneLayer { platform, layer: place.name.into(), files_now_in, changes }
+    });
+    let image = image::reason((before, &comparison.old), (now, &comparison.new));
+    compiled.explanation = Some(Explanation { image, gone: gone.collect() });
 }
 
-/// What the ingredients of a spec are kept under.
-pub(crate) fn key(request: &Request) -> Option<Digest> {
-    let mut hasher = StableHasher::new();
-    hasher.text("kic ingredients 2");
-    hasher.bytes(std::path::absolute(&request.spec).ok()?.as_os_str().as_encoded_bytes());
-    Some(hasher.finish())
+/// What a compile was made from, beside what the last one was.
+struct Comparison<'a> {
+    now: &'a Ingredients,
+    before: &'a Ingredients,
+    new: Places<'a>,
+    old: Places<'a>,
+    moves: Moves,
+    store: &'a Store,
 }
 
-fn name(platform: &Platform, layer: &ImageLayer) -> LayerName {
-    (platform.to_string(), layer.kind.name().to_owned(), layer.name.clone())
+impl<'a> Comparison<'a> {
+    fn of(now: &'a Ingredients, before: &'a Ingredients, store: &'a Store) -> Self {
+        let (new, old) = (Places::of(now), Places::of(before));
+        let moves = Moves::between((before, &old), (now, &new));
+        Self { now, before, new, old, moves, store }
+    }
+
+    /// Why a layer was built or reused.
+    fn reason(&self, graph: &Graph, layer: &ImageLayer, place: &Place<'_>, outcome: Outcome) -> Reason {
+        let node = &graph.nodes[layer.node];
+        match self.old.derivation(place) {
+            None => {
+                let (files_were_in, mut changes) =
+                    self.moves.arrived(&place.name.platform, self.now.inputs(&place.derivation));
+                add_sources(&mut changes, node);
+                let needed_for = node.origins.iter().map(origin).collect();
+                Reason::New { needed_for, files_were_in, changes }
+            }
+            Some(derivation) if derivation == place.derivation => match outcome {
+                Outcome::Reused => Reason::Unchanged,
+                Outcome::Built(_) => Reason::Gone,
+            },
+            Some(derivation) => {
+                let (old, new) = (self.before.inputs(&derivation), self.now.inputs(&place.derivation));
+                let mut found = self.cached_images(layer.kind, place);
+                found.extend(changes(&old, &new));
+                found.iter_mut().for_each(|change| self.complete(change, &place.name.platform));
+                add_sources(&mut found, node);
+                Reason::Changed(found)
+            }
+        }
+    }
+
+    /// What became of the images whose names are in this layer. Its files tell that by digests alone; the plan tells it by name.
+    fn cached_images(&self, kind: Kind, place: &Place<'_>) -> Vec<InputChange> {
+        if kind != Kind::RegistryCatalogue {
+            return Vec::new();
+        }
+        let of_plan = |all: &Ingredients, places: &Places<'_>| -> Inputs {
+            let inputs = places.launch_above(place).map(|launch| all.inputs(&launch.derivation));
+            let mut inputs = inputs.unwrap_or_default();
+            inputs.retain(|_, value| matches!(value, InputValue::Image { .. }));
+            inputs
+        };
+        changes(&of_plan(self.before, &self.old), &of_plan(self.now, &self.new))
+    }
+
+    /// Adds where else files are or were, and the digests of layers.
+    fn complete(&self, change: &mut InputChange, platform: &str) {
+        self.moves.complete(change, platform);
+        for value in [&mut change.from, &mut change.to].into_iter().flatten() {
+            if let InputValue::Layer { derivation, digest } = value {
+                // Of one that the store has no more, it is not said.
+                let output = self.store.output(derivation).ok().flatten();
+                let output = output.and_then(|json| serde_json::from_value::<LayerOutput>(json).ok());
+                *digest = output.map(|output| output.digest);
+            }
+        }
+    }
 }
 
 fn origin(origin: &Origin) -> String {
@@ -138,107 +213,24 @@ fn origin(origin: &Origin) -> String {
     }
 }
 
-fn changes(old: &Inputs, new: &Inputs, sources: &BTreeMap<String, String>) -> Vec<InputChange> {
-    let change = |input: &String| {
-        let (from, to) = (old.get(input).cloned(), new.get(input).cloned());
-        let source = sources.get(input).cloned();
-        (from != to).then(|| InputChange { input: input.clone(), source, from, to })
-    };
+/// What became of inputs, in their order.
+fn changes(old: &Inputs, new: &Inputs) -> Vec<InputChange> {
     let gone = old.keys().filter(|input| !new.contains_key(*input));
     let mut inputs: Vec<&String> = new.keys().chain(gone).collect();
     inputs.sort();
+    let change = |input: &String| InputChange::of(input, old.get(input).cloned(), new.get(input).cloned());
     inputs.into_iter().filter_map(change).collect()
 }
 
-/// The files of this machine that a derivation reads, by what they are inputs for.
-fn sources(derivation: &Derivation) -> BTreeMap<String, String> {
-    let Derivation::Tree { entries, .. } = derivation else { return BTreeMap::new() };
-    let local = entries
-        .iter()
-        .filter_map(|entry| Some((format!("/{}", entry.path), entry.local()?.display().to_string())));
-    local.collect()
-}
-
-/// All that enters the digest of a derivation.
-fn packed(graph: &Graph, derivation: &Derivation) -> PackedInputs {
-    let mut packed = PackedInputs::default();
-    let mut inputs = Inputs::new();
-    match derivation {
-        Derivation::Blob(content) => packed.text("bytes", &content_text(content)),
-        Derivation::CachedBlob { settings, path, content } => {
-            add_settings(&mut inputs, settings);
-            packed.text(&format!("/{path}"), &content_text(content));
-        }
-        Derivation::Tree { settings, entries } => {
-            add_settings(&mut inputs, settings);
-            packed.expect(entries.iter().map(|entry| entry.path.len()));
-            for entry in entries.iter() {
-                let value = match &entry.kind {
-                    TreeEntryKind::File { mode, content, .. } => {
-                        packed.file(&entry.path, *mode, content);
-                        continue;
-                    }
-                    TreeEntryKind::Symlink(target) => format!("link to {target}"),
-                    TreeEntryKind::Folder { mode } => format!("folder, mode {mode:04o}"),
-                };
-                packed.text(&format!("/{}", entry.path), &value);
-            }
-        }
-        Derivation::Launch(launch) => add_launch(&mut inputs, graph, launch),
-    }
-    for (input, value) in &inputs {
-        packed.text(input, value);
-    }
-    packed
-}
-
-fn add_settings(inputs: &mut Inputs, settings: &LayerSettings) {
-    inputs.insert("encoder epoch".to_owned(), settings.epoch.number().to_string());
-    inputs.insert("time of files".to_owned(), kic_exec::rfc3339(settings.mtime));
-    inputs.insert("compression".to_owned(), compression_name(settings.compression).to_owned());
-}
-
-fn add_launch(inputs: &mut Inputs, graph: &Graph, launch: &Launch) {
-    add_settings(inputs, &launch.settings);
-    inputs.insert("name".to_owned(), launch.name.clone());
-    inputs.insert("version".to_owned(), launch.version.clone().unwrap_or_default());
-    inputs.insert("registries".to_owned(), launch.registries.join(", "));
-    if let Some(source) = &launch.source {
-        inputs.insert("recorded source".to_owned(), Digest::of(source).to_string());
-    }
-    match &launch.base {
-        BasePlan::None => {}
-        BasePlan::Json(plan) => {
-            let digest = Digest::of(plan.to_string().as_bytes());
-            inputs.insert("plan of the base".to_owned(), digest.to_string());
-        }
-        BasePlan::Node(node) => {
-            inputs.insert("plan of the base".to_owned(), graph.nodes[*node].digest.to_string());
-        }
-    }
-    for (index, step) in launch.steps.iter().enumerate() {
-        let place = format!("step {}", index + 1);
-        match step {
-            LaunchStep::Apply { name, layer, files, namespace, .. } => {
-                let namespace =
-                    namespace.as_ref().map(|name| format!(", namespace {name}")).unwrap_or_default();
-                let files = Digest::of(files.join("\n").as_bytes());
-                inputs.insert(place.clone(), format!("apply {name}{namespace}, files {}", files.short()));
-                inputs.insert(format!("layer of {place}"), graph.nodes[*layer].digest.to_string());
-            }
-            LaunchStep::Wait { name, layer } => {
-                inputs.insert(place.clone(), format!("wait {name}"));
-                inputs.insert(format!("layer of {place}"), graph.nodes[*layer].digest.to_string());
-            }
-            LaunchStep::Run(command) => {
-                inputs.insert(place, format!("run {command}"));
-            }
-        }
-    }
-    for image in launch.images.iter() {
-        let value =
-            format!("{}, for {}, as {}", image.digest, image.platforms.join(" "), image.names.join(" "));
-        inputs.insert(format!("image {}", image.reference), value);
+/// Adds where files come from, for those of this machine.
+fn add_sources(changes: &mut [InputChange], node: &Node) {
+    let Derivation::Tree { entries, .. } = &node.derivation else { return };
+    for change in changes.iter_mut().filter(|change| change.to.is_some()) {
+        let Some(path) = change.input.strip_prefix('/') else { continue };
+        // They are sorted by the bytes of their paths.
+        let entry = entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok();
+        let local = entry.and_then(|place| entries[place].local());
+        change.source = local.map(|path| path.display().to_string());
     }
 }
 
@@ -248,24 +240,21 @@ mod tests {
 
     #[test]
     fn what_changed_came_or_went_is_told_in_order_and_the_rest_is_not() {
+        let text = |text: &str| InputValue::Text(text.to_owned());
         let inputs = |pairs: &[(&str, &str)]| -> Inputs {
-            pairs.iter().map(|(input, value)| ((*input).to_owned(), (*value).to_owned())).collect()
+            pairs.iter().map(|(input, value)| ((*input).to_owned(), text(value))).collect()
         };
         let old = inputs(&[("/a", "1"), ("/b", "2"), ("/c", "3")]);
         let new = inputs(&[("/a", "1"), ("/b", "4"), ("/aa", "5")]);
-        let sources = inputs(&[("/b", "tree/b")]);
-        let change = |input: &str, source: Option<&str>, from: Option<&str>, to: Option<&str>| InputChange {
-            input: input.to_owned(),
-            source: source.map(str::to_owned),
-            from: from.map(str::to_owned),
-            to: to.map(str::to_owned),
+        let change = |input: &str, from: Option<&str>, to: Option<&str>| {
+            InputChange::of(input, from.map(text), to.map(text)).unwrap()
         };
         assert_eq!(
-            changes(&old, &new, &sources),
+            changes(&old, &new),
             [
-                change("/aa", None, None, Some("5")),
-                change("/b", Some("tree/b"), Some("2"), Some("4")),
-                change("/c", None, Some("3"), None),
+                change("/aa", None, Some("5")),
+                change("/b", Some("2"), Some("4")),
+                change("/c", Some("3"), None),
             ]
         );
     }

@@ -1,121 +1,184 @@
-//! What derivations were made of, as it is kept for the next compile.
+//! What a compile was made from, as it is kept for the next one.
 //!
 //! The bytes, all numbers little-endian: [`MAGIC`]; the number of layers (4), and of each its platform, kind and name, and its
-//! derivation (32); the number of derivations (4), and of each its digest (32), the length of what follows (4), and its inputs. An
-//! input is its name, a byte, and its value: `t` and a text, or `f` and a file's digest (32), size (8) and mode (4). A text is its length
-//! (4) and its bytes.
+//! derivation (32); the number of derivations (4), and of each its digest (32), the length of what follows (4), and its inputs; the
+//! number of platforms (4), and of each its name, the length of what follows (4), and the inputs of its image. An input is its name
+//! and its value, as [`InputValue::pack`] has it. A text is its length (4) and its bytes.
 //!
-//! It is written at every compile and read for `--explain` alone: so a tree of many files is put into words when it is read.
+//! It is written at every compile and read for `--explain` alone: so a tree of many files is taken apart when it is read.
 
 use std::collections::BTreeMap;
 
 use kic_base::Digest;
 use kic_base::packed::{Reader, put_bytes, put_length, put_text};
-use kic_graph::ContentFacts;
+use kic_exec::Context;
+use kic_graph::{ContentFacts, Graph};
+use kic_store::Memo;
 
-/// What a derivation was made of: what it is, and by what it is known.
-pub(crate) type Inputs = BTreeMap<String, String>;
+use crate::compile::Request;
+use crate::input_value::{InputValue, pack_file};
 
-/// A layer: its platform, kind and name.
-pub(crate) type LayerName = (String, String, String);
+mod image;
+mod layer;
 
-/// What is kept: the derivation of each layer, and the inputs of each derivation.
-pub(crate) type Kept = (Vec<(LayerName, Digest)>, BTreeMap<Digest, PackedInputs>);
+/// What something was made from: what each input is, and by what it is known.
+pub(crate) type Inputs = BTreeMap<String, InputValue>;
 
-const MAGIC: &[u8; 8] = b"kicingr1";
+const MAGIC: &[u8; 8] = b"kicingr2";
 
-/// The inputs of one derivation, as bytes.
+/// What a compile was made from.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ingredients {
+    /// The layers of each platform, bottom first.
+    pub layers: Vec<(LayerName, Digest)>,
+    /// What each derivation was made from.
+    inputs: BTreeMap<Digest, PackedInputs>,
+    /// What the image of each platform was made from beside its layers.
+    images: BTreeMap<String, PackedInputs>,
+}
+
+/// What a layer is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LayerName {
+    pub platform: String,
+    pub kind: String,
+    pub name: String,
+}
+
+impl Ingredients {
+    /// Those of the last compile of the spec.
+    pub fn of_last(request: &Request, context: &Context) -> Option<Self> {
+        Self::read(&context.store.recall(&key(request)?)?)
+    }
+
+    /// Those of a graph.
+    pub fn of(graph: &Graph) -> Self {
+        let mut ingredients = Self::default();
+        for (platform, image) in &graph.image.platforms {
+            let platform_name = platform.to_string();
+            for layer in &image.layers {
+                let node = &graph.nodes[layer.node];
+                let (kind, name) = (layer.kind.name().to_owned(), layer.name.clone());
+                let name = LayerName { platform: platform_name.clone(), kind, name };
+                ingredients.layers.push((name, node.digest));
+                let packed = || layer::packed(graph, &node.derivation);
+                ingredients.inputs.entry(node.digest).or_insert_with(packed);
+            }
+            ingredients.images.insert(platform_name, image::packed(graph, platform, image));
+        }
+        ingredients
+    }
+
+    /// What the next compile knows them by, under that [`key`].
+    pub fn to_memo(&self, key: Digest) -> Memo {
+        Memo::new(key, self.write())
+    }
+
+    /// What a derivation was made from.
+    pub fn inputs(&self, derivation: &Digest) -> Inputs {
+        self.inputs.get(derivation).map(PackedInputs::inputs).unwrap_or_default()
+    }
+
+    /// The platforms.
+    pub fn platforms(&self) -> Vec<String> {
+        self.images.keys().cloned().collect()
+    }
+
+    /// What the image of a platform was made from beside its layers; nothing where there is none.
+    pub fn image(&self, platform: &str) -> Option<Inputs> {
+        self.images.get(platform).map(PackedInputs::inputs)
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let packed = self.inputs.values().chain(self.images.values());
+        let mut bytes = Vec::with_capacity(packed.map(|packed| packed.0.len() + 64).sum());
+        bytes.extend_from_slice(MAGIC);
+        put_length(&mut bytes, self.layers.len());
+        for (LayerName { platform, kind, name }, digest) in &self.layers {
+            for text in [platform, kind, name] {
+                put_text(&mut bytes, text);
+            }
+            bytes.extend_from_slice(digest.as_bytes());
+        }
+        put_length(&mut bytes, self.inputs.len());
+        for (digest, packed) in &self.inputs {
+            bytes.extend_from_slice(digest.as_bytes());
+            put_bytes(&mut bytes, &packed.0);
+        }
+        put_length(&mut bytes, self.images.len());
+        for (platform, packed) in &self.images {
+            put_text(&mut bytes, platform);
+            put_bytes(&mut bytes, &packed.0);
+        }
+        bytes
+    }
+
+    /// Those that were written as these bytes; nothing where these are other ones.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes.strip_prefix(MAGIC)?);
+        let mut ingredients = Self::default();
+        for _ in 0..reader.length()? {
+            let mut text = || reader.text().map(str::to_owned);
+            let name = LayerName { platform: text()?, kind: text()?, name: text()? };
+            ingredients.layers.push((name, reader.digest()?));
+        }
+        for _ in 0..reader.length()? {
+            let digest = reader.digest()?;
+            ingredients.inputs.insert(digest, PackedInputs(reader.bytes()?.to_vec()));
+        }
+        for _ in 0..reader.length()? {
+            let platform = reader.text()?.to_owned();
+            ingredients.images.insert(platform, PackedInputs(reader.bytes()?.to_vec()));
+        }
+        reader.0.is_empty().then_some(ingredients)
+    }
+}
+
+/// What the ingredients of a spec are kept under.
+pub(crate) fn key(request: &Request) -> Option<Digest> {
+    let mut hasher = kic_base::StableHasher::new();
+    hasher.text("kic ingredients 3");
+    hasher.bytes(std::path::absolute(&request.spec).ok()?.as_os_str().as_encoded_bytes());
+    Some(hasher.finish())
+}
+
+/// Inputs as bytes.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct PackedInputs(Vec<u8>);
+struct PackedInputs(Vec<u8>);
 
 impl PackedInputs {
     /// Makes room for files with paths of those lengths.
-    pub fn expect(&mut self, paths: impl Iterator<Item = usize>) {
+    fn expect(&mut self, paths: impl Iterator<Item = usize>) {
         // The length of the path, a slash, what it is, a digest, a size and a mode.
         const AROUND: usize = 4 + 1 + 1 + 32 + 8 + 4;
         self.0.reserve(paths.map(|length| AROUND + length).sum());
     }
 
-    /// Adds an input that is known by a text.
-    pub fn text(&mut self, input: &str, value: &str) {
+    /// Adds an input.
+    fn add(&mut self, input: &str, value: &InputValue) {
         put_text(&mut self.0, input);
-        self.0.push(b't');
-        put_text(&mut self.0, value);
+        value.pack(&mut self.0);
+    }
+
+    /// Adds an input that is known by a text.
+    fn text(&mut self, input: &str, value: impl Into<String>) {
+        self.add(input, &InputValue::Text(value.into()));
     }
 
     /// Adds the file at that path in the image.
-    pub fn file(&mut self, path: &str, mode: u32, content: &ContentFacts) {
+    fn file(&mut self, path: &str, mode: u32, content: &ContentFacts) {
         put_length(&mut self.0, 1 + path.len());
         self.0.push(b'/');
         self.0.extend_from_slice(path.as_bytes());
-        self.0.push(b'f');
-        self.0.extend_from_slice(content.digest.as_bytes());
-        self.0.extend_from_slice(&content.size.to_le_bytes());
-        self.0.extend_from_slice(&mode.to_le_bytes());
+        pack_file(&mut self.0, content, mode);
     }
 
-    /// The inputs in words.
-    pub fn inputs(&self) -> Inputs {
-        let mut inputs = Inputs::new();
+    /// The inputs, taken apart.
+    fn inputs(&self) -> Inputs {
         let mut reader = Reader(&self.0);
-        while let Some((input, value)) = input(&mut reader) {
-            inputs.insert(input, value);
-        }
-        inputs
+        let next = || Some((reader.text()?.to_owned(), InputValue::unpack(&mut reader)?));
+        std::iter::from_fn(next).collect()
     }
-}
-
-/// A content in words.
-pub(crate) fn content_text(content: &ContentFacts) -> String {
-    format!("{}, {} bytes", content.digest, content.size)
-}
-
-/// The bytes to keep.
-pub(crate) fn write(layers: &[(LayerName, Digest)], inputs: &BTreeMap<Digest, PackedInputs>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(inputs.values().map(|packed| packed.0.len() + 64).sum());
-    bytes.extend_from_slice(MAGIC);
-    put_length(&mut bytes, layers.len());
-    for ((platform, kind, name), digest) in layers {
-        for text in [platform, kind, name] {
-            put_text(&mut bytes, text);
-        }
-        bytes.extend_from_slice(digest.as_bytes());
-    }
-    put_length(&mut bytes, inputs.len());
-    for (digest, packed) in inputs {
-        bytes.extend_from_slice(digest.as_bytes());
-        put_bytes(&mut bytes, &packed.0);
-    }
-    bytes
-}
-
-/// What was kept; nothing where these are other bytes.
-pub(crate) fn read(bytes: &[u8]) -> Option<Kept> {
-    let mut reader = Reader(bytes.strip_prefix(MAGIC)?);
-    let (mut layers, mut inputs) = (Vec::new(), BTreeMap::new());
-    for _ in 0..reader.length()? {
-        let mut text = || reader.text().map(str::to_owned);
-        let name = (text()?, text()?, text()?);
-        layers.push((name, reader.digest()?));
-    }
-    for _ in 0..reader.length()? {
-        let digest = reader.digest()?;
-        inputs.insert(digest, PackedInputs(reader.bytes()?.to_vec()));
-    }
-    reader.0.is_empty().then_some((layers, inputs))
-}
-
-fn input(reader: &mut Reader<'_>) -> Option<(String, String)> {
-    let input = reader.text()?.to_owned();
-    let value = match reader.take(1)? {
-        b"t" => reader.text()?.to_owned(),
-        _ => {
-            let (digest, size) = (reader.digest()?, reader.number()?);
-            let mode = u32::from_le_bytes(reader.take(4)?.try_into().ok()?);
-            format!("{}, mode {mode:04o}", content_text(&ContentFacts { digest, size }))
-        }
-    };
-    Some((input, value))
 }
 
 #[cfg(test)]
@@ -126,21 +189,24 @@ mod tests {
     fn what_is_written_is_read_and_cut_bytes_are_nothing() {
         let mut packed = PackedInputs::default();
         packed.text("compression", "zstd");
-        let content = ContentFacts { digest: Digest::of(b"a"), size: 7 };
-        packed.file("etc/ü", 0o755, &content);
+        let (digest, size) = (Digest::of(b"a"), 7);
+        packed.file("etc/ü", 0o755, &ContentFacts { digest, size });
         let expected = Inputs::from([
-            ("compression".to_owned(), "zstd".to_owned()),
-            ("/etc/ü".to_owned(), format!("{}, 7 bytes, mode 0755", Digest::of(b"a"))),
+            ("compression".to_owned(), InputValue::Text("zstd".to_owned())),
+            ("/etc/ü".to_owned(), InputValue::File { digest, size, mode: 0o755 }),
         ]);
         assert_eq!(packed.inputs(), expected);
-        let name = ("linux/amd64".to_owned(), "files".to_owned(), "a".to_owned());
-        let layers = vec![(name, Digest::of(b"1"))];
-        let inputs =
-            BTreeMap::from([(Digest::of(b"1"), packed), (Digest::of(b"2"), PackedInputs::default())]);
-        let bytes = write(&layers, &inputs);
-        assert_eq!(read(&bytes), Some((layers, inputs)));
+        let text = str::to_owned;
+        let name = LayerName { platform: text("linux/amd64"), kind: text("files"), name: text("a") };
+        let ingredients = Ingredients {
+            layers: vec![(name, Digest::of(b"1"))],
+            inputs: [(Digest::of(b"1"), packed.clone()), (Digest::of(b"2"), PackedInputs::default())].into(),
+            images: [(text("linux/amd64"), packed)].into(),
+        };
+        let bytes = ingredients.write();
+        assert_eq!(Ingredients::read(&bytes), Some(ingredients));
         for length in 0..bytes.len() {
-            assert_eq!(read(&bytes[..length]), None, "{length}");
+            assert_eq!(Ingredients::read(&bytes[..length]), None, "{length}");
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::image::open_image;
 
 /// What an image is.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Inspection {
     /// Where it is, as it was named.
     pub image: String,
@@ -25,6 +26,7 @@ pub struct Inspection {
 
 /// The image of one platform.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct InspectedImage {
     /// `OS/ARCHITECTURE`
     pub platform: String,
@@ -46,6 +48,7 @@ pub struct InspectedImage {
 
 /// One layer.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct InspectedLayer {
     /// Its kind; `base` for layers that kic did not build.
     pub kind: String,

@@ -212,7 +212,7 @@ impl LastRun {
                 made: BTreeMap::new(),
             },
             layers,
-            gone: Vec::new(),
+            explanation: None,
             output: self.output.as_ref().and_then(Output::path).map(Path::to_owned),
             written_locks: Vec::new(),
             warnings: self.warnings.diagnostics()?,

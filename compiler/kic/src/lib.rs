@@ -18,6 +18,7 @@ mod heal;
 mod image;
 mod images;
 mod ingredients;
+mod input_value;
 mod inspect;
 mod kept_warnings;
 mod last_run;
@@ -38,9 +39,10 @@ pub use compile::{
     resolve, write_locks,
 };
 pub use diff::{Change, DiffSide, Difference as ImageDifference, ImageDiff, diff};
-pub use explain::{InputChange, Reason};
+pub use explain::{Explanation, GoneLayer, InputChange, NamedLayer, Reason};
 pub use image::{ImageAt, open_image};
 pub use images::{Images, images, redirect};
+pub use input_value::InputValue;
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};
 pub use kic_exec::{
     Context, DiskImages, Event, Fingerprint, GatherOptions, LockFile, LockMode, Outcome, State, Unwatched,

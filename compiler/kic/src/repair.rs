@@ -45,8 +45,6 @@ pub enum Repair {
     Done(String),
     /// No root keeps it: it was thrown away.
     Unneeded,
-    /// It was there again before anything was done.
-    There,
     /// It was built from other things: the next compile of this spec does it again.
     Rebuild(String),
     /// Nobody gave it.
@@ -93,12 +91,13 @@ pub async fn repair(context: &Context) -> Result<Vec<Repaired>, Diagnostics> {
     let mut all = Vec::new();
     for digest in damaged.union(&lost).copied() {
         let was_gone = !damaged.contains(&digest);
-        // It came back with the layer that it lies in.
-        if was_gone && store.contains(&digest) {
+        // A compile had it anew, or it came back with the layer that it lies in.
+        if store.contains(&digest) {
+            store.forget_set_aside(&digest).map_err(|error| fault::store(&error))?;
             continue;
         }
         let (what, repair) = one(&digest, &roots, context).await?;
-        if matches!(repair, Repair::Done(_) | Repair::There | Repair::Unneeded) {
+        if matches!(repair, Repair::Done(_) | Repair::Unneeded) {
             store.forget_set_aside(&digest).map_err(|error| fault::store(&error))?;
         }
         all.push(Repaired { digest, what, was_gone, repair });
@@ -114,9 +113,6 @@ async fn one(digest: &Digest, roots: &[Root], context: &Context) -> Result<(Stri
         .collect();
     let Some((first, kept)) = keepers.first() else { return Ok((String::new(), Repair::Unneeded)) };
     let what = kept.what.clone();
-    if context.store.contains(digest) {
-        return Ok((what, Repair::There));
-    }
     for (root, _) in keepers.iter().filter(|(root, _)| root.kind == OUTPUT) {
         if from_output(digest, root, context).await.is_ok() {
             attach(digest, root, context);

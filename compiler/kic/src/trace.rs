@@ -7,11 +7,10 @@
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_exec::{Context, Realised, fault};
-use kic_graph::Graph;
 use kic_store::{Memo, PreparedRoot, Remembering};
 
 use crate::compile::{Compiled, Prepared, Request};
-use crate::explain::{self, Ingredients};
+use crate::ingredients::Ingredients;
 use crate::last_run::{Known, LastRun};
 use crate::roots::Roots;
 use crate::texts::Texts;
@@ -20,8 +19,8 @@ use crate::write::Output;
 /// What a compile leaves.
 pub(crate) struct Trace {
     roots: Vec<PreparedRoot>,
-    /// The ingredients of this compile and of the one before, where it is asked why each layer was built.
-    asked: Option<(Ingredients, Option<Ingredients>)>,
+    /// What the compile was made from, where it is asked why each layer was built.
+    asked: Option<Ingredients>,
     /// What is on its way, to be known by the next compile.
     begun: Vec<Remembering>,
     /// What still depends on the file that is written.
@@ -52,10 +51,8 @@ impl Trace {
         let roots = Roots::of(request, output, graph, realised, image, locks, documents, lock, context)?;
         let last_run = LastRun::of(compiled, output, &roots, (graph, realised), texts, context);
         let roots = roots.prepare(context)?;
-        // Nobody can read those of the compile before while the next ones are on their way.
-        let now =
+        let asked =
             ingredients.as_ref().filter(|_| request.explain).and_then(|memo| Ingredients::read(memo.bytes()));
-        let asked = now.map(|now| (now, Ingredients::of_last(request, context)));
         // Where that does not work, the next compile cannot explain.
         let begun = ingredients.and_then(|memo| context.store.begin_remembering(&memo).ok());
         let mut trace = Self { roots, asked, begun: begun.into_iter().collect(), last_run };
@@ -67,18 +64,9 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Adds why each layer was built or reused.
-    pub fn explain(&self, compiled: &mut Compiled, graph: &Graph) {
-        let Some((now, before)) = &self.asked else { return };
-        let before = before.as_ref();
-        for (platform, layers) in &mut compiled.layers {
-            let own = graph.image.platforms.get(platform).map_or(&[][..], |own| own.layers.as_slice());
-            for (compiled, layer) in layers.iter_mut().zip(own) {
-                let reason = explain::reason(graph, platform, layer, compiled.outcome, now, before);
-                compiled.reason = Some(reason);
-            }
-        }
-        compiled.gone = before.map(|before| before.gone(now)).unwrap_or_default();
+    /// What the compile was made from, where it is asked why each layer was built.
+    pub fn asked(&self) -> Option<&Ingredients> {
+        self.asked.as_ref()
     }
 
     /// Leaves it.

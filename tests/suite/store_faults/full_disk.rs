@@ -273,7 +273,7 @@ fn a_collection_makes_room_on_a_full_disk() {
     let full = place.compile(1, &store, &place.output(1)).output().unwrap();
     assert_fails(&full, "store-full", 2, "full to the last byte");
     let status = place.store(&store, &["status", "--format", "json"]).output().unwrap();
-    assert!(json(&status)["unneeded"]["bytes"].as_u64().unwrap() > 1 << 20, "{}", shown(&status));
+    assert!(json(&status)["removable"]["bytes"].as_u64().unwrap() > 1 << 20, "{}", shown(&status));
     stdout(&mut place.store(&store, &["verify"]));
     stdout(&mut place.store(&store, &["gc"]));
     // The room that the collection made is enough for the other image, not for both.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::{Place, assert_fails};
 use crate::support::contents::files;
-use crate::support::kic::{program, shown};
+use crate::support::kic::{json, kic, program, shown, stdout};
 use crate::support::sharing_specs::names;
 use crate::support::small_disk::{SmallDisk, is_root};
 
@@ -29,6 +29,67 @@ fn a_read_only_store_is_told() {
     assert_fails(&place.compile(&new, &place.path("o.oci")), "store-permission", 2, "a new store, read-only");
     memory.remount("rw");
     place.assert_compiles(&store, "again a store that may be written");
+}
+
+#[test]
+fn a_read_only_store_can_be_looked_at() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can mount, so no store was read-only");
+        return;
+    }
+    let place = Place::new();
+    let Some(memory) = SmallDisk::mount(place.path("small"), "size=64m") else { return };
+    let store = memory.path.join("store");
+    place.assert_compiles(&store, "a store that may be written");
+    let blob = files(&store.join("blobs")).into_keys().next().unwrap();
+    let name = blob.file_name().unwrap().to_string_lossy().into_owned();
+    let looks: [&[&str]; 6] =
+        [&["status"], &["roots"], &["gc", "--dry-run"], &["verify"], &["path", &name], &["why-alive", &name]];
+    let look = |arguments: &[&str]| stdout(kic(&place.path("north"), &store).arg("store").args(arguments));
+    let before = looks.map(look);
+    memory.remount("ro");
+    assert_eq!(looks.map(look), before);
+    // What is damaged stays where it is, and that is told.
+    memory.remount("rw");
+    let path = store.join("blobs").join(&blob);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "damaged").unwrap();
+    memory.remount("ro");
+    let output =
+        kic(&place.path("north"), &store).args(["store", "verify", "--format", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("store-corrupt") && told.contains("read-only"), "{}", shown(&output));
+    memory.remount("rw");
+}
+
+#[test]
+fn a_blob_that_nobody_may_read_is_told_and_the_rest_is_checked() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can become nobody, so no blob was unreadable");
+        return;
+    }
+    let place = Place::new();
+    let store = place.path("store");
+    place.assert_compiles(&store, "a store");
+    let blobs = store.join("blobs");
+    let blob = blobs.join(files(&blobs).into_keys().next().unwrap());
+    let all = files(&blobs).len();
+    fs::set_permissions(&blob, fs::Permissions::from_mode(0o0)).unwrap();
+    let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(&store).output().unwrap();
+    assert!(owned.status.success(), "{}", shown(&owned));
+    let copy = place.path("kic");
+    fs::copy(program(), &copy).unwrap();
+    let mut verify = Command::new("setpriv");
+    verify.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
+    verify.args(["store", "verify", "--format", "json", "--store"]).arg(&store);
+    let output = verify.env_clear().env("HOME", "/").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+    let found = json(&output);
+    assert_eq!(found["blobs"], all, "{found:#}");
+    assert_eq!(found["damaged"].as_array().unwrap().len(), 1, "{found:#}");
+    assert!(found["damaged"][0]["unreadable"].as_str().unwrap().contains("denied"), "{found:#}");
+    assert_eq!(found["setAside"], 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use kic_diag::Diagnostics;
 use serde_json::json;
 
 use crate::arguments::{Format, Global, setting, spec_in};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::Disk;
 
 /// Tell whether specs are well formed: everything but looking at files, fetching and building. Made for editors and
@@ -48,15 +48,13 @@ impl Check {
             }
         }
         let ((), warnings) = all.or(())?;
-        if !terminal.quiet {
-            match terminal.format {
-                Format::Json => print(&format!("{}\n", json!({ "checked": self.specs }))),
-                _ => {
-                    let count = self.specs.len();
-                    let specs =
-                        if count == 1 { "1 spec is".to_owned() } else { format!("{count} specs are") };
-                    print(&format!("{specs} well formed\n"));
-                }
+        match terminal.format {
+            Format::Json => terminal.print(&format!("{}\n", json!({ "checked": self.specs }))),
+            _ if terminal.quiet => {}
+            _ => {
+                let count = self.specs.len();
+                let specs = if count == 1 { "1 spec is".to_owned() } else { format!("{count} specs are") };
+                terminal.print(&format!("{specs} well formed\n"));
             }
         }
         Ok(warnings)

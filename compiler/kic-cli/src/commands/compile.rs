@@ -8,9 +8,9 @@ use kic_graph::Kind;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
-use crate::commands::reasons::{reason_as_json, reasons};
+use crate::commands::reasons::{json as reasons_json, reasons};
 use crate::report::{short_digest, size, table, time};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, block_on_short, building_context};
 
@@ -59,9 +59,9 @@ impl Compile {
         drop(watch);
         let mut compiled = compiled?;
         match terminal.format {
-            Format::Json => print(&format!("{}\n", as_json(&compiled))),
-            _ if terminal.quiet => print(&format!("{}\n", compiled.image.root.digest)),
-            _ => print(&as_text(&compiled, terminal)),
+            Format::Json => terminal.print(&format!("{}\n", as_json(&compiled))),
+            _ if terminal.quiet => terminal.print(&format!("{}\n", compiled.image.root.digest)),
+            _ => terminal.print(&as_text(&compiled, terminal)),
         }
         let warnings = std::mem::take(&mut compiled.warnings);
         // The system is quicker with it.
@@ -157,19 +157,23 @@ fn as_json(compiled: &Compiled) -> serde_json::Value {
             "mediaType": descriptor.media_type, "outcome": outcome(layer).0, "milliseconds": milliseconds,
         });
         if let (Some(reason), Some(object)) = (&layer.reason, json.as_object_mut()) {
-            object.insert("reason".to_owned(), reason_as_json(reason));
+            object.insert("reason".to_owned(), reasons_json::reason(reason));
         }
         json
     };
     let platforms = compiled.layers.iter().map(|(platform, layers)| {
         json!({ "platform": platform, "layers": layers.iter().map(layer).collect::<Vec<_>>() })
     });
-    json!({
+    let mut json = json!({
         "digest": compiled.image.root.digest,
         "mediaType": compiled.image.root.media_type,
         "output": compiled.output,
         "tag": compiled.tag,
         "platforms": platforms.collect::<Vec<_>>(),
         "warnings": kic_diag::json(&compiled.warnings),
-    })
+    });
+    if let (Some(explanation), Some(object)) = (&compiled.explanation, json.as_object_mut()) {
+        reasons_json::add_explanation(object, explanation);
+    }
+    json
 }

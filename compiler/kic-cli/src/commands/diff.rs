@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, short_digest};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::{block_on, context};
 
 /// Tell what two images differ in: layers, cached images, objects field by field, checks, the plan, files, configuration.
@@ -38,9 +38,9 @@ impl Diff {
         let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
         let diff = block_on(&context, kic::diff(&self.left, &self.right, &context))?;
         match terminal.format {
-            Format::Json => print(&format!("{:#}\n", json!(diff))),
+            Format::Json => terminal.print(&format!("{:#}\n", json!(diff))),
             _ if terminal.quiet => {}
-            _ => print(&as_text(&diff, terminal.color_out)),
+            _ => terminal.print(&as_text(&diff, terminal.color_out)),
         }
         *status = u8::from(self.exit_code && !diff.same);
         Ok(Diagnostics::new())

@@ -10,7 +10,7 @@ use kic_syntax::{Node, Plain, Value};
 use serde_json::{Map, Value as Json, json};
 
 use crate::arguments::{Format, Global, setting, spec_in};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::Disk;
 
 /// Print a spec with nothing left to evaluate: no modules, parameters, conditions or repetitions.
@@ -49,13 +49,13 @@ impl Eval {
         match (terminal.format, self.origins) {
             (Format::Json, origins) => {
                 let origins = origins.then(|| Origins::new(&overrides));
-                print(&format!("{:#}\n", as_json(&node, origins.as_ref())));
+                terminal.print(&format!("{:#}\n", as_json(&node, origins.as_ref())));
             }
-            (_, false) => print(&Plain::from(&node).to_string()),
+            (_, false) => terminal.print(&Plain::from(&node).to_string()),
             (_, true) => {
                 let mut text = String::new();
                 Origins::new(&overrides).write(&node, 0, &mut text);
-                print(&text);
+                terminal.print(&text);
             }
         }
         Ok(warnings)
@@ -148,7 +148,7 @@ fn as_json(node: &Node, origins: Option<&Origins>) -> Json {
         let mut instead_of = origins.instead_of(&node.head());
         instead_of.extend(node.entries.iter().flat_map(|entry| origins.instead_of(&entry.span)));
         if !instead_of.is_empty() {
-            object.insert("instead_of".to_owned(), json!(instead_of));
+            object.insert("insteadOf".to_owned(), json!(instead_of));
         }
     }
     Json::Object(object)

@@ -5,7 +5,7 @@ use kic_spec::reference::{Topic, places, topic_names, topics};
 use serde_json::{Value, json};
 
 use crate::arguments::{Format, Global};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Print what the book says of an error code, or of a name of the language: a node, a type, a built-in name or a mark.
 /// Without a name, list them.
@@ -21,7 +21,7 @@ impl Explain {
     pub fn run(&self, _: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let is_json = terminal.format == Format::Json;
         let Some(name) = &self.name else {
-            print(&if is_json { format!("{}\n", index()) } else { list() });
+            terminal.print(&if is_json { format!("{}\n", index()) } else { list() });
             return Ok(Diagnostics::new());
         };
         let (found, topics) = (kic_diag::by_name(name), topics(name));
@@ -31,11 +31,13 @@ impl Explain {
         if is_json {
             let mut all: Vec<Value> = found.into_iter().map(as_json).collect();
             all.extend(topics.into_iter().map(|topic| topic.json));
-            print(&format!("{}\n", json!(all)));
+            terminal.print(&format!("{}\n", json!(all)));
         } else {
             let mut pages: Vec<String> = found.into_iter().map(|code| code.page.to_owned()).collect();
             pages.extend(topics.into_iter().map(|topic| topic.text));
-            print(&pages.iter().map(|page| format!("{}\n", page.trim_end())).collect::<Vec<_>>().join("\n"));
+            terminal.print(
+                &pages.iter().map(|page| format!("{}\n", page.trim_end())).collect::<Vec<_>>().join("\n"),
+            );
         }
         Ok(Diagnostics::new())
     }

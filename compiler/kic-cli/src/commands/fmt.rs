@@ -7,7 +7,7 @@ use kic_base::Source;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 
 use crate::arguments::Global;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Format specs and modules in place. Comments, blank lines and the meaning stay as they are.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ impl Fmt {
                     .map_err(|error| unreadable("standard input", &error))?;
                 let formatted = kic_syntax::format(&Source::new("standard input", text.clone()))?;
                 if !self.check {
-                    print(&formatted);
+                    terminal.print(&formatted);
                 } else if formatted != text {
                     all.push(unformatted("standard input"));
                 }
@@ -43,7 +43,7 @@ impl Fmt {
             for file in files {
                 match self.file(&file) {
                     Ok(true) if self.check => all.push(unformatted(&file.display().to_string())),
-                    Ok(true) if !terminal.quiet => print(&format!("formatted {}\n", file.display())),
+                    Ok(true) if !terminal.quiet => terminal.print(&format!("formatted {}\n", file.display())),
                     Ok(_) => {}
                     Err(errors) => all.append(errors),
                 }

@@ -5,7 +5,7 @@ use kic_graph::NodeIndex;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
 
@@ -31,7 +31,7 @@ impl Graph {
             Format::Svg => kic_graph::draw_svg(&prepared.graph),
             Format::Json => format!("{}\n", as_json(&prepared.graph)),
         };
-        print(&drawing);
+        terminal.print(&drawing);
         Ok(prepared.warnings)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::arguments::{Building, Format, Global};
 use crate::report::{size, table};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
 
@@ -30,10 +30,10 @@ impl Images {
         match terminal.format {
             Format::Json => {
                 let list: Vec<Json> = images.list.iter().map(|image| as_json(image, &images.spec)).collect();
-                print(&format!("{}\n", json!(list)));
+                terminal.print(&format!("{}\n", json!(list)));
             }
-            _ if terminal.quiet => print(&names(&images.list)),
-            _ => print(&as_text(&images.list, terminal)),
+            _ if terminal.quiet => terminal.print(&names(&images.list)),
+            _ => terminal.print(&as_text(&images.list, terminal)),
         }
         if images.diagnostics.has_errors() { Err(images.diagnostics) } else { Ok(images.diagnostics) }
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global};
 use crate::new_file::write_new;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Turn what others have written into KDL.
 #[derive(Debug, Args)]
@@ -57,18 +57,17 @@ impl Import {
         };
         let text = kic_import::manifest(&read(&manifest.file)?, wrapping)?;
         let Some(output) = &manifest.output else {
-            print(&match terminal.format {
+            terminal.print(&match terminal.format {
                 Format::Json => format!("{}\n", json!({ "kdl": text })),
                 _ => text,
             });
             return Ok(Diagnostics::new());
         };
         write_new(output, &text, manifest.force)?;
-        if !terminal.quiet {
-            print(&match terminal.format {
-                Format::Json => format!("{}\n", json!({ "written": output })),
-                _ => format!("wrote {}\n", output.display()),
-            });
+        match terminal.format {
+            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output }))),
+            _ if terminal.quiet => {}
+            _ => terminal.print(&format!("wrote {}\n", output.display())),
         }
         Ok(Diagnostics::new())
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global};
 use crate::new_file::write_new;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// The most files below one folder that a Kubefile is held against.
 const MOST_FILES: usize = 100_000;
@@ -101,11 +101,10 @@ impl Init {
         let (_, said) = kic_syntax::parse(&Source::new(output.display().to_string(), text.as_str()));
         said.or(())?;
         write_new(&output, &text, self.force)?;
-        if !terminal.quiet {
-            print(&match terminal.format {
-                Format::Json => format!("{}\n", json!({ "written": output })),
-                _ => format!("wrote {}\n", plain(&output).display()),
-            });
+        match terminal.format {
+            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output }))),
+            _ if terminal.quiet => {}
+            _ => terminal.print(&format!("wrote {}\n", plain(&output).display())),
         }
         Ok(warnings)
     }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, short_digest, size, table};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::{block_on, context};
 
 /// Tell what is in an image: its layers, the cached images, the launch plan, the labels. Reads no layer but the
@@ -30,10 +30,10 @@ impl Inspect {
             Format::Json => {
                 let json = serde_json::to_string_pretty(&inspection);
                 let json = json.map_err(|error| kic_exec::fault::internal(error.to_string()))?;
-                print(&format!("{json}\n"));
+                terminal.print(&format!("{json}\n"));
             }
-            _ if terminal.quiet => print(&format!("{}\n", inspection.digest)),
-            _ => print(&as_text(&inspection, terminal)),
+            _ if terminal.quiet => terminal.print(&format!("{}\n", inspection.digest)),
+            _ => terminal.print(&as_text(&inspection, terminal)),
         }
         Ok(Diagnostics::new())
     }

@@ -4,7 +4,7 @@ use kic_diag::Diagnostics;
 use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
 
@@ -36,8 +36,9 @@ impl Lock {
         drop(watch);
         let (locks, warnings) = locked?;
         match terminal.format {
-            Format::Json => print(&format!("{}\n", as_json(&locks))),
-            _ => print(&as_text(&locks, terminal.quiet)),
+            Format::Json => terminal.print(&format!("{}\n", as_json(&locks))),
+            _ if terminal.quiet => terminal.print(&written(&locks)),
+            _ => terminal.print(&as_text(&locks)),
         }
         Ok(warnings)
     }
@@ -50,21 +51,25 @@ fn pins(lock: &kic_spec::Lock) -> std::collections::BTreeMap<String, String> {
     images.chain(fetches).collect()
 }
 
-fn as_text(locks: &[LockFile], quiet: bool) -> String {
+/// The locks that were written, one a line.
+fn written(locks: &[LockFile]) -> String {
+    let written = locks.iter().filter(|file| file.is_changed());
+    written.map(|file| format!("{}\n", file.path.display())).collect()
+}
+
+fn as_text(locks: &[LockFile]) -> String {
     let mut text = String::new();
     for file in locks {
         let (before, after) = (file.before.as_ref().map(pins).unwrap_or_default(), pins(&file.lock));
-        if !quiet {
-            for (name, digest) in &after {
-                match before.get(name) {
-                    None => text.push_str(&format!("  + {name} {digest}\n")),
-                    Some(old) if old != digest => text.push_str(&format!("  ~ {name} {old} -> {digest}\n")),
-                    Some(_) => {}
-                }
+        for (name, digest) in &after {
+            match before.get(name) {
+                None => text.push_str(&format!("  + {name} {digest}\n")),
+                Some(old) if old != digest => text.push_str(&format!("  ~ {name} {old} -> {digest}\n")),
+                Some(_) => {}
             }
-            for (name, digest) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
-                text.push_str(&format!("  - {name} {digest}\n"));
-            }
+        }
+        for (name, digest) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+            text.push_str(&format!("  - {name} {digest}\n"));
         }
         let what = match (file.is_changed(), after.is_empty() && file.before.is_none()) {
             (true, _) => "wrote",

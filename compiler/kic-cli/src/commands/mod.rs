@@ -60,19 +60,15 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Store(command) => command.run(global, terminal),
         Command::Explain(command) => command.run(global, terminal),
     };
-    match result {
-        Ok(warnings) => {
-            terminal.diagnostics(&warnings);
-            status
-        }
-        Err(diagnostics) => {
-            terminal.diagnostics(&diagnostics);
-            // An interrupted run ends as the shell expects of one that SIGINT ended.
-            if diagnostics.iter().any(|one| one.code == &kic_diag::declared::INTERRUPTED) {
-                130
-            } else {
-                diagnostics.exit_status()
-            }
-        }
+    let mut diagnostics = result.unwrap_or_else(|errors| errors);
+    diagnostics.extend(terminal.unprinted());
+    terminal.diagnostics(&diagnostics);
+    if !diagnostics.has_errors() {
+        status
+    } else if diagnostics.iter().any(|one| one.code == &code::INTERRUPTED) {
+        // As the shell expects of a run that SIGINT ended.
+        130
+    } else {
+        diagnostics.exit_status()
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
 use crate::report::{size, table};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
 
@@ -35,8 +35,8 @@ impl Plan {
         let prepared = prepared?;
         let steps = steps(&prepared);
         match terminal.format {
-            Format::Json => print(&format!("{}\n", as_json(&steps))),
-            _ => print(&as_text(&steps, terminal)),
+            Format::Json => terminal.print(&format!("{}\n", as_json(&steps))),
+            _ => terminal.print(&as_text(&steps, terminal)),
         }
         Ok(prepared.warnings)
     }

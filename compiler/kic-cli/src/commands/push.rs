@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global, Network};
 use crate::report::size;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::{block_on, context};
 
 /// Send an image to a registry, and print its digest. What the registry has already is not sent again.
@@ -31,12 +31,12 @@ impl Push {
         let pushed = block_on(&context, kic::push(&self.image, &self.reference, &context))?;
         let PushedImage { digest, sent, sent_bytes, kept } = pushed;
         match terminal.format {
-            Format::Json => print(&format!(
+            Format::Json => terminal.print(&format!(
                 "{}\n",
                 json!({ "reference": self.reference, "digest": digest, "sent": sent, "sentBytes": sent_bytes, "kept": kept })
             )),
-            _ if terminal.quiet => print(&format!("{digest}\n")),
-            _ => print(&format!(
+            _ if terminal.quiet => terminal.print(&format!("{digest}\n")),
+            _ => terminal.print(&format!(
                 "{}: {sent} blobs sent ({}), {kept} there already\n{digest}\n",
                 self.reference,
                 size(sent_bytes)

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::images::place;
 use crate::arguments::{Building, Format, Global, Network, setting};
 use crate::report::table;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
 
@@ -62,11 +62,20 @@ impl Redirect {
         drop(watch);
         let (rows, diagnostics) = result?;
         match terminal.format {
-            Format::Json => print(&format!("{}\n", json!(rows.iter().map(as_json).collect::<Vec<_>>()))),
-            _ => print(&as_text(&rows, terminal.color_out)),
+            Format::Json => {
+                terminal.print(&format!("{}\n", json!(rows.iter().map(as_json).collect::<Vec<_>>())))
+            }
+            _ if terminal.quiet => terminal.print(&rows.iter().map(line).collect::<String>()),
+            _ => terminal.print(&as_text(&rows, terminal.color_out)),
         }
         if diagnostics.has_errors() { Err(diagnostics) } else { Ok(diagnostics) }
     }
+}
+
+/// A line for scripts: image, engine, and the name that becomes of it, with a tab between each.
+fn line(row: &Redirected) -> String {
+    let becomes = row.becomes.as_deref().unwrap_or("-");
+    format!("{}\t{}\t{becomes}\n", row.image, row.engine)
 }
 
 fn as_text(rows: &[Redirected], color: bool) -> String {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::import::read;
 use crate::arguments::{Format, Global};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// List the modules of the standard library, or show one.
 #[derive(Debug, Args)]
@@ -37,10 +37,10 @@ impl Standard {
                     let all: Vec<_> = documented()
                         .map(|module| json!({ "name": module.name, "doc": module.doc }))
                         .collect();
-                    print(&format!("{}\n", json!(all)));
+                    terminal.print(&format!("{}\n", json!(all)));
                 }
                 _ => {
-                    print(
+                    terminal.print(
                         &documented()
                             .map(|module| format!("std:{:<16} {}\n", module.name, summary(&module.doc)))
                             .collect::<String>(),
@@ -77,7 +77,7 @@ impl Standard {
                     })
                 });
                 let parameters: Vec<_> = parameters.collect();
-                print(&format!(
+                terminal.print(&format!(
                     "{}\n",
                     json!({
                         "name": module.name, "doc": module.doc, "parameters": parameters,
@@ -87,7 +87,7 @@ impl Standard {
             }
             _ => {
                 let title = if is_path { name.to_owned() } else { format!("std:{name}") };
-                print(&page(&title, &module));
+                terminal.print(&page(&title, &module));
             }
         }
         Ok(Diagnostics::new())

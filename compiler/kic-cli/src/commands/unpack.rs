@@ -9,7 +9,7 @@ use kic_oci::unpack::UnpackOptions;
 use serde_json::json;
 
 use crate::arguments::{Format, Global, Network};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 use crate::world::{block_on, context};
 
 /// Unpack the root file system of an image into a folder that is new or empty.
@@ -42,11 +42,10 @@ impl Unpack {
         let unpacked = block_on(&context, work)?;
         let path = self.directory.display();
         match terminal.format {
-            Format::Json => {
-                print(&format!("{}\n", json!({ "directory": self.directory, "layers": unpacked.layers })))
-            }
+            Format::Json => terminal
+                .print(&format!("{}\n", json!({ "directory": self.directory, "layers": unpacked.layers }))),
             _ if terminal.quiet => {}
-            _ => print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
+            _ => terminal.print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
         }
         Ok(Diagnostics::new())
     }

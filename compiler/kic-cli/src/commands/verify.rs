@@ -8,8 +8,8 @@ use kic_diag::Diagnostics;
 use serde_json::json;
 
 use crate::arguments::{Format, Global, Network, setting};
-use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
+use crate::report::{plural, printable, size};
+use crate::terminal::Terminal;
 use crate::world::{block_on, context, cores};
 
 /// Tell whether an image is whole and is what it says: every digest and size, the layers against the configuration, the
@@ -58,10 +58,10 @@ impl Verify {
                 if self.rebuild {
                     result["rebuilt"] = json!(rebuilt);
                 }
-                print(&format!("{result:#}\n"));
+                terminal.print(&format!("{result:#}\n"));
             }
             _ if terminal.quiet => {}
-            _ => print(&as_text(&verified, rebuilt.as_ref())),
+            _ => terminal.print(&as_text(&verified, rebuilt.as_ref())),
         }
         let ((), warnings) = verified.findings.or(())?;
         Ok(warnings)
@@ -91,8 +91,4 @@ fn as_text(verified: &Verification, rebuilt: Option<&Digest>) -> String {
         text.push_str(&format!("compiled again: the same, {digest}\n"));
     }
     text
-}
-
-fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -7,7 +7,7 @@ use kic_spec::Spec;
 use super::images::{as_json, list, place, place_of};
 use crate::arguments::{Building, Format, Global};
 use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Tell what needs an image: each place in the manifests and commands of a spec that names it, and the line of the spec
 /// by which that place comes in; and whether the cluster will have it, and why.
@@ -32,12 +32,19 @@ impl Why {
             return Err(kic_exec::unknown_image("kic why", &self.image, known).into());
         };
         match terminal.format {
-            Format::Json => print(&format!("{}\n", as_json(image, &images.spec))),
-            _ => print(&as_text(image, &images.spec)),
+            Format::Json => terminal.print(&format!("{}\n", as_json(image, &images.spec))),
+            _ if terminal.quiet => terminal.print(&places(image)),
+            _ => terminal.print(&as_text(image, &images.spec)),
         }
         // What other images lack is the matter of `kic images`.
         Ok(Diagnostics::new())
     }
+}
+
+/// The places that name, exclude or need an image, one a line.
+fn places(image: &ListedImage) -> String {
+    let spans = image.named.iter().chain(&image.excluded).map(place);
+    spans.chain(image.needs.iter().map(place_of)).map(|place| format!("{place}\n")).collect()
 }
 
 fn as_text(image: &ListedImage, spec: &Spec) -> String {

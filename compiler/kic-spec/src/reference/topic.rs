@@ -116,7 +116,7 @@ fn node(place: &Place) -> Topic {
 
 fn kind(value: Type) -> Json {
     match value {
-        Type::Choice(words) => json!({ "one-of": words }),
+        Type::Choice(words) => json!({ "oneOf": words }),
         value => json!(value.name()),
     }
 }

@@ -4,11 +4,11 @@ use kic_exec::fault;
 use kic_store::{CollectOptions, Collected, ItemKind};
 use serde_json::json;
 
-use super::{open, pretty};
+use super::{Existing, in_words, pretty};
 use crate::arguments::{Format, Global};
 use crate::quantity::{Age, Size};
-use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
+use crate::report::{plural, size};
+use crate::terminal::Terminal;
 use crate::world::{before_now, interruptible};
 
 /// Remove what neither an output, nor a lock, nor a compile that runs needs: the longest unused first. Safe at any time.
@@ -28,22 +28,28 @@ pub struct Gc {
 impl Gc {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let store = open(global)?;
+        let existing = Existing::open(global)?;
         let options = CollectOptions {
             max_size: self.max_size.map(|size| size.0),
             unused_since: self.older_than.map(|age| before_now(age.0)),
             dry_run: self.dry_run,
         };
-        let collected = interruptible(move |stop| {
-            kic_store::collect(&store, &options, &kic::counts, stop)
-                .map_err(|error| fault::store(&error).into())
-        })?;
+        let collected = match existing.store.clone() {
+            Some(store) => interruptible(move |stop| {
+                kic_store::collect(&store, &options, &kic::counts, stop)
+                    .map_err(|error| fault::store(&error).into())
+            })?,
+            None => Collected::default(),
+        };
         match terminal.format {
-            Format::Json => print(&pretty(&self.as_json(&collected))),
-            _ if terminal.quiet => {}
-            _ => print(&self.as_text(&collected)),
+            Format::Json => terminal.print(&pretty(&self.as_json(&collected))),
+            _ if terminal.quiet && self.dry_run => {
+                terminal.print(&format!("{}\n", collected.removed_bytes));
+            }
+            _ if terminal.quiet || existing.store.is_none() => {}
+            _ => terminal.print(&self.as_text(&collected)),
         }
-        Ok(Diagnostics::new())
+        existing.told()
     }
 
     fn as_json(&self, collected: &Collected) -> serde_json::Value {
@@ -75,8 +81,7 @@ impl Gc {
     fn as_text(&self, collected: &Collected) -> String {
         let mut text = String::new();
         for root in &collected.stale_roots {
-            let path = root.path().display().to_string();
-            text.push_str(&format!("no longer counts: {} {}\n", root.kind, printable(&path)));
+            text.push_str(&format!("no longer counts: {}, {}\n", in_words(root), root.digest.short()));
         }
         let count = |kind: ItemKind| collected.removed.iter().filter(|(found, ..)| *found == kind).count();
         let records = count(ItemKind::Embedded) + count(ItemKind::Output);
@@ -85,10 +90,11 @@ impl Gc {
             text.push_str(&format!("nothing to remove{unused}\n"));
         } else {
             text.push_str(&format!(
-                "{}{} blobs, {records} records and {} damaged: {}\n",
-                if self.dry_run { "would remove " } else { "removed " },
-                count(ItemKind::Blob),
-                collected.set_aside,
+                "{} {}, {} and {}: {}\n",
+                if self.dry_run { "would remove" } else { "removed" },
+                plural(count(ItemKind::Blob), "blob"),
+                plural(records, "record"),
+                plural(collected.set_aside, "damaged blob"),
                 size(collected.removed_bytes)
             ));
         }

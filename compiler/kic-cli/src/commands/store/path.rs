@@ -3,9 +3,9 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::fault;
 use serde_json::json;
 
-use super::{one_digest, open, pretty};
+use super::{Existing, digits, one_digest, pretty};
 use crate::arguments::{Format, Global};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Print the file that holds a blob; for a blob inside another one, with where it begins and its size in bytes.
 #[derive(Debug, Args)]
@@ -18,10 +18,11 @@ pub struct Path {
 impl Path {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let store = open(global)?;
-        let digits = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
-        let known = store.find(digits).map_err(|error| fault::store(&error))?;
-        let digest = one_digest(&self.digest, known)?;
+        let digits = digits(&self.digest)?;
+        let existing = Existing::open(global)?;
+        let store = existing.store()?;
+        let known = store.find(&digits).map_err(|error| fault::store(&error))?;
+        let digest = one_digest(&digits, known)?;
         let place = store.blob_place(&digest).map_err(|error| fault::store(&error))?;
         let Some(place) = place else {
             return Err(Diagnostic::new(&code::UNKNOWN_DIGEST, format!("{digest} is no blob"))
@@ -29,14 +30,14 @@ impl Path {
                 .into());
         };
         match terminal.format {
-            Format::Json => print(&pretty(&json!({
+            Format::Json => terminal.print(&pretty(&json!({
                 "digest": digest, "path": place.path, "container": place.container, "offset": place.offset,
                 "bytes": place.size,
             }))),
             _ if place.container.is_some() => {
-                print(&format!("{}\t{}\t{}\n", place.path.display(), place.offset, place.size));
+                terminal.print(&format!("{}\t{}\t{}\n", place.path.display(), place.offset, place.size));
             }
-            _ => print(&format!("{}\n", place.path.display())),
+            _ => terminal.print(&format!("{}\n", place.path.display())),
         }
         Ok(Diagnostics::new())
     }

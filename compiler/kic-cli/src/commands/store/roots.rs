@@ -1,12 +1,11 @@
 use clap::Args;
 use kic_diag::Diagnostics;
-use kic_exec::fault;
 use serde_json::json;
 
-use super::{all_roots_are_known, open, pretty};
+use super::{Existing, paths, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::table;
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// List the outputs and locks that keep things in the store. Those that are gone or changed no longer count.
 #[derive(Debug, Args)]
@@ -15,8 +14,8 @@ pub struct Roots {}
 impl Roots {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let store = open(global)?;
-        let roots = store.roots().map_err(|error| fault::store(&error))?;
+        let existing = Existing::open(global)?;
+        let roots = existing.look(kic_store::Store::roots)?;
         let roots: Vec<_> = roots.into_iter().map(|found| (kic::counts(&found.root), found.root)).collect();
         match terminal.format {
             Format::Json => {
@@ -26,9 +25,16 @@ impl Roots {
                         "madeFrom": root.made_from(), "counts": counts, "kept": root.kept.len(),
                     })
                 };
-                print(&pretty(&roots.iter().map(one).collect()));
+                terminal.print(&pretty(&roots.iter().map(one).collect()));
             }
-            _ if roots.is_empty() => print("there are no roots: nothing that was compiled keeps anything\n"),
+            _ if terminal.quiet => {
+                let counted = roots.iter().filter(|(counts, _)| *counts);
+                terminal.print(&paths(counted.map(|(_, root)| root)));
+            }
+            _ if existing.store.is_none() => {}
+            _ if roots.is_empty() => {
+                terminal.print("there are no roots: nothing that was compiled keeps anything\n")
+            }
             _ => {
                 let row = |(counts, root): &(bool, kic_store::Root)| {
                     let counts = if *counts { "yes" } else { "no" };
@@ -43,9 +49,9 @@ impl Roots {
                 };
                 let rows: Vec<Vec<String>> = roots.iter().map(row).collect();
                 let head = ["KIND", "COUNTS", "KEEPS", "DIGEST", "NAME", "PATH"];
-                print(&table(&head, &rows, &[2], terminal.color_out));
+                terminal.print(&table(&head, &rows, &[2], terminal.color_out));
             }
         }
-        all_roots_are_known(&store)
+        existing.told()
     }
 }

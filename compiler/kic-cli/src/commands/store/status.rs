@@ -1,13 +1,12 @@
 use clap::Args;
 use kic_diag::Diagnostics;
-use kic_exec::fault;
 use kic_store::{Files, Usage};
 use serde_json::json;
 
-use super::{all_roots_are_known, open, pretty};
+use super::{Existing, pretty};
 use crate::arguments::{Format, Global};
 use crate::report::{size, table};
-use crate::terminal::{Terminal, print};
+use crate::terminal::Terminal;
 
 /// Tell how much the store holds, and how much of it nothing needs.
 #[derive(Debug, Args)]
@@ -16,27 +15,28 @@ pub struct Status {}
 impl Status {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let store = open(global)?;
-        let usage = store.usage(&kic::counts).map_err(|error| fault::store(&error))?;
+        let existing = Existing::open(global)?;
+        let usage = existing.look(|store| store.usage(&kic::counts))?;
         let bytes = total(&usage);
         match terminal.format {
-            Format::Json => print(&pretty(&json!({
-                "store": store.path(),
+            Format::Json => terminal.print(&pretty(&json!({
+                "store": existing.path,
                 "bytes": bytes,
                 "blobs": files(usage.blobs),
                 "embedded": files(usage.embedded),
                 "outputs": files(usage.outputs),
-                "unneeded": files(usage.unneeded),
+                "removable": files(removable(&usage)),
                 "damaged": files(usage.set_aside),
                 "inUse": files(usage.temporary),
                 "memoBytes": usage.memos.bytes,
                 "roots": usage.roots,
                 "staleRoots": usage.stale_roots,
             }))),
-            _ if terminal.quiet => print(&format!("{bytes}\n")),
-            _ => print(&as_text(&store.path().display().to_string(), &usage, terminal)),
+            _ if terminal.quiet => terminal.print(&format!("{bytes}\n")),
+            _ if existing.store.is_none() => {}
+            _ => terminal.print(&as_text(&existing.path.display().to_string(), &usage, terminal)),
         }
-        all_roots_are_known(&store)
+        existing.told()
     }
 }
 
@@ -49,6 +49,14 @@ fn total(usage: &Usage) -> u64 {
         .iter()
         .map(|files| files.bytes)
         .sum()
+}
+
+/// What `kic store gc` would remove: what nothing needs, and what is damaged.
+fn removable(usage: &Usage) -> Files {
+    Files {
+        count: usage.unneeded.count + usage.set_aside.count,
+        bytes: usage.unneeded.bytes + usage.set_aside.bytes,
+    }
 }
 
 fn as_text(path: &str, usage: &Usage, terminal: &Terminal) -> String {
@@ -71,12 +79,9 @@ fn as_text(path: &str, usage: &Usage, terminal: &Terminal) -> String {
     };
     let roots = if usage.roots == 1 { "1 root".to_owned() } else { format!("{} roots", usage.roots) };
     text.push_str(&format!(", kept by {roots}{stale}\n"));
-    match usage.unneeded.count {
-        0 => text.push_str("everything is needed\n"),
-        _ => text.push_str(&format!(
-            "`kic store gc` would remove {}\n",
-            size(usage.unneeded.bytes + usage.set_aside.bytes)
-        )),
+    match removable(usage) {
+        Files { count: 0, .. } => text.push_str("everything is needed\n"),
+        Files { bytes, .. } => text.push_str(&format!("`kic store gc` would remove {}\n", size(bytes))),
     }
     if usage.memos.count > 0 {
         text.push_str(&format!("memos of earlier runs, not counted above: {}\n", size(usage.memos.bytes)));

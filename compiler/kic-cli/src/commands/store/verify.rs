@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,11 +9,11 @@ use kic_exec::fault;
 use kic_store::{DamagedBlob, ItemKind, StoreCheck, StoreError};
 use serde_json::json;
 
-use super::pretty;
+use super::{Existing, pretty};
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, size};
-use crate::terminal::{Terminal, print};
-use crate::world::{block_on, context};
+use crate::terminal::Terminal;
+use crate::world::{block_on, context_with};
 
 /// Hash every blob again, and set aside what is damaged. With `--repair`, put it back from the outputs that hold it, or fetch it
 /// from where it came from.
@@ -30,6 +30,7 @@ pub struct Verify {
 }
 
 /// What was found, and done.
+#[derive(Default)]
 struct Work {
     found: StoreCheck,
     /// What is gone, where nothing is put back.
@@ -44,17 +45,26 @@ impl Verify {
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from);
-        let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
-        let work = block_on(&context, self.work(&context))?;
-        let Work { found, lost, repaired, .. } = &work;
-        let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?.len();
+        let existing = Existing::open(global)?;
+        let Some(store) = existing.store.clone() else {
+            if terminal.format == Format::Json {
+                terminal.print(&pretty(&as_json(&Work::default(), 0)));
+            }
+            return existing.told();
+        };
+        let context = context_with(store, &self.network, jobs, Arc::new(Unwatched))?;
+        let work = block_on(&context, self.work(&context)).map_err(of_a_check)?;
+        let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?;
         match terminal.format {
-            Format::Json => print(&pretty(&as_json(found, lost, repaired, set_aside))),
+            Format::Json => terminal.print(&pretty(&as_json(&work, set_aside.len()))),
             _ if terminal.quiet => {}
-            _ => print(&as_text(found, set_aside)),
+            _ => {
+                let shared = set_aside.iter().filter(|digest| context.store.contains(digest)).count();
+                terminal.print(&as_text(&work.found, set_aside.len() - shared, shared));
+            }
         }
         let names = names(&context)?;
-        self.told(&work, &names)
+        self.told(&work, &names, &set_aside)
     }
 
     async fn work(&self, context: &Context) -> Result<Work, Diagnostics> {
@@ -64,6 +74,9 @@ impl Verify {
                 .map_err(|error| fault::store(&error).into())
         };
         let found = context.blocking(check).await?;
+        if !found.complete {
+            return Err(Diagnostic::new(&code::INTERRUPTED, "interrupted").into());
+        }
         if self.repair {
             let repaired = kic::repair(context).await?;
             let given_up = context.store.remove_damaged_roots().map_err(|error| fault::store(&error))?;
@@ -79,7 +92,12 @@ impl Verify {
     }
 
     /// What there is to tell: a warning for what is good again, an error for what is not.
-    fn told(&self, work: &Work, names: &BTreeMap<Digest, String>) -> Result<Diagnostics, Diagnostics> {
+    fn told(
+        &self,
+        work: &Work,
+        names: &BTreeMap<Digest, String>,
+        set_aside: &BTreeSet<Digest>,
+    ) -> Result<Diagnostics, Diagnostics> {
         let Work { found, lost, repaired, given_up } = work;
         let mut told = Diagnostics::new();
         let named = |digest: &Digest, what: &str, was_gone: bool| {
@@ -97,7 +115,6 @@ impl Verify {
                 };
                 told.push(match repair {
                     Repair::Done(from) => healed(format!("they were had again from {}", printable(from))),
-                    Repair::There => healed("they are there again: a compile had them anew".to_owned()),
                     Repair::Unneeded => healed("no root keeps them: they were thrown away".to_owned()),
                     Repair::Rebuild(spec) => {
                         lost(format!("run `kic compile` on {}: it builds them anew", printable(spec)))
@@ -116,9 +133,11 @@ impl Verify {
                     Some(why) => diagnostic.note(format!("they cannot be read: {why}")),
                     None => diagnostic,
                 };
-                told.push(diagnostic.help(
-                    "they were set aside: `kic store verify --repair` has them again, and so does the next compile that needs them",
-                ));
+                told.push(diagnostic.help(if set_aside.contains(&damaged.digest) {
+                    "they were set aside: `kic store verify --repair` has them again, and so does the next compile that needs them"
+                } else {
+                    "they could not be set aside: check whether the store is read-only"
+                }));
             }
         }
         for Lost { digest, what, needed_by } in lost {
@@ -169,6 +188,15 @@ impl Verify {
     }
 }
 
+/// A check that was interrupted begins anew, other than a compile.
+fn of_a_check(errors: Diagnostics) -> Diagnostics {
+    let of_a_check = |error: Diagnostic| match error.code == &code::INTERRUPTED {
+        true => error.help("the next run hashes every blob again; what was found damaged is set aside"),
+        false => error,
+    };
+    errors.into_iter().map(of_a_check).collect()
+}
+
 /// What roots call the blobs that they keep.
 fn names(context: &Context) -> Result<BTreeMap<Digest, String>, Diagnostics> {
     let roots = context.store.roots().map_err(|error| fault::store(&error))?;
@@ -181,7 +209,8 @@ fn damaged_records(found: &StoreCheck) -> usize {
     found.records.len() + found.memos
 }
 
-fn as_text(found: &StoreCheck, set_aside: usize) -> String {
+/// `set_aside` of the damaged blobs are lacking, and `shared` are there again, but an output has the damaged bytes.
+fn as_text(found: &StoreCheck, set_aside: usize, shared: usize) -> String {
     let good = found.blobs - found.damaged.len();
     let mut text = format!("{good} of {} blobs are good: {} read\n", found.blobs, size(found.bytes));
     if set_aside > 0 {
@@ -190,10 +219,17 @@ fn as_text(found: &StoreCheck, set_aside: usize) -> String {
             "{set_aside} damaged {lie} set aside: `kic store verify --repair` puts {them} back, `kic store gc` removes {them}\n"
         ));
     }
+    if shared > 0 {
+        let (is, it) = if shared == 1 { ("blob is", "it") } else { ("blobs are", "them") };
+        text.push_str(&format!(
+            "{shared} damaged {is} still in an output that shares files with the store: the next compile into it replaces {it}\n"
+        ));
+    }
     text
 }
 
-fn as_json(found: &StoreCheck, lost: &[Lost], repaired: &[Repaired], set_aside: usize) -> serde_json::Value {
+fn as_json(work: &Work, set_aside: usize) -> serde_json::Value {
+    let Work { found, lost, repaired, .. } = work;
     let damaged = found.damaged.iter().map(|damaged| {
         let inside: Vec<Digest> = damaged.inside.iter().map(|(digest, ..)| *digest).collect();
         json!({ "digest": damaged.digest, "bytes": damaged.size, "inside": inside, "unreadable": damaged.unreadable })
@@ -202,14 +238,15 @@ fn as_json(found: &StoreCheck, lost: &[Lost], repaired: &[Repaired], set_aside: 
         |Lost { digest, what, needed_by }| json!({ "digest": digest, "what": what, "neededBy": needed_by }),
     );
     let repaired = repaired.iter().map(|one| {
-        let (outcome, from) = match &one.repair {
-            Repair::Done(from) => ("repaired", Some(from)),
-            Repair::There => ("there", None),
-            Repair::Unneeded => ("unneeded", None),
-            Repair::Rebuild(spec) => ("rebuild", Some(spec)),
-            Repair::Failed(_) => ("failed", None),
+        let (outcome, from, spec) = match &one.repair {
+            Repair::Done(from) => ("repaired", Some(from), None),
+            Repair::Unneeded => ("unneeded", None, None),
+            Repair::Rebuild(spec) => ("needs-compile", None, Some(spec)),
+            Repair::Failed(_) => ("failed", None, None),
         };
-        json!({ "digest": one.digest, "what": one.what, "wasGone": one.was_gone, "outcome": outcome, "from": from })
+        json!({
+            "digest": one.digest, "what": one.what, "wasGone": one.was_gone, "outcome": outcome, "from": from, "spec": spec,
+        })
     });
     json!({
         "blobs": found.blobs,

@@ -5,10 +5,10 @@ use kic_exec::fault;
 use kic_store::{Kept, Root};
 use serde_json::json;
 
-use super::{all_roots_are_known, one_digest, open, pretty};
+use super::{Existing, digits, in_words, one_digest, paths, pretty};
 use crate::arguments::{Format, Global};
-use crate::report::printable;
-use crate::terminal::{Terminal, print};
+use crate::report::{printable, short_quoted};
+use crate::terminal::Terminal;
 
 /// Tell what keeps a blob in the store: each output and lock that does, and the way from there to the blob.
 #[derive(Debug, Args)]
@@ -21,13 +21,14 @@ pub struct WhyAlive {
 impl WhyAlive {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let store = open(global)?;
-        let digits = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
-        let held = store.find(digits).map_err(|error| fault::store(&error))?;
+        let digits = digits(&self.digest)?;
+        let existing = Existing::open(global)?;
+        let store = existing.store()?;
+        let held = store.find(&digits).map_err(|error| fault::store(&error))?;
         let roots = store.roots().map_err(|error| fault::store(&error))?;
         let roots: Vec<Root> = roots.into_iter().map(|found| found.root).filter(kic::counts).collect();
         let kept = roots.iter().flat_map(|root| root.kept.iter().map(|kept| kept.digest));
-        let digest = one_digest(&self.digest, held.into_iter().chain(kept))?;
+        let digest = one_digest(&digits, held.into_iter().chain(kept))?;
         // A layer is kept with what lies in it.
         let place = store.blob_place(&digest).map_err(|error| fault::store(&error))?;
         let chains: Vec<(&Root, Vec<&Kept>)> = roots
@@ -36,22 +37,24 @@ impl WhyAlive {
             .filter(|(_, chain)| !chain.is_empty())
             .collect();
         match terminal.format {
-            Format::Json => print(&pretty(&json!({
+            Format::Json => terminal.print(&pretty(&json!({
                 "digest": digest,
-                "held": place.is_some(),
+                "inStore": place.is_some(),
                 "roots": chains.iter().map(|(root, chain)| json!({
                     "kind": root.kind, "path": root.path(), "name": root.name,
                     "chain": chain.iter().map(|kept| json!({ "digest": kept.digest, "what": kept.what }))
                         .collect::<Vec<_>>(),
                 })).collect::<Vec<_>>(),
             }))),
-            _ => print(&as_text(
-                &digest,
-                &chains,
-                place.is_none() && store.output(&digest).is_ok_and(|output| output.is_none()),
-            )),
+            _ if terminal.quiet => {
+                terminal.print(&paths(chains.iter().map(|(root, _)| *root)));
+            }
+            _ => {
+                let is_record = store.output(&digest).is_ok_and(|output| output.is_some());
+                terminal.print(&as_text(&digest, &chains, place.is_none() && !is_record));
+            }
         }
-        all_roots_are_known(&store)
+        existing.told()
     }
 }
 
@@ -64,12 +67,14 @@ fn as_text(digest: &Digest, chains: &[(&Root, Vec<&Kept>)], is_gone: bool) -> St
         text.push_str("it is not in the store: `kic store verify --repair` has it again\n");
     }
     for (root, chain) in chains {
-        let name = if root.name.is_empty() { String::new() } else { format!(" as {}", root.name) };
-        let path = root.path().display().to_string();
-        text.push_str(&format!("\n{} {}{name}\n", root.kind, printable(&path)));
+        text.push_str(&format!("\n{}\n", in_words(root)));
         for (depth, kept) in chain.iter().enumerate() {
             let indent = "   ".repeat(depth);
-            text.push_str(&format!("{indent}└─ {} {}\n", kept.digest.short(), printable(&kept.what)));
+            text.push_str(&format!(
+                "{indent}└─ {} {}\n",
+                kept.digest.short(),
+                printable(&short_quoted(&kept.what))
+            ));
         }
     }
     text

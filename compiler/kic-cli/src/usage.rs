@@ -1,0 +1,91 @@
+//! What the command line is answered with where it names nothing to run: help, the version, or what is wrong with it.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+
+use crate::arguments::{Color, Format, Global};
+use crate::terminal::Terminal;
+
+/// Prints the answer to these words, and gives the exit status.
+pub fn answer(error: &clap::Error, words: &[OsString]) -> u8 {
+    let format = if asks_for_json(words) { Format::Json } else { Format::Human };
+    let global = Global { format, quiet: false, verbose: 0, color: Color::Auto, store: None };
+    let terminal = Terminal::new(&global);
+    let mut diagnostics = Diagnostics::new();
+    if !error.use_stderr() {
+        let text = error.render();
+        terminal.print(&if terminal.color_out { text.ansi().to_string() } else { text.to_string() });
+        diagnostics.extend(terminal.unprinted());
+    } else if format == Format::Json {
+        diagnostics.push(as_diagnostic(error));
+    } else {
+        // Clap's own text is the better one for people. Nobody is left to tell that standard error is closed.
+        drop(error.print());
+        return 1;
+    }
+    terminal.diagnostics(&diagnostics);
+    diagnostics.exit_status()
+}
+
+/// Whether the words ask for JSON, as far as that can be told of those that make no command line.
+fn asks_for_json(words: &[OsString]) -> bool {
+    let mut words =
+        words.iter().map(|word| word.to_str().unwrap_or_default()).take_while(|word| *word != "--");
+    let mut asks = false;
+    while let Some(word) = words.next() {
+        let value = match word.strip_prefix("--format") {
+            Some("") => words.next(),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        asks = value.map_or(asks, |value| value == "json");
+    }
+    asks
+}
+
+/// The paragraphs of clap's text, each as the part of a diagnostic that it is.
+fn as_diagnostic(error: &clap::Error) -> Diagnostic {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Diagnostic::new(&code::INVALID_ARGUMENT, "a command is missing")
+            .help("`--help` lists the commands");
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|paragraph| !paragraph.is_empty());
+    let message = paragraphs.next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let mut diagnostic =
+        Diagnostic::new(&code::INVALID_ARGUMENT, message).help("`--help` lists what the command takes");
+    for paragraph in paragraphs {
+        if let Some(tip) = paragraph.strip_prefix("tip: ") {
+            diagnostic = diagnostic.help(tip);
+        } else if !paragraph.starts_with("For more information") {
+            diagnostic = diagnostic.note(paragraph);
+        }
+    }
+    diagnostic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_asked_for_by_the_last_word_on_it_before_the_end_of_options() {
+        for (line, asks) in [
+            ("kic store path --format json", true),
+            ("kic --format=json compile --bogus", true),
+            ("kic --format json --format human x", false),
+            ("kic compile -- --format json", false),
+            ("kic compile --formats json", false),
+            ("kic --format", false),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(asks_for_json(&words), asks, "{line}");
+        }
+    }
+}
