@@ -18,6 +18,8 @@ pub enum Class {
     Environment,
     /// kic itself is wrong: exit status 3.
     Bug,
+    /// The user ended it: exit status 130, as the shell expects of a run that SIGINT ended.
+    Interrupted,
 }
 
 impl Class {
@@ -27,6 +29,7 @@ impl Class {
             Self::Input => 1,
             Self::Environment => 2,
             Self::Bug => 3,
+            Self::Interrupted => 130,
         }
     }
 }

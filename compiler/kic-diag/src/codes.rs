@@ -63,7 +63,7 @@ codes! {
     IMAGE_WITHOUT_NAME "image-without-name" Error Input "An image on disk bears no name to answer to.";
     INSECURE_REDIRECT "insecure-redirect" Error Environment "A server redirects from https to plain http.";
     INTERNAL "internal" Error Bug "Something that cannot happen did: a bug in kic.";
-    INTERRUPTED "interrupted" Error Environment "The work was interrupted.";
+    INTERRUPTED "interrupted" Error Interrupted "The work was interrupted.";
     INVALID_ARGUMENT "invalid-argument" Error Input "The command line is wrong: something is missing, unknown, or does not go with the rest.";
     INVALID_CHARACTER "invalid-character" Error Input "A text holds a character that may not stand in one.";
     INVALID_CHART "invalid-chart" Error Input "What a spec names as a chart is none.";

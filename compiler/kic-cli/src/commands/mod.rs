@@ -63,12 +63,5 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
     let mut diagnostics = result.unwrap_or_else(|errors| errors);
     diagnostics.extend(terminal.unprinted());
     terminal.diagnostics(&diagnostics);
-    if !diagnostics.has_errors() {
-        status
-    } else if diagnostics.iter().any(|one| one.code == &code::INTERRUPTED) {
-        // As the shell expects of a run that SIGINT ended.
-        130
-    } else {
-        diagnostics.exit_status()
-    }
+    if diagnostics.has_errors() { diagnostics.exit_status() } else { status }
 }
