@@ -88,6 +88,7 @@ pub(super) async fn cached(
         .collect()
         .await;
     let mut facts = BTreeMap::new();
+    let mut without_platform = Vec::new();
     for (source, result) in results {
         let Image { facts: image, is_known, referrer_pins, warnings } = match result {
             Ok(image) => image,
@@ -97,14 +98,18 @@ pub(super) async fn cached(
                     .iter()
                     .flat_map(|registry| &registry.images)
                     .any(|image| image.from.span == source.span);
+                let mut tell = |error: Diagnostic| match error.code == &code::PLATFORM_MISSING {
+                    true => without_platform.push(error),
+                    false => diagnostics.push(error),
+                };
                 let is_offline = errors.iter().all(|error| error.code == &code::OFFLINE);
                 if pins.suffice && is_offline && is_pinned(&source.value, pins) {
                     // The lock says what it is.
                 } else if is_named {
-                    diagnostics.append(errors);
+                    errors.into_iter().for_each(tell);
                 } else if !may_be_missing(&source.value, &errors, options) {
                     let note = discovered(&source.value, needs);
-                    diagnostics.extend(errors.into_iter().map(|error| error.note(note.clone())));
+                    errors.into_iter().map(|error| error.note(note.clone())).for_each(&mut tell);
                 }
                 continue;
             }
@@ -136,8 +141,24 @@ pub(super) async fn cached(
         diagnostics.append(warnings);
         facts.insert(source.value, image);
     }
+    diagnostics.extend(few(without_platform));
     known.save(context);
     facts
+}
+
+/// The first few images that lack a platform: where that is misspelt, all of them do.
+fn few(mut without_platform: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    const TOLD: usize = 3;
+    let more = without_platform.len().saturating_sub(TOLD);
+    without_platform.truncate(TOLD);
+    if more > 0
+        && let Some(last) = without_platform.pop()
+    {
+        let images = if more == 1 { "1 more image lacks" } else { &format!("{more} more images lack") };
+        let note = format!("{images} a platform of the spec: is it written as images write it?");
+        without_platform.push(last.note(note));
+    }
+    without_platform
 }
 
 /// The root of an image that has a pin for every platform.
@@ -321,5 +342,26 @@ fn pin<'a>(
         size: root.size,
         platforms: manifests.map(|(platform, manifest)| (platform.clone(), manifest.digest)).collect(),
         referrers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_that_no_image_has_is_told_a_few_times() {
+        let missing = |count: usize| {
+            let one = |number| Diagnostic::new(&code::PLATFORM_MISSING, format!("image {number}"));
+            few((0..count).map(one).collect())
+        };
+        for count in 0..=3 {
+            assert!(missing(count).len() == count && missing(count).iter().all(|one| one.notes.is_empty()));
+        }
+        for (count, told) in [(4, "1 more image lacks"), (40, "37 more images lack")] {
+            let few = missing(count);
+            assert_eq!(few.len(), 3);
+            assert!(few[2].notes[0].contains(told), "{:?}", few[2].notes);
+        }
     }
 }
