@@ -1,12 +1,13 @@
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kic_base::{Digest, ImageReference};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Documents, fault, obtain};
-use kic_graph::BlobFacts;
+use kic_exec::{Context, Documents, Event, fault, obtain};
+use kic_graph::{BlobFacts, Kind, NodeIndex, Origin};
 use kic_oci::model::Descriptor;
 use kic_registry::Pushed;
 use kic_store::StoreError;
@@ -51,17 +52,41 @@ async fn send(image: &str, to: &ImageReference, context: &Context) -> Result<Pus
         }
     }
     let mut pushed = PushedImage { digest: opened.root.digest, sent: 0, sent_bytes: 0, kept: 0 };
-    let mut results = stream::iter(blobs)
-        .map(|blob| async {
+    let from_registry = matches!(opened.origin(), Origin::Registry(_));
+    // What is fetched first is counted there and back.
+    let moved = |blob: &Descriptor| match from_registry && !context.store.contains(&blob.digest) {
+        true => blob.size.saturating_mul(2),
+        false => blob.size,
+    };
+    let bytes = blobs.iter().map(|blob| moved(blob)).sum();
+    context.watch.event(Event::Planned { nodes: blobs.len(), bytes });
+    let origin = &opened.origin();
+    let mut results = stream::iter(blobs.into_iter().enumerate())
+        .map(|(place, blob)| async move {
+            let (node, kind, name) = (NodeIndex::new(place), Kind::Blob, blob.digest.short());
+            context.watch.event(Event::Started { node, kind, name: &name, bytes: Some(blob.size) });
+            let began = Instant::now();
             let facts =
                 BlobFacts { media_type: blob.media_type.clone(), digest: blob.digest, size: blob.size };
-            let reader = obtain(&facts, &opened.origin(), context).await?;
-            let (body, unread) = stream_of(reader);
+            let reader = obtain(&facts, origin, context).await?;
+            let watch = Arc::clone(&context.watch);
+            let read = move |bytes| watch.event(Event::Progress { node, bytes });
+            let (body, unread) = stream_of(reader, read);
             let result = registries.push_blob(to, &blob.digest, blob.size, body, None).await;
-            result.map(|what| (what, blob.size)).map_err(|error| match unread.take() {
+            let what = result.map_err(|error| match unread.take() {
                 Some(unread) => unreadable(image, unread),
                 None => Diagnostics::from(fault::push(&error)),
-            })
+            })?;
+            match what {
+                Pushed::Uploaded => {
+                    let (bytes, elapsed) = (blob.size, began.elapsed());
+                    context.watch.event(Event::Finished { node, kind, name: &name, bytes, elapsed });
+                }
+                Pushed::Existed | Pushed::Mounted => {
+                    context.watch.event(Event::Progress { node, bytes: blob.size });
+                }
+            }
+            Ok::<_, Diagnostics>((what, blob.size))
         })
         .buffer_unordered(4);
     while let Some((what, size)) = results.try_next().await? {
@@ -130,6 +155,7 @@ impl Unread {
 /// The bytes of a blocking reader, a few pieces ahead of whoever takes them.
 fn stream_of(
     mut reader: Box<dyn io::Read + Send>,
+    read: impl Fn(u64) + Send + 'static,
 ) -> (impl Stream<Item = io::Result<Bytes>> + Send + 'static, Unread) {
     let (sender, receiver) = mpsc::channel(4);
     let unread = Unread::default();
@@ -143,6 +169,7 @@ fn stream_of(
             });
             let ended = piece.as_ref().map_or(true, Bytes::is_empty);
             let empty = piece.as_ref().is_ok_and(Bytes::is_empty);
+            read(piece.as_ref().map_or(0, Bytes::len) as u64);
             if (!empty && sender.blocking_send(piece).is_err()) || ended {
                 return;
             }

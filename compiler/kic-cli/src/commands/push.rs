@@ -1,7 +1,5 @@
-use std::sync::Arc;
-
 use clap::Args;
-use kic::{PushedImage, Unwatched};
+use kic::PushedImage;
 use kic_base::ImageReference;
 use kic_diag::Diagnostics;
 use serde_json::json;
@@ -9,6 +7,7 @@ use serde_json::json;
 use crate::arguments::{Format, Global, Network};
 use crate::report::size;
 use crate::terminal::Terminal;
+use crate::watcher::watcher;
 use crate::world::{block_on, context};
 
 /// Send an image to a registry, and print its digest. What the registry has already is not sent again.
@@ -27,9 +26,11 @@ pub struct Push {
 impl Push {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
-        let pushed = block_on(&context, kic::push(&self.image, &self.reference, &context))?;
-        let PushedImage { digest, sent, sent_bytes, kept } = pushed;
+        let context = context(global, &self.network, 1, watcher(terminal))?;
+        let pushed = block_on(&context, kic::push(&self.image, &self.reference, &context));
+        // What it shows on the screen goes with it.
+        drop(context);
+        let PushedImage { digest, sent, sent_bytes, kept } = pushed?;
         match terminal.format {
             Format::Json => terminal.print(&format!(
                 "{}\n",
