@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::File;
+use super::secrets::{HIDDEN, holds_secret};
 use super::sequence::{Step, steps};
 use super::{Change, Difference};
 
@@ -38,11 +39,19 @@ pub(super) fn diff(
 }
 
 fn described(file: &File) -> String {
+    if is_secret(file) {
+        return HIDDEN.to_owned();
+    }
     match (&file.link, &file.digest) {
         (Some(link), _) => format!("{} to {link}", file.kind),
         (None, Some(digest)) => format!("{} bytes, {}", file.size, digest.short()),
         (None, None) => file.kind.to_owned(),
     }
+}
+
+/// Whether the file holds a Secret, so that nothing of it may be shown.
+fn is_secret(file: &File) -> bool {
+    file.text.as_deref().is_some_and(holds_secret)
 }
 
 fn changed(path: &str, left: &File, right: &File) -> Difference {
@@ -58,10 +67,12 @@ fn changed(path: &str, left: &File, right: &File) -> Difference {
     let link = |file: &File| file.link.clone().unwrap_or_default();
     part("link to", link(left), link(right));
     if left.digest != right.digest {
+        let is_hidden = is_secret(left) || is_secret(right);
         let lines = match (&left.text, &right.text) {
-            (Some(one), Some(other)) => lines(one, other),
+            (Some(one), Some(other)) if !is_hidden => lines(one, other),
             _ => Vec::new(),
         };
+        let described = |file| if is_hidden { HIDDEN.to_owned() } else { described(file) };
         let content = Difference::new(Change::Changed, "content", "content")
             .between(Some(described(left)), Some(described(right)));
         parts.push(Difference { parts: lines, ..content });

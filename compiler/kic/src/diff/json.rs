@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
+use super::secrets::{HIDDEN, holds_secret, marked, unmarked};
 use super::sequence::{Step, steps};
 use super::{Change, Difference};
 
 /// Longer values are cut.
 const SHOWN: usize = 200;
 
-/// What differs between two values, a difference for each field.
+/// What differs between two values, a difference for each field. What is secret in them is hidden.
 pub(super) fn fields(left: &Json, right: &Json) -> Vec<Difference> {
     let mut differences = Vec::new();
-    value("", Some(left), Some(right), &mut differences);
+    let (left, right) = (marked(left.clone(), false), marked(right.clone(), false));
+    value("", Some(&left), Some(&right), &mut differences);
     differences
 }
 
@@ -28,7 +30,10 @@ pub(super) fn maps(
     for name in names {
         let (one, other) = (left.get(name), right.get(name));
         if one != other {
-            let text = |text: &String| shown(&Json::String(text.clone()));
+            let text = |text: &String| {
+                let shown_text = if holds_secret(text) { HIDDEN } else { text };
+                shown(&shown_text.into())
+            };
             differences.push(
                 Difference::new(change(one, other), kind, name).between(one.map(text), other.map(text)),
             );
@@ -38,8 +43,8 @@ pub(super) fn maps(
 }
 
 /// A value in a few words.
-pub(super) fn shown(json: &Json) -> String {
-    let text = json.to_string();
+fn shown(json: &Json) -> String {
+    let text = unmarked(json).to_string();
     if text.chars().count() <= SHOWN {
         return text;
     }

@@ -8,6 +8,7 @@ mod layers;
 mod objects;
 mod plan;
 mod read;
+mod secrets;
 mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};

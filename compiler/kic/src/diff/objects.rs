@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::json::fields;
 use super::read::{CHECKS, File, OBJECTS};
+use super::secrets::marked;
 use super::{Change, Difference};
 
 /// The differences, and the files that they tell all of.
@@ -36,8 +37,7 @@ fn compare(
     for name in names {
         match (left.get(name), right.get(name)) {
             (Some(one), Some(other)) => {
-                let parts = fields(one, other).into_iter().map(hidden).collect();
-                differences.extend(Difference::group(kind, name, parts));
+                differences.extend(Difference::group(kind, name, fields(one, other)));
             }
             (Some(_), None) => differences.push(Difference::new(Change::Removed, kind, name)),
             (None, _) => differences.push(Difference::new(Change::Added, kind, name)),
@@ -70,7 +70,7 @@ fn objects<'a>(
                 }
                 name = format!("{identity} ({count})");
             }
-            found.insert(name, without_secrets(&object));
+            found.insert(name, marked(object.root.to_json(), object.kind == "Secret"));
         }
     }
     found
@@ -78,41 +78,6 @@ fn objects<'a>(
 
 fn identity(object: &Object) -> String {
     format!("{} {}", object.api_version, object.title())
-}
-
-/// Stands before the digest of what a secret holds, so that values can be compared.
-const SECRET: &str = "\u{1}secret ";
-
-/// A difference in which nothing of a secret shows, not even a digest, from which a short password could be guessed.
-fn hidden(mut difference: Difference) -> Difference {
-    for text in [&mut difference.left, &mut difference.right].into_iter().flatten() {
-        // As JSON writes the control character.
-        let mark = SECRET.replace('\u{1}', "\\u0001");
-        let mut parts = text.split(mark.as_str());
-        let mut shown = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            shown.push_str("(hidden)");
-            shown.push_str(part.get(64..).unwrap_or_default());
-        }
-        *text = shown;
-    }
-    difference
-}
-
-/// What a secret holds is told to differ, and not shown.
-fn without_secrets(object: &Object) -> Json {
-    let mut json = object.root.to_json();
-    if object.kind == "Secret" && object.api_version == "v1" {
-        for key in ["data", "stringData"] {
-            for value in
-                json.get_mut(key).and_then(Json::as_object_mut).into_iter().flat_map(|map| map.values_mut())
-            {
-                let digest = kic_base::Digest::of(value.to_string().as_bytes());
-                *value = Json::String(format!("{SECRET}{}", digest.hex()));
-            }
-        }
-    }
-    json
 }
 
 /// The checks of each readiness layer, by the layer's name.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 use super::json::fields;
+use super::secrets::{HIDDEN, holds_secret};
 use super::sequence::{Step, steps};
 use super::{Change, Difference};
 
@@ -98,6 +99,7 @@ fn title(step: &Json) -> String {
     match (said("apply"), said("wait"), said("run")) {
         (Some(name), ..) => format!("apply {} {name}", said("kind").unwrap_or_default()),
         (None, Some(name), _) => format!("wait {name}"),
+        (None, None, Some(command)) if holds_secret(command) => format!("run {HIDDEN}"),
         (None, None, Some(command)) => format!("run {command}"),
         (None, None, None) => "something unknown".to_owned(),
     }
