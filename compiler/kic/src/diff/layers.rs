@@ -1,59 +1,76 @@
 //! Which layers came, went, changed or moved.
 
-use std::collections::BTreeSet;
-
 use kic_base::Digest;
 use kic_graph::{KIND_ANNOTATION, NAME_ANNOTATION};
 use kic_oci::model::{Descriptor, Manifest};
 
 use super::sequence::{Step, steps};
-use super::{Change, Difference};
+use super::{Change, Difference, Value};
+
+/// A layer of one side, and where it stands.
+struct Place<'a> {
+    layer: &'a Descriptor,
+    at: usize,
+    /// How many layers that both sides have, in their order, stand before it.
+    after: usize,
+}
 
 pub(super) fn diff(left: &Manifest, right: &Manifest) -> Vec<Difference> {
     let digests =
         |manifest: &Manifest| manifest.layers.iter().map(|layer| layer.digest).collect::<Vec<Digest>>();
-    let (lefts, rights) = (digests(left), digests(right));
-    let (in_left, in_right): (BTreeSet<Digest>, BTreeSet<Digest>) =
-        (lefts.iter().copied().collect(), rights.iter().copied().collect());
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    let mut after = 0;
+    for step in steps(&digests(left), &digests(right)) {
+        match step {
+            Step::Both(..) => after += 1,
+            Step::Left(at) => gone.push(Place { layer: &left.layers[at], at, after }),
+            Step::Right(at) => come.push(Place { layer: &right.layers[at], at, after }),
+        }
+    }
+    // The same layer at another place is no change of it, so these are found first.
+    let take = |gone: &mut Vec<Place<'_>>, is_it: &dyn Fn(&Place<'_>) -> bool| {
+        gone.iter().position(is_it).map(|at| gone.remove(at).at)
+    };
+    let moved: Vec<Option<usize>> =
+        come.iter().map(|new| take(&mut gone, &|old| old.layer.digest == new.layer.digest)).collect();
     let mut differences = Vec::new();
-    let mut gone: Vec<&Descriptor> =
-        left.layers.iter().filter(|layer| !in_right.contains(&layer.digest)).collect();
-    for step in steps(&lefts, &rights) {
-        let Step::Right(at) = step else { continue };
-        let layer = &right.layers[at];
-        if in_left.contains(&layer.digest) {
-            let from = lefts.iter().position(|digest| *digest == layer.digest).unwrap_or_default();
-            let place = |at: usize| Some(format!("layer {}", at + 1));
+    for (new, moved) in come.iter().zip(moved) {
+        let title = title(new.layer, new.at);
+        if let Some(from) = moved {
+            let place = |at: usize| Some(Value::Position { position: at + 1 });
             differences
-                .push(Difference::new(Change::Moved, "layer", title(layer)).between(place(from), place(at)));
+                .push(Difference::new(Change::Moved, "layer", title).between(place(from), place(new.at)));
             continue;
         }
-        // Of the same kind and name, and so the same thing in another form.
-        let known = layer.annotations.contains_key(KIND_ANNOTATION);
-        let before = gone.iter().position(|old| known && title(old) == title(layer));
-        differences.push(match before.map(|at| gone.remove(at)) {
-            Some(old) => Difference::new(Change::Changed, "layer", title(layer))
-                .between(Some(described(old)), Some(described(layer))),
-            None => {
-                Difference::new(Change::Added, "layer", title(layer)).between(None, Some(described(layer)))
-            }
+        differences.push(match take(&mut gone, &|old| is_another_form(old, new)) {
+            Some(old) => Difference::changed("layer", title, (&left.layers[old]).into(), new.layer.into()),
+            None => Difference::new(Change::Added, "layer", title).between(None, Some(new.layer.into())),
         });
     }
-    for layer in gone {
-        differences.push(
-            Difference::new(Change::Removed, "layer", title(layer)).between(Some(described(layer)), None),
-        );
-    }
+    differences.extend(gone.into_iter().map(|old| {
+        Difference::new(Change::Removed, "layer", title(old.layer, old.at))
+            .between(Some(old.layer.into()), None)
+    }));
     differences
 }
 
-fn title(layer: &Descriptor) -> String {
-    let annotation = |name: &str| layer.annotations.get(name).map(String::as_str);
-    let name = annotation(NAME_ANNOTATION).unwrap_or_default();
-    let name = name.parse::<Digest>().map_or_else(|_| name.to_owned(), |digest| digest.short());
-    format!("{} {name}", annotation(KIND_ANNOTATION).unwrap_or("base")).trim_end().to_owned()
+/// Whether one is the other in another form: of the same kind and name, or where kic gave them none, at the same place.
+fn is_another_form(old: &Place<'_>, new: &Place<'_>) -> bool {
+    match (named(old.layer), named(new.layer)) {
+        (Some(old), Some(new)) => old == new,
+        (None, None) => old.after == new.after,
+        _ => false,
+    }
 }
 
-fn described(layer: &Descriptor) -> String {
-    format!("{} ({} bytes)", layer.digest, layer.size)
+/// What a layer is called: by its kind and name, or where kic gave it none, by its place.
+fn title(layer: &Descriptor, at: usize) -> String {
+    named(layer).unwrap_or_else(|| format!("layer {}", at + 1))
+}
+
+fn named(layer: &Descriptor) -> Option<String> {
+    let kind = layer.annotations.get(KIND_ANNOTATION)?;
+    let name = layer.annotations.get(NAME_ANNOTATION).map(String::as_str).unwrap_or_default();
+    let name = name.parse::<Digest>().map_or_else(|_| name.to_owned(), |digest| digest.short());
+    Some(format!("{kind} {name}").trim_end().to_owned())
 }

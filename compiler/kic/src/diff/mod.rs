@@ -2,9 +2,11 @@
 //!
 //! Layers that both images have are not read, nor are those of registry caches: what they hold, the plan lists.
 
+mod difference;
 mod files;
 mod json;
 mod layers;
+mod lines;
 mod objects;
 mod plan;
 mod read;
@@ -26,43 +28,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::image::{ImageAt, open_image};
+pub use difference::{BlobValue, Change, Difference, FileValue, Value};
 use read::LayerFiles;
-
-/// How something is on the right, seen from the left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Change {
-    /// Only there.
-    Added,
-    /// No longer there.
-    Removed,
-    /// There in another form.
-    Changed,
-    /// There at another place in its order.
-    Moved,
-    /// A line that both have, around one that differs.
-    Same,
-}
-
-/// One difference, or a group of them.
-#[derive(Debug, Clone, Serialize)]
-pub struct Difference {
-    /// How it differs.
-    pub change: Change,
-    /// What kind of thing it is, in a word.
-    pub kind: &'static str,
-    /// Which one.
-    pub name: String,
-    /// What it is on the left, where that can be said in a few words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left: Option<String>,
-    /// What it is on the right.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub right: Option<String>,
-    /// In what it differs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<Difference>,
-}
 
 /// What two images differ in.
 #[derive(Debug, Serialize)]
@@ -84,22 +51,6 @@ pub struct DiffSide {
     pub image: String,
     /// The digest of its manifest or index.
     pub digest: Digest,
-}
-
-impl Difference {
-    fn new(change: Change, kind: &'static str, name: impl Into<String>) -> Self {
-        Self { change, kind, name: name.into(), left: None, right: None, parts: Vec::new() }
-    }
-
-    fn between(mut self, left: Option<String>, right: Option<String>) -> Self {
-        (self.left, self.right) = (left, right);
-        self
-    }
-
-    /// A group of differences, if there are any.
-    fn group(kind: &'static str, name: impl Into<String>, parts: Vec<Self>) -> Option<Self> {
-        (!parts.is_empty()).then(|| Self { parts, ..Self::new(Change::Changed, kind, name) })
-    }
 }
 
 /// The image of one platform.
@@ -133,7 +84,7 @@ pub async fn diff(left: &str, right: &str, context: &Context) -> Result<ImageDif
                     let one = side(&first, one, &other.1, &mut read, context).await?;
                     let other_side = side(&second, other, &one.manifest, &mut read, context).await?;
                     let parts = compare(&one, &other_side);
-                    Difference { parts, ..Difference::new(Change::Changed, "platform", name) }
+                    Difference::new(Change::Changed, "platform", name).with(parts)
                 }
             });
         }

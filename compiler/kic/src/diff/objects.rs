@@ -68,7 +68,7 @@ fn objects<'a>(
                 if !found.contains_key(&name) {
                     break;
                 }
-                name = format!("{identity} ({count})");
+                name = format!("{identity} (number {count} of this name)");
             }
             found.insert(name, marked(object.root.to_json(), object.kind == "Secret"));
         }
@@ -101,6 +101,7 @@ fn checks<'a>(files: &BTreeMap<&'a str, &'a File>, told: &mut BTreeSet<&'a str>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diff::Value;
 
     fn file(text: &str) -> File {
         let text = Some(text.to_owned());
@@ -121,7 +122,10 @@ mod tests {
         ] {
             let (found, told) = diff(&[(path, left)].into(), &[(path, right)].into());
             assert_eq!(told, [path].into());
-            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            let text = |value: &Option<Value>| match value {
+                Some(Value::Json(json)) => json.to_string(),
+                _ => "-".to_owned(),
+            };
             let one = |part: &Difference| format!("{} {} {}", part.name, text(&part.left), text(&part.right));
             let fields: Vec<String> = found[0].parts[0].parts.iter().map(one).collect();
             assert_eq!(fields.join("; "), expected);

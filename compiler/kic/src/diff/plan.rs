@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::json::fields;
 use super::secrets::{HIDDEN, holds_secret};
 use super::sequence::{Step, steps};
-use super::{Change, Difference};
+use super::{Change, Difference, Value};
 
 pub(super) fn diff(left: Option<&Json>, right: Option<&Json>) -> Vec<Difference> {
     let (left, right) = match (left, right) {
@@ -34,7 +34,8 @@ fn images(left: &Json, right: &Json) -> Vec<Difference> {
         list(plan, "images").iter().filter_map(|image| Some((reference(image)?, image.clone()))).collect()
     };
     let (lefts, rights) = (by_reference(left), by_reference(right));
-    let digest = |image: &Json| image.get("digest").and_then(Json::as_str).unwrap_or_default().to_owned();
+    let digest =
+        |image: &Json| Value::Text(image.get("digest").and_then(Json::as_str).unwrap_or_default().to_owned());
     let names: BTreeSet<&String> = lefts.keys().chain(rights.keys()).collect();
     let mut differences = Vec::new();
     for name in names {
@@ -45,7 +46,7 @@ fn images(left: &Json, right: &Json) -> Vec<Difference> {
                 if digest(one) != digest(other) {
                     changed.between(Some(digest(one)), Some(digest(other)))
                 } else {
-                    Difference { parts: fields(one, other), ..changed }
+                    changed.with(fields(one, other))
                 }
             }
             (Some(one), None) => {
@@ -67,7 +68,7 @@ fn plan_steps(left: &Json, right: &Json) -> Vec<Difference> {
         match step {
             Step::Left(at) if right_titles.contains(&left_titles[at]) => {
                 let to = right_titles.iter().position(|title| *title == left_titles[at]).unwrap_or_default();
-                let place = |at: usize| Some(format!("step {}", at + 1));
+                let place = |at: usize| Some(Value::Position { position: at + 1 });
                 let moved = Difference::new(Change::Moved, "step", left_titles[at].clone());
                 differences.push(moved.between(place(at), place(to)));
             }

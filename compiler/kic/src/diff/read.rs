@@ -8,7 +8,7 @@ use kic_base::Digest;
 use kic_oci::validate::{LayerContent, LayerEntry, LayerVisitor};
 
 /// A text is shown line by line up to this size; of what kic reads itself, more is kept.
-const TEXT: u64 = 64 << 10;
+const TEXT: u64 = 1 << 20;
 const MANIFEST: u64 = 16 << 20;
 /// All that is kept of one layer.
 const KEPT: u64 = 64 << 20;

@@ -30,13 +30,18 @@ pub(super) fn marked(json: Json, is_secret: bool) -> Json {
 /// A value as it is shown: without the marks.
 pub(super) fn unmarked(json: &Json) -> Json {
     match json {
-        Json::String(text) if text.starts_with(MARK) => HIDDEN.into(),
+        Json::String(text) if is_marked(text) => HIDDEN.into(),
         Json::Array(items) => items.iter().map(unmarked).collect(),
         Json::Object(members) => {
             Json::Object(members.iter().map(|(name, value)| (name.clone(), unmarked(value))).collect())
         }
         other => other.clone(),
     }
+}
+
+/// Whether a text is a mark.
+pub(super) fn is_marked(text: &str) -> bool {
+    text.starts_with(MARK)
 }
 
 /// Whether a text holds a Secret, or may: where `kind: Secret` stands anywhere in it, it is not asked for the rest.
@@ -115,7 +120,7 @@ fn mark_copies(members: &mut Map<String, Json>) {
 }
 
 fn mark(json: &mut Json) {
-    if json.as_str().is_some_and(|text| text.starts_with(MARK)) {
+    if json.as_str().is_some_and(is_marked) {
         return;
     }
     *json = format!("{MARK}{}", Digest::of(json.to_string().as_bytes()).hex()).into();
