@@ -40,6 +40,15 @@ pub(super) fn maps(
     differences
 }
 
+/// An object without some of its members.
+pub(super) fn without(json: &Json, names: &[&str]) -> Json {
+    let mut json = json.clone();
+    if let Some(members) = json.as_object_mut() {
+        members.retain(|name, _| !names.contains(&name.as_str()));
+    }
+    json
+}
+
 fn change<T>(left: Option<T>, right: Option<T>) -> Change {
     match (left.is_some(), right.is_some()) {
         (false, _) => Change::Added,

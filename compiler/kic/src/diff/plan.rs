@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::json::fields;
+use super::json::{fields, without};
 use super::secrets::{HIDDEN, holds_secret};
 use super::sequence::{Step, steps};
 use super::{Change, Difference, Value};
@@ -18,8 +18,9 @@ pub(super) fn diff(left: Option<&Json>, right: Option<&Json>) -> Vec<Difference>
     };
     let mut parts = Vec::new();
     parts.extend(Difference::group("images", "cached images", images(left, right)));
-    let hosts = |plan: &Json| json!({ "cluster": plan.get("cluster"), "registries": plan.get("registries") });
-    parts.extend(Difference::group("cluster", "cluster", fields(&hosts(left), &hosts(right))));
+    // The cluster, its registries, the version of the plan.
+    let rest = |plan: &Json| without(plan, &["images", "steps"]);
+    parts.extend(Difference::group("cluster", "cluster", fields(&rest(left), &rest(right))));
     parts.extend(Difference::group("plan", "launch plan", plan_steps(left, right)));
     parts
 }
@@ -80,13 +81,7 @@ fn plan_steps(left: &Json, right: &Json) -> Vec<Difference> {
                 differences.push(Difference::new(Change::Added, "step", right_titles[at].clone()));
             }
             Step::Both(one, other) => {
-                let without_layer = |step: &Json| {
-                    let mut step = step.clone();
-                    if let Some(step) = step.as_object_mut() {
-                        step.remove("layer");
-                    }
-                    step
-                };
+                let without_layer = |step: &Json| without(step, &["layer"]);
                 let parts = fields(&without_layer(&lefts[one]), &without_layer(&rights[other]));
                 differences.extend(Difference::group("step", left_titles[one].clone(), parts));
             }
