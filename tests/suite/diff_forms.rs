@@ -53,11 +53,13 @@ struct Image {
     manifest: Value,
     config: Value,
     pretty: bool,
+    /// Around it, with what is put into it, and into the entry of an attestation.
+    index: Option<(Value, Value)>,
 }
 
 fn image(layers: &[&[Entry]]) -> Image {
     let layers = layers.iter().map(|entries| layer(entries)).collect();
-    Image { family: Family::Oci, layers, manifest: json!({}), config: json!({}), pretty: false }
+    Image { family: Family::Oci, layers, manifest: json!({}), config: json!({}), pretty: false, index: None }
 }
 
 fn put(document: &mut Value, members: &Value) {
@@ -90,8 +92,18 @@ fn write(folder: &Path, image: &Image) {
         json!({ "schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": layers });
     put(&mut manifest, &image.manifest);
     let manifest = if image.pretty { format!("{manifest:#}") } else { manifest.to_string() };
-    let index =
-        json!({ "schemaVersion": 2, "manifests": [blob(manifest_type, manifest.as_bytes())] }).to_string();
+    let mut root = blob(manifest_type, manifest.as_bytes());
+    if let Some((members, entry)) = &image.index {
+        let mut entries = vec![root, blob(manifest_type, format!("{manifest} ").as_bytes())];
+        entries[0]["platform"] = json!({ "os": "linux", "architecture": "amd64" });
+        entries[1]["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+        put(&mut entries[1], entry);
+        let [index_type, ..] = image.family.types();
+        let mut index = json!({ "schemaVersion": 2, "mediaType": index_type, "manifests": entries });
+        put(&mut index, members);
+        root = blob(index_type, index.to_string().as_bytes());
+    }
+    let index = json!({ "schemaVersion": 2, "manifests": [root] }).to_string();
     fs::write(folder.join("index.json"), index).unwrap();
     fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
 }
@@ -103,7 +115,7 @@ fn told(left: &Image, right: &Image) -> Vec<String> {
     write(&folder.path().join("right"), right);
     let text = stdout(kic(folder.path(), &folder.path().join("store")).args(["diff", "left", "right"]));
     let lines =
-        text.lines().skip(4).map(|line| line.trim_start_matches(['│', '├', '└', '─', ' ']).to_owned());
+        text.lines().skip(3).map(|line| line.trim_start_matches(['│', '├', '└', '─', ' ']).to_owned());
     lines.collect()
 }
 
@@ -214,4 +226,27 @@ fn whiteouts_are_deletions() {
         told.iter().skip_while(|line| *line != "~ files").skip(1).take(3).cloned().collect::<Vec<_>>();
     assert_eq!(files[1..], ["- b  0 bytes, e3b0c44298fc", "+ c  0 bytes, e3b0c44298fc"], "{told:#?}");
     assert!(files[0].starts_with("- a  2 bytes, "), "{told:#?}");
+}
+
+#[test]
+fn indexes_are_told() {
+    let around = |members: Value, entry: Value| Image { index: Some((members, entry)), ..image(&[&[FILE]]) };
+    let plain = || around(json!({}), json!({}));
+    let artifact = json!({ "artifactType": "application/x" });
+    let cases = [
+        ("the index", around(artifact.clone(), json!({})), r#"+ artifactType  "application/x""#),
+        (
+            "an attestation",
+            around(json!({}), json!({ "digest": Digest::of(b"x"), "size": 1 })),
+            "~ a manifest of no platform, such as an attestation",
+        ),
+        ("an entry", around(json!({}), artifact.clone()), r#"+ artifactType  "application/x""#),
+        ("form", around(json!({ "annotations": {} }), json!({})), "~ the same index in other bytes"),
+    ];
+    for (what, right, expected) in cases {
+        let told = told(&plain(), &right);
+        assert!(told.iter().any(|line| line.starts_with(expected)), "{what}: {told:#?}");
+    }
+    let told = told(&image(&[&[FILE]]), &plain());
+    assert_eq!(told[0], "~ index", "{told:#?}");
 }

@@ -15,6 +15,9 @@ use crate::image::ImageAt;
 /// What begins the history of a layer that kic made.
 const OWN_HISTORY: &str = "kic: ";
 
+/// What an entry of an index is called that is of no platform.
+const NO_PLATFORM: &str = "a manifest of no platform, such as an attestation";
+
 /// The rest of the manifests: media types, the subject, and what else stands there.
 pub(super) fn manifest(left: &Side, right: &Side) -> Vec<Difference> {
     let rest = |side: &Side| {
@@ -105,10 +108,18 @@ async fn read(image: &ImageAt, context: &Context) -> Result<Option<(Index, Json)
 fn entries(left: &[Descriptor], right: &[Descriptor]) -> Vec<Difference> {
     let mut differences = Vec::new();
     let (lefts, rights) = (by_platform(left), by_platform(right));
+    let mut said_of = |name: &str, one: &Descriptor, other: &Descriptor| {
+        let said = |entry: &Descriptor| without(&json!(entry), &["digest", "size"]);
+        differences.extend(Difference::group("entry", name, fields(&said(one), &said(other))));
+    };
     for (name, one) in &lefts {
         if let Some(other) = rights.get(name) {
-            let said = |entry: &Descriptor| without(&json!(entry), &["digest", "size"]);
-            differences.extend(Difference::group("entry", name, fields(&said(one), &said(other))));
+            said_of(name, one, other);
+        }
+    }
+    for one in left.iter().filter(|entry| platform(entry).is_none()) {
+        if let Some(other) = right.iter().find(|other| other.digest == one.digest) {
+            said_of(NO_PLATFORM, one, other);
         }
     }
     let only = |own: &[Descriptor], others: &[Descriptor]| -> Vec<Descriptor> {

@@ -2,6 +2,8 @@
 
 /// Lists with more differences are compared by their ends alone: memory grows with their square.
 const LIMIT: usize = 2000;
+/// So many items are held against each other: of very long lists, fewer differences are looked for.
+const WORK: usize = 100_000_000;
 
 /// What became of an item, with its place on each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +29,8 @@ pub(super) fn steps<T: PartialEq>(left: &[T], right: &[T]) -> Vec<Step> {
 /// Myers' algorithm ("An O(ND) difference algorithm and its variations", 1986): for each number of differences, how far each
 /// diagonal leads with so many.
 fn middle<T: PartialEq>(left: &[T], right: &[T], start: usize, steps: &mut Vec<Step>) {
-    let most = (left.len() + right.len()).min(LIMIT);
+    let both = left.len() + right.len();
+    let most = both.min(LIMIT).min(WORK / both.max(1));
     // How far on the left, by diagonal; a diagonal is the place on the left less that on the right.
     let mut furthest = vec![0_usize; 2 * most + 3];
     let at = |diagonal: isize| (diagonal + most.cast_signed() + 1).cast_unsigned();
