@@ -25,6 +25,9 @@ struct Entry {
 const FILE: Entry =
     Entry { path: "a", kind: EntryType::Regular, user: 0, time: 0, records: &[], text: "a\n" };
 
+/// What it is about, the entries on each side, and lines that are told.
+type Case<'a> = (&'a str, &'a [Entry], &'a [Entry], &'a [&'a str]);
+
 fn layer(entries: &[Entry]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for entry in entries {
@@ -162,7 +165,7 @@ fn documents_are_told() {
 fn what_tars_say_of_files_is_told() {
     let other = Entry { path: "b", ..FILE };
     let special = |kind| Entry { kind, text: "", ..FILE };
-    let cases: [(&str, &[Entry], &[Entry], &[&str]); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("owner", &[FILE], &[Entry { user: 7, ..FILE }], &["~ user  0 → 7"]),
         (
             "kind",
@@ -205,7 +208,7 @@ fn whiteouts_are_deletions() {
     let entry = |path| Entry { path, text: "", ..FILE };
     let low: &[Entry] = &[FILE, entry("d/x")];
     let upper = entry("u");
-    let left = image(&[low, &[upper.clone()]]);
+    let left = image(&[low, std::slice::from_ref(&upper)]);
     let right = image(&[low, &[upper.clone(), entry(".wh.a"), entry("d/.wh..wh..opq")]]);
     assert_told(
         "over a layer that both have",
