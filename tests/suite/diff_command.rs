@@ -8,6 +8,7 @@ use crate::support::image_layout::root_digest;
 use crate::support::kic::{kic, stdout};
 use crate::support::random::Random;
 use crate::support::rich_spec;
+use crate::support::root;
 use crate::support::upstream::{Upstream, is_blob};
 
 fn spec(text: &str, image: &str) -> String {
@@ -65,4 +66,11 @@ fn layers_that_both_images_have_and_those_of_caches_are_not_fetched() {
     ]));
     let on_disk: Value = serde_json::from_str(&on_disk).unwrap();
     assert_eq!(on_disk["differences"], found["differences"]);
+}
+
+#[test]
+fn the_json_in_the_book_is_what_is_printed() {
+    let printed = fs::read_to_string(root().join("tests/cli/diff/as-json/stdout")).unwrap();
+    let page = fs::read_to_string(root().join("book/src/reference/command-line.md")).unwrap();
+    assert!(page.contains(&format!("```json\n{printed}```\n")), "write into the book:\n{printed}");
 }

@@ -24,6 +24,7 @@ mod containerd;
 mod containerd_mirror;
 mod crash;
 mod diff_command;
+mod diff_forms;
 mod disk;
 mod early_layers;
 mod examples;

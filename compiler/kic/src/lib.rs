@@ -38,7 +38,10 @@ pub use compile::{
     Begun, Compilation, Compiled, CompiledLayer, Prepared, Request, compile, evaluate, lock, prepare,
     resolve, write_locks,
 };
-pub use diff::{Change, DiffSide, Difference as ImageDifference, ImageDiff, diff};
+pub use diff::{
+    BlobValue, Change, DiffSide, Difference as ImageDifference, FileValue, ImageDiff, Value as DiffValue,
+    diff,
+};
 pub use explain::{Explanation, GoneLayer, InputChange, NamedLayer, Reason};
 pub use image::{ImageAt, open_image};
 pub use images::{Images, images, redirect};

@@ -8,7 +8,10 @@ const PATH_LIMIT: usize = 4096;
 pub(crate) const DEPTH_LIMIT: usize = 256;
 
 /// Splits the name of an entry into the names from the root down; the root itself has none.
-pub(crate) fn split_name(name: &[u8], strip_leading_slashes: bool) -> Result<Vec<&[u8]>, Refusal> {
+///
+/// # Errors
+/// What no entry may be named.
+pub fn split_name(name: &[u8], strip_leading_slashes: bool) -> Result<Vec<&[u8]>, Refusal> {
     if name.is_empty() {
         return Err(Refusal::EmptyName);
     }
@@ -50,7 +53,7 @@ pub(super) fn check_link_target(target: &[u8]) -> Result<(), Refusal> {
 /// What the name of an entry says about whiteouts
 /// (OCI image specification 1.1, "Whiteouts"; the other reserved names are aufs's own).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Whiteout<'a> {
+pub enum Whiteout<'a> {
     /// An ordinary entry.
     None,
     /// Hides what lower layers have under this name in the same folder.
@@ -61,7 +64,11 @@ pub(super) enum Whiteout<'a> {
     Ignored,
 }
 
-pub(super) fn whiteout<'a>(components: &[&'a [u8]]) -> Result<Whiteout<'a>, Refusal> {
+/// What the names of an entry, from the root down, say about whiteouts.
+///
+/// # Errors
+/// A whiteout that names no file.
+pub fn whiteout<'a>(components: &[&'a [u8]]) -> Result<Whiteout<'a>, Refusal> {
     let Some((last, parents)) = components.split_last() else { return Ok(Whiteout::None) };
     if parents.iter().any(|parent| parent.starts_with(b".wh..wh.")) {
         return Ok(Whiteout::Ignored);

@@ -68,9 +68,24 @@ pub struct LayerEntry<'a> {
     pub size: u64,
     /// What it links to.
     pub link: Option<Vec<u8>>,
+    /// The number of the user who owns it, where it can be read.
+    pub user: Option<u64>,
+    /// The number of its group.
+    pub group: Option<u64>,
+    /// The name of that user.
+    pub user_name: Vec<u8>,
+    /// The name of that group.
+    pub group_name: Vec<u8>,
+    /// When it was modified, in seconds since 1970.
+    pub time: Option<u64>,
+    /// The numbers of a device.
+    pub device: Option<(u32, u32)>,
+    /// The records of its extended header, by key. Of those, the path, the link and the size are in the members above.
+    pub records: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
-/// Shows the entries of one layer to a visitor. Its digest is for the reader to verify.
+/// Shows the entries of one layer to a visitor, and gives the digest of the tar in it. The digest of the layer is for the reader to
+/// verify.
 ///
 /// # Errors
 /// Why it is no layer, cannot be read or decompressed, or is no tar.
@@ -79,12 +94,13 @@ pub fn visit_layer<V: LayerVisitor>(
     media_type: &str,
     limits: &UnpackLimits,
     visitor: &mut V,
-) -> Result<(), String> {
+) -> Result<Digest, String> {
     let format = layer_format(media_type).ok_or_else(|| format!("`{media_type}` is no layer"))?;
     let read = hash(layer, Some(format), limits, visitor).map_err(|error| error.to_string())?;
     match (read.decoded, read.not_a_tar) {
         (Some(Err(reason)), _) | (_, Some(reason)) => Err(reason),
-        _ => Ok(()),
+        (Some(Ok(digest)), None) => Ok(digest),
+        (None, None) => Ok(read.digest),
     }
 }
 
@@ -238,12 +254,21 @@ fn entries<V: LayerVisitor>(
         let mut entry = entry?;
         budget.content();
         let path = entry.path_bytes().into_owned();
+        let records = records(&mut entry)?;
+        let header = entry.header();
         let facts = LayerEntry {
             path: &path,
-            kind: entry.header().entry_type(),
-            mode: entry.header().mode().ok(),
+            kind: header.entry_type(),
+            mode: header.mode().ok(),
             size: entry.size(),
             link: entry.link_name_bytes().map(|link| link.into_owned()),
+            user: header.uid().ok(),
+            group: header.gid().ok(),
+            user_name: header.username_bytes().unwrap_or_default().to_vec(),
+            group_name: header.groupname_bytes().unwrap_or_default().to_vec(),
+            time: header.mtime().ok(),
+            device: header.device_major().ok().flatten().zip(header.device_minor().ok().flatten()),
+            records,
         };
         // What is read of a sparse file is not what stands in the tar.
         let apart = facts.kind.is_gnu_sparse().then(Sha256::new);
@@ -253,6 +278,13 @@ fn entries<V: LayerVisitor>(
         budget.headers();
     }
     Ok(())
+}
+
+/// The records of an entry's extended header. One that is malformed is left out.
+fn records(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let Some(extensions) = entry.pax_extensions()? else { return Ok(BTreeMap::new()) };
+    let pairs = extensions.flatten().map(|one| (one.key_bytes().to_vec(), one.value_bytes().to_vec()));
+    Ok(pairs.collect())
 }
 
 /// Reads to the end, which is often near: the buffer is large where it is not.

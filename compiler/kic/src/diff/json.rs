@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value as Json};
 
+use super::lines::lines;
+use super::secrets::{HIDDEN, holds_secret, is_marked, marked, unmarked};
 use super::sequence::{Step, steps};
-use super::{Change, Difference};
+use super::{Change, Difference, Value};
 
-/// Longer values are cut.
-const SHOWN: usize = 200;
-
-/// What differs between two values, a difference for each field.
+/// What differs between two values, a difference for each field. What is secret in them is hidden.
 pub(super) fn fields(left: &Json, right: &Json) -> Vec<Difference> {
     let mut differences = Vec::new();
-    value("", Some(left), Some(right), &mut differences);
+    let (left, right) = (marked(left.clone(), false), marked(right.clone(), false));
+    value("", Some(&left), Some(&right), &mut differences);
     differences
 }
 
@@ -28,7 +28,10 @@ pub(super) fn maps(
     for name in names {
         let (one, other) = (left.get(name), right.get(name));
         if one != other {
-            let text = |text: &String| shown(&Json::String(text.clone()));
+            let text = |text: &String| {
+                let shown = if holds_secret(text) { HIDDEN } else { text };
+                Value::Json(shown.into())
+            };
             differences.push(
                 Difference::new(change(one, other), kind, name).between(one.map(text), other.map(text)),
             );
@@ -37,13 +40,13 @@ pub(super) fn maps(
     differences
 }
 
-/// A value in a few words.
-pub(super) fn shown(json: &Json) -> String {
-    let text = json.to_string();
-    if text.chars().count() <= SHOWN {
-        return text;
+/// An object without some of its members.
+pub(super) fn without(json: &Json, names: &[&str]) -> Json {
+    let mut json = json.clone();
+    if let Some(members) = json.as_object_mut() {
+        members.retain(|name, _| !names.contains(&name.as_str()));
     }
-    format!("{}… ({} bytes)", text.chars().take(SHOWN).collect::<String>(), text.len())
+    json
 }
 
 fn change<T>(left: Option<T>, right: Option<T>) -> Change {
@@ -63,10 +66,19 @@ fn value(path: &str, left: Option<&Json>, right: Option<&Json>, differences: &mu
         (Some(Json::Array(left)), Some(Json::Array(right))) => items(path, left, right, differences),
         _ => {
             let name = if path.is_empty() { "(all of it)" } else { path };
-            differences.push(
-                Difference::new(change(left, right), "field", name)
-                    .between(left.map(shown), right.map(shown)),
-            );
+            let shown = |json: &Json| Value::Json(unmarked(json));
+            let difference = Difference::new(change(left, right), "field", name);
+            let parts = match (left, right) {
+                (Some(Json::String(one)), Some(Json::String(other)))
+                    if (one.contains('\n') || other.contains('\n'))
+                        && !is_marked(one)
+                        && !is_marked(other) =>
+                {
+                    lines(one, other)
+                }
+                _ => Vec::new(),
+            };
+            differences.push(difference.between(left.map(shown), right.map(shown)).with(parts));
         }
     }
 }
@@ -111,7 +123,12 @@ fn items(path: &str, left: &[Json], right: &[Json], differences: &mut Vec<Differ
                 list.iter().filter_map(name).collect::<Vec<_>>().join(", ")
             };
             let difference = Difference::new(Change::Moved, "field", path);
-            differences.push(difference.between(Some(order(&lefts, left)), Some(order(&rights, right))));
+            differences.push(
+                difference.between(
+                    Some(Value::Text(order(&lefts, left))),
+                    Some(Value::Text(order(&rights, right))),
+                ),
+            );
         }
         return;
     }
@@ -163,7 +180,12 @@ mod tests {
 
     fn told(left: Json, right: Json) -> Vec<String> {
         let one = |difference: Difference| {
-            let text = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+            let text = |value: Option<Value>| match value {
+                None => "-".to_owned(),
+                Some(Value::Json(json)) => json.to_string(),
+                Some(Value::Text(text)) => text,
+                Some(other) => format!("{other:?}"),
+            };
             format!("{} {} {}", difference.name, text(difference.left), text(difference.right))
         };
         fields(&left, &right).into_iter().map(one).collect()
@@ -211,9 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_cut() {
-        let long = "ä".repeat(300);
-        let told = told(json!(long), json!("x"));
-        assert!(told[0].contains("… (602 bytes)"), "{told:?}");
+    fn texts_of_lines_are_told_by_line_and_those_that_hold_secrets_are_not() {
+        let parts = |one: &str, other: &str| {
+            let told = fields(&json!({ "a": one }), &json!({ "a": other }));
+            told[0].parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(parts("one\ntwo\n", "one\n2\n"), ["one", "two", "2"]);
+        assert!(parts("one", "two").is_empty());
+        assert!(parts("kind: Secret\na: one\n", "one\ntwo\n").is_empty());
     }
 }

@@ -1,67 +1,34 @@
 //! What two images differ in, told by what it means: layers, cached images, objects, checks, the plan, files, configuration.
 //!
+//! **Invariant:** where two digests differ, something says in what; where nothing that means something does, their bytes.
+//!
 //! Layers that both images have are not read, nor are those of registry caches: what they hold, the plan lists.
 
+mod difference;
+mod documents;
 mod files;
 mod json;
 mod layers;
+mod lines;
 mod objects;
 mod plan;
 mod read;
+mod secrets;
 mod sequence;
+mod side;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::sync::Arc;
 
-use kic_base::{Digest, Platform};
-use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Documents, Stoppable, obtain};
-use kic_graph::{BlobFacts, KIND_ANNOTATION};
-use kic_oci::model::{Descriptor, ImageConfig, Manifest, media_types};
-use kic_oci::unpack::UnpackLimits;
-use kic_oci::validate::visit_layer;
+use kic_base::Digest;
+use kic_diag::Diagnostics;
+use kic_exec::Context;
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use crate::image::{ImageAt, open_image};
-use read::LayerFiles;
-
-/// How something is on the right, seen from the left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Change {
-    /// Only there.
-    Added,
-    /// No longer there.
-    Removed,
-    /// There in another form.
-    Changed,
-    /// There at another place in its order.
-    Moved,
-    /// A line that both have, around one that differs.
-    Same,
-}
-
-/// One difference, or a group of them.
-#[derive(Debug, Clone, Serialize)]
-pub struct Difference {
-    /// How it differs.
-    pub change: Change,
-    /// What kind of thing it is, in a word.
-    pub kind: &'static str,
-    /// Which one.
-    pub name: String,
-    /// What it is on the left, where that can be said in a few words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub left: Option<String>,
-    /// What it is on the right.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub right: Option<String>,
-    /// In what it differs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<Difference>,
-}
+pub use difference::{BlobValue, Change, Difference, FileValue, Value};
+use side::{Side, platforms, side};
+use tree::tree;
 
 /// What two images differ in.
 #[derive(Debug, Serialize)]
@@ -83,30 +50,6 @@ pub struct DiffSide {
     pub image: String,
     /// The digest of its manifest or index.
     pub digest: Digest,
-}
-
-impl Difference {
-    fn new(change: Change, kind: &'static str, name: impl Into<String>) -> Self {
-        Self { change, kind, name: name.into(), left: None, right: None, parts: Vec::new() }
-    }
-
-    fn between(mut self, left: Option<String>, right: Option<String>) -> Self {
-        (self.left, self.right) = (left, right);
-        self
-    }
-
-    /// A group of differences, if there are any.
-    fn group(kind: &'static str, name: impl Into<String>, parts: Vec<Self>) -> Option<Self> {
-        (!parts.is_empty()).then(|| Self { parts, ..Self::new(Change::Changed, kind, name) })
-    }
-}
-
-/// The image of one platform.
-struct Side {
-    manifest: Manifest,
-    config: Option<Json>,
-    plan: Option<Json>,
-    layers: Vec<Arc<LayerFiles>>,
 }
 
 /// Compares two images.
@@ -132,141 +75,40 @@ pub async fn diff(left: &str, right: &str, context: &Context) -> Result<ImageDif
                     let one = side(&first, one, &other.1, &mut read, context).await?;
                     let other_side = side(&second, other, &one.manifest, &mut read, context).await?;
                     let parts = compare(&one, &other_side);
-                    Difference { parts, ..Difference::new(Change::Changed, "platform", name) }
+                    Difference::new(Change::Changed, "platform", name).with(parts)
                 }
             });
         }
-        differences.extend(Difference::group(
-            "annotations",
-            "annotations of the index",
-            index_annotations(&first, &second, context).await?,
-        ));
+        differences.extend(documents::index(&first, &second, context).await?);
+        if differences.is_empty() {
+            differences.push(Difference::form("the same index in other bytes"));
+        }
     }
     let of = |image: &str, opened: &ImageAt| DiffSide { image: image.to_owned(), digest: opened.root.digest };
     Ok(ImageDiff { left: of(left, &first), right: of(right, &second), same, differences })
 }
 
 fn compare(left: &Side, right: &Side) -> Vec<Difference> {
-    let (lefts, rights) = (read::merged(&left.layers), read::merged(&right.layers));
+    let trees = [left, right].map(|side| tree(side.layers.iter().map(|(_, layer)| layer.as_ref())));
+    let [lefts, rights] = &trees;
+    let (objects, told) = objects::diff(&lefts.files, &rights.files);
+    let files = files::diff(lefts, rights, &told);
+    let told_files = files.iter().flat_map(|file| {
+        let times = if file.kind == "times" { &file.parts[..] } else { &[] };
+        std::iter::once(file.name.as_str()).chain(times.iter().map(|file| file.name.as_str()))
+    });
+    let told: BTreeSet<&str> = told.differing.iter().copied().chain(told_files).collect();
     let mut parts = Vec::new();
-    parts.extend(Difference::group("layers", "layers", layers::diff(&left.manifest, &right.manifest)));
+    parts.extend(Difference::group("layers", "layers", layers::diff(left, right, &told)));
     parts.extend(plan::diff(left.plan.as_ref(), right.plan.as_ref()));
-    let (objects, told) = objects::diff(&lefts, &rights);
     parts.extend(objects);
-    parts.extend(Difference::group("files", "files", files::diff(&lefts, &rights, &told)));
-    let (one, other) = (left.config.clone().unwrap_or_default(), right.config.clone().unwrap_or_default());
-    parts.extend(Difference::group("config", "configuration", json::fields(&one, &other)));
+    parts.extend(Difference::group("files", "files", files));
+    parts.extend(documents::config(left, right));
     let annotations = json::maps(&left.manifest.annotations, &right.manifest.annotations, "annotation");
     parts.extend(Difference::group("annotations", "annotations", annotations));
+    parts.extend(Difference::group("manifest", "manifest", documents::manifest(left, right)));
+    if parts.is_empty() {
+        parts.push(Difference::form("the same manifest in other bytes"));
+    }
     parts
-}
-
-async fn index_annotations(
-    left: &ImageAt,
-    right: &ImageAt,
-    context: &Context,
-) -> Result<Vec<Difference>, Diagnostics> {
-    let mut found = Vec::new();
-    for image in [left, right] {
-        let documents = Documents { context, origin: image.origin(), span: None };
-        let is_index = media_types::is_index(&image.root.media_type);
-        let document = documents.document(&image.root.digest, &image.root.media_type).await?;
-        found.push(match document {
-            kic_oci::model::Document::Index(index) if is_index => index.annotations,
-            _ => BTreeMap::new(),
-        });
-    }
-    let (Some(right), Some(left)) = (found.pop(), found.pop()) else { return Ok(Vec::new()) };
-    Ok(json::maps(&left, &right, "annotation"))
-}
-
-type Found = (Descriptor, Manifest);
-
-/// The manifest of each platform, by its name.
-async fn platforms(image: &ImageAt, context: &Context) -> Result<BTreeMap<String, Found>, Diagnostics> {
-    let mut platforms = BTreeMap::new();
-    for (platform, descriptor, manifest) in &image.manifests {
-        let name = match platform {
-            Some(platform) => platform.to_string(),
-            None => {
-                own_platform(image, manifest, context).await?.map(|own| own.to_string()).unwrap_or_default()
-            }
-        };
-        platforms.insert(name, (descriptor.clone(), manifest.clone()));
-    }
-    Ok(platforms)
-}
-
-async fn own_platform(
-    image: &ImageAt,
-    manifest: &Manifest,
-    context: &Context,
-) -> Result<Option<Platform>, Diagnostics> {
-    if !media_types::is_config(&manifest.config.media_type) {
-        return Ok(None);
-    }
-    let documents = Documents { context, origin: image.origin(), span: None };
-    let bytes = documents.blob(&manifest.config).await?;
-    Ok(ImageConfig::parse(&bytes).ok().map(|config| config.platform()))
-}
-
-/// Reads the documents of one platform, and the layers that the other image does not have.
-async fn side(
-    image: &ImageAt,
-    (_, manifest): &Found,
-    other: &Manifest,
-    read: &mut BTreeMap<Digest, Arc<LayerFiles>>,
-    context: &Context,
-) -> Result<Side, Diagnostics> {
-    let documents = Documents { context, origin: image.origin(), span: None };
-    let config = if media_types::is_config(&manifest.config.media_type) {
-        let bytes = documents.blob(&manifest.config).await?;
-        let mut config: Json = serde_json::from_slice(&bytes).unwrap_or_default();
-        if let Some(config) = config.as_object_mut() {
-            // They follow from the layers.
-            config.retain(|name, _| name != "rootfs" && name != "history");
-        }
-        Some(config)
-    } else {
-        None
-    };
-    let plan = documents.plan(manifest).await?;
-    let mut layers = Vec::new();
-    for layer in &manifest.layers {
-        let kind = layer.annotations.get(KIND_ANNOTATION).map(String::as_str).unwrap_or_default();
-        let is_listed = plan.is_some() && ["registry-cache", "registry-catalogue", "launch"].contains(&kind);
-        let is_shared = other.layers.iter().any(|own| own.digest == layer.digest);
-        if is_listed || is_shared || media_types::layer_format(&layer.media_type).is_none() {
-            continue;
-        }
-        if let Some(known) = read.get(&layer.digest) {
-            layers.push(Arc::clone(known));
-            continue;
-        }
-        let files = Arc::new(read_layer(image, layer, context).await?);
-        read.insert(layer.digest, Arc::clone(&files));
-        layers.push(files);
-    }
-    Ok(Side { manifest: manifest.clone(), config, plan, layers })
-}
-
-async fn read_layer(
-    image: &ImageAt,
-    layer: &Descriptor,
-    context: &Context,
-) -> Result<LayerFiles, Diagnostics> {
-    let facts = BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
-    let reader = obtain(&facts, &image.origin(), context).await?;
-    let reader: Box<dyn Read + Send> = Box::new(Stoppable::new(reader, context));
-    let (media_type, digest) = (layer.media_type.clone(), layer.digest);
-    context
-        .blocking(move || {
-            let mut files = LayerFiles::default();
-            visit_layer(reader, &media_type, &UnpackLimits::default(), &mut files).map_err(|reason| {
-                Diagnostic::new(&code::DAMAGED_IMAGE, format!("the layer {digest} cannot be read: {reason}"))
-                    .help("copy the image again, or compile it with `--check`, which replaces what is damaged; and check the disk")
-            })?;
-            Ok(files)
-        })
-        .await
 }

@@ -8,58 +8,80 @@ use serde_json::Value as Json;
 
 use super::json::fields;
 use super::read::{CHECKS, File, OBJECTS};
+use super::secrets::marked;
 use super::{Change, Difference};
 
-/// The differences, and the files that they tell all of.
+/// An object or a check, and the file that it stands in.
+struct Stands<'a> {
+    path: &'a str,
+    json: Json,
+}
+
+/// The files that objects and checks stand in.
+#[derive(Debug, Default)]
+pub(super) struct Told<'a> {
+    /// Those that hold something that differs: that tells their content.
+    pub differing: BTreeSet<&'a str>,
+    /// All of them.
+    pub read: BTreeSet<&'a str>,
+}
+
+type ByName<'a> = BTreeMap<String, Stands<'a>>;
+
+/// The differences, and the files that they tell of. A file of which no object differs is a file like any other: then it is written
+/// otherwise, or lies elsewhere.
 pub(super) fn diff<'a>(
     left: &BTreeMap<&'a str, &'a File>,
     right: &BTreeMap<&'a str, &'a File>,
-) -> (Vec<Difference>, BTreeSet<&'a str>) {
-    let mut told = BTreeSet::new();
+) -> (Vec<Difference>, Told<'a>) {
+    let mut told = Told::default();
     let mut differences = Vec::new();
     for (folder, kind, name) in [(OBJECTS[0], "objects", "objects"), (OBJECTS[1], "policies", "policies")] {
-        let (lefts, rights) = (objects(left, folder, &mut told), objects(right, folder, &mut told));
-        differences.extend(Difference::group(kind, name, compare(&lefts, &rights, "object")));
+        let compared = compare(&objects(left, folder), &objects(right, folder), "object", &mut told);
+        differences.extend(Difference::group(kind, name, compared));
     }
-    let (lefts, rights) = (checks(left, &mut told), checks(right, &mut told));
-    differences.extend(Difference::group("checks", "readiness checks", compare(&lefts, &rights, "check")));
+    let compared = compare(&checks(left), &checks(right), "check", &mut told);
+    // The scripts say the same for machines without kic.
+    let scripts: BTreeSet<String> =
+        compared.iter().map(|check| format!("scripts/wait-{}.sh", check.name)).collect();
+    told.differing.extend(left.keys().chain(right.keys()).filter(|path| scripts.contains(**path)));
+    differences.extend(Difference::group("checks", "readiness checks", compared));
     (differences, told)
 }
 
-fn compare(
-    left: &BTreeMap<String, Json>,
-    right: &BTreeMap<String, Json>,
+fn compare<'a>(
+    left: &ByName<'a>,
+    right: &ByName<'a>,
     kind: &'static str,
+    told: &mut Told<'a>,
 ) -> Vec<Difference> {
     let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    told.read.extend(left.values().chain(right.values()).map(|stands| stands.path));
     let mut differences = Vec::new();
     for name in names {
-        match (left.get(name), right.get(name)) {
-            (Some(one), Some(other)) => {
-                let parts = fields(one, other).into_iter().map(hidden).collect();
-                differences.extend(Difference::group(kind, name, parts));
-            }
-            (Some(_), None) => differences.push(Difference::new(Change::Removed, kind, name)),
-            (None, _) => differences.push(Difference::new(Change::Added, kind, name)),
+        let difference = match (left.get(name), right.get(name)) {
+            (Some(one), Some(other)) => Difference::group(kind, name, fields(&one.json, &other.json)),
+            (Some(_), None) => Some(Difference::new(Change::Removed, kind, name)),
+            (None, _) => Some(Difference::new(Change::Added, kind, name)),
+        };
+        if difference.is_some() {
+            told.differing
+                .extend([left.get(name), right.get(name)].into_iter().flatten().map(|stands| stands.path));
         }
+        differences.extend(difference);
     }
     differences
 }
 
 /// The objects in the files below a folder. A file that cannot be read as such is not told here.
-fn objects<'a>(
-    files: &BTreeMap<&'a str, &'a File>,
-    folder: &str,
-    told: &mut BTreeSet<&'a str>,
-) -> BTreeMap<String, Json> {
-    let mut found: BTreeMap<String, Json> = BTreeMap::new();
+fn objects<'a>(files: &BTreeMap<&'a str, &'a File>, folder: &str) -> ByName<'a> {
+    let mut found = ByName::new();
     for (path, file) in files.iter().filter(|(path, _)| path.starts_with(folder)) {
         let Some(text) = &file.text else { continue };
         let (objects, errors) = kic_manifest::read(&Source::new((*path).to_owned(), text.clone()));
-        if !errors.is_empty() || objects.is_empty() {
+        if !errors.is_empty() {
             continue;
         }
-        told.insert(path);
         for object in objects {
             let identity = identity(&object);
             let mut name = identity.clone();
@@ -68,9 +90,10 @@ fn objects<'a>(
                 if !found.contains_key(&name) {
                     break;
                 }
-                name = format!("{identity} ({count})");
+                name = format!("{identity} (number {count} of this name)");
             }
-            found.insert(name, without_secrets(&object));
+            let json = marked(object.root.to_json(), object.kind == "Secret");
+            found.insert(name, Stands { path, json });
         }
     }
     found
@@ -80,54 +103,14 @@ fn identity(object: &Object) -> String {
     format!("{} {}", object.api_version, object.title())
 }
 
-/// Stands before the digest of what a secret holds, so that values can be compared.
-const SECRET: &str = "\u{1}secret ";
-
-/// A difference in which nothing of a secret shows, not even a digest, from which a short password could be guessed.
-fn hidden(mut difference: Difference) -> Difference {
-    for text in [&mut difference.left, &mut difference.right].into_iter().flatten() {
-        // As JSON writes the control character.
-        let mark = SECRET.replace('\u{1}', "\\u0001");
-        let mut parts = text.split(mark.as_str());
-        let mut shown = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            shown.push_str("(hidden)");
-            shown.push_str(part.get(64..).unwrap_or_default());
-        }
-        *text = shown;
-    }
-    difference
-}
-
-/// What a secret holds is told to differ, and not shown.
-fn without_secrets(object: &Object) -> Json {
-    let mut json = object.root.to_json();
-    if object.kind == "Secret" && object.api_version == "v1" {
-        for key in ["data", "stringData"] {
-            for value in
-                json.get_mut(key).and_then(Json::as_object_mut).into_iter().flat_map(|map| map.values_mut())
-            {
-                let digest = kic_base::Digest::of(value.to_string().as_bytes());
-                *value = Json::String(format!("{SECRET}{}", digest.hex()));
-            }
-        }
-    }
-    json
-}
-
 /// The checks of each readiness layer, by the layer's name.
-fn checks<'a>(files: &BTreeMap<&'a str, &'a File>, told: &mut BTreeSet<&'a str>) -> BTreeMap<String, Json> {
-    let mut found = BTreeMap::new();
+fn checks<'a>(files: &BTreeMap<&'a str, &'a File>) -> ByName<'a> {
+    let mut found = ByName::new();
     for (path, file) in files {
-        // The script says the same for machines without kic.
-        if path.starts_with("scripts/wait-") && path.ends_with(".sh") {
-            told.insert(path);
-        }
         let name = path.strip_prefix(CHECKS).and_then(|name| name.strip_suffix(".json"));
         let json = file.text.as_deref().and_then(|text| serde_json::from_str(text).ok());
         if let (Some(name), Some(json)) = (name, json) {
-            told.insert(path);
-            found.insert(name.to_owned(), json);
+            found.insert(name.to_owned(), Stands { path, json });
         }
     }
     found
@@ -136,11 +119,8 @@ fn checks<'a>(files: &BTreeMap<&'a str, &'a File>, told: &mut BTreeSet<&'a str>)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file(text: &str) -> File {
-        let text = Some(text.to_owned());
-        File { kind: "file", mode: Some(0o644), size: 0, digest: None, link: None, text }
-    }
+    use crate::diff::Value;
+    use crate::diff::read::tests::file;
 
     #[test]
     fn nothing_of_a_secret_is_shown() {
@@ -155,8 +135,11 @@ mod tests {
             (&bare, &one, "stringData - {\"a\":\"(hidden)\",\"b\":\"(hidden)\"}"),
         ] {
             let (found, told) = diff(&[(path, left)].into(), &[(path, right)].into());
-            assert_eq!(told, [path].into());
-            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            assert_eq!(told.differing, [path].into());
+            let text = |value: &Option<Value>| match value {
+                Some(Value::Json(json)) => json.to_string(),
+                _ => "-".to_owned(),
+            };
             let one = |part: &Difference| format!("{} {} {}", part.name, text(&part.left), text(&part.right));
             let fields: Vec<String> = found[0].parts[0].parts.iter().map(one).collect();
             assert_eq!(fields.join("; "), expected);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::json::fields;
+use super::json::{fields, without};
+use super::secrets::{HIDDEN, holds_secret};
 use super::sequence::{Step, steps};
-use super::{Change, Difference};
+use super::{Change, Difference, Value};
 
 pub(super) fn diff(left: Option<&Json>, right: Option<&Json>) -> Vec<Difference> {
     let (left, right) = match (left, right) {
@@ -17,8 +18,9 @@ pub(super) fn diff(left: Option<&Json>, right: Option<&Json>) -> Vec<Difference>
     };
     let mut parts = Vec::new();
     parts.extend(Difference::group("images", "cached images", images(left, right)));
-    let hosts = |plan: &Json| json!({ "cluster": plan.get("cluster"), "registries": plan.get("registries") });
-    parts.extend(Difference::group("cluster", "cluster", fields(&hosts(left), &hosts(right))));
+    // The cluster, its registries, the version of the plan.
+    let rest = |plan: &Json| without(plan, &["images", "steps"]);
+    parts.extend(Difference::group("cluster", "cluster", fields(&rest(left), &rest(right))));
     parts.extend(Difference::group("plan", "launch plan", plan_steps(left, right)));
     parts
 }
@@ -33,7 +35,8 @@ fn images(left: &Json, right: &Json) -> Vec<Difference> {
         list(plan, "images").iter().filter_map(|image| Some((reference(image)?, image.clone()))).collect()
     };
     let (lefts, rights) = (by_reference(left), by_reference(right));
-    let digest = |image: &Json| image.get("digest").and_then(Json::as_str).unwrap_or_default().to_owned();
+    let digest =
+        |image: &Json| Value::Text(image.get("digest").and_then(Json::as_str).unwrap_or_default().to_owned());
     let names: BTreeSet<&String> = lefts.keys().chain(rights.keys()).collect();
     let mut differences = Vec::new();
     for name in names {
@@ -44,7 +47,7 @@ fn images(left: &Json, right: &Json) -> Vec<Difference> {
                 if digest(one) != digest(other) {
                     changed.between(Some(digest(one)), Some(digest(other)))
                 } else {
-                    Difference { parts: fields(one, other), ..changed }
+                    changed.with(fields(one, other))
                 }
             }
             (Some(one), None) => {
@@ -66,7 +69,7 @@ fn plan_steps(left: &Json, right: &Json) -> Vec<Difference> {
         match step {
             Step::Left(at) if right_titles.contains(&left_titles[at]) => {
                 let to = right_titles.iter().position(|title| *title == left_titles[at]).unwrap_or_default();
-                let place = |at: usize| Some(format!("step {}", at + 1));
+                let place = |at: usize| Some(Value::Position { position: at + 1 });
                 let moved = Difference::new(Change::Moved, "step", left_titles[at].clone());
                 differences.push(moved.between(place(at), place(to)));
             }
@@ -78,13 +81,7 @@ fn plan_steps(left: &Json, right: &Json) -> Vec<Difference> {
                 differences.push(Difference::new(Change::Added, "step", right_titles[at].clone()));
             }
             Step::Both(one, other) => {
-                let without_layer = |step: &Json| {
-                    let mut step = step.clone();
-                    if let Some(step) = step.as_object_mut() {
-                        step.remove("layer");
-                    }
-                    step
-                };
+                let without_layer = |step: &Json| without(step, &["layer"]);
                 let parts = fields(&without_layer(&lefts[one]), &without_layer(&rights[other]));
                 differences.extend(Difference::group("step", left_titles[one].clone(), parts));
             }
@@ -98,6 +95,7 @@ fn title(step: &Json) -> String {
     match (said("apply"), said("wait"), said("run")) {
         (Some(name), ..) => format!("apply {} {name}", said("kind").unwrap_or_default()),
         (None, Some(name), _) => format!("wait {name}"),
+        (None, None, Some(command)) if holds_secret(command) => format!("run {HIDDEN}"),
         (None, None, Some(command)) => format!("run {command}"),
         (None, None, None) => "something unknown".to_owned(),
     }

@@ -1,0 +1,133 @@
+//! The image of one platform: its documents, and the layers that the other image does not have.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use kic_base::{Digest, Platform};
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_exec::{Context, Documents, Stoppable, obtain};
+use kic_graph::{BlobFacts, KIND_ANNOTATION};
+use kic_oci::model::{Descriptor, ImageConfig, Manifest, media_types};
+use kic_oci::unpack::UnpackLimits;
+use kic_oci::validate::visit_layer;
+use serde_json::Value as Json;
+
+use super::read::LayerFiles;
+use crate::image::ImageAt;
+
+/// The image of one platform.
+pub(super) struct Side {
+    pub manifest: Manifest,
+    /// The manifest as it is written.
+    pub written: Json,
+    pub config: Option<Json>,
+    pub plan: Option<Json>,
+    /// The layers that were read, the lowest first.
+    pub layers: Vec<(Digest, Arc<LayerFiles>)>,
+}
+
+impl Side {
+    /// What is in a layer, if it was read.
+    pub fn files(&self, layer: &Digest) -> Option<&LayerFiles> {
+        self.layers.iter().find(|(digest, _)| digest == layer).map(|(_, files)| files.as_ref())
+    }
+}
+
+pub(super) type Found = (Descriptor, Manifest);
+
+/// The manifest of each platform, by its name.
+pub(super) async fn platforms(
+    image: &ImageAt,
+    context: &Context,
+) -> Result<BTreeMap<String, Found>, Diagnostics> {
+    let mut platforms = BTreeMap::new();
+    for (platform, descriptor, manifest) in &image.manifests {
+        let name = match platform {
+            Some(platform) => platform.to_string(),
+            None => {
+                own_platform(image, manifest, context).await?.map(|own| own.to_string()).unwrap_or_default()
+            }
+        };
+        let mut own = if name.is_empty() { "no platform".to_owned() } else { name.clone() };
+        for count in 2.. {
+            if !platforms.contains_key(&own) {
+                break;
+            }
+            own = format!("{name} (number {count} of this name)");
+        }
+        platforms.insert(own, (descriptor.clone(), manifest.clone()));
+    }
+    Ok(platforms)
+}
+
+async fn own_platform(
+    image: &ImageAt,
+    manifest: &Manifest,
+    context: &Context,
+) -> Result<Option<Platform>, Diagnostics> {
+    if !media_types::is_config(&manifest.config.media_type) {
+        return Ok(None);
+    }
+    let documents = Documents { context, origin: image.origin(), span: None };
+    let bytes = documents.blob(&manifest.config).await?;
+    Ok(ImageConfig::parse(&bytes).ok().map(|config| config.platform()))
+}
+
+/// Reads the documents of one platform, and the layers that the other image does not have.
+pub(super) async fn side(
+    image: &ImageAt,
+    (descriptor, manifest): &Found,
+    other: &Manifest,
+    read: &mut BTreeMap<Digest, Arc<LayerFiles>>,
+    context: &Context,
+) -> Result<Side, Diagnostics> {
+    let documents = Documents { context, origin: image.origin(), span: None };
+    let config = if media_types::is_config(&manifest.config.media_type) {
+        let bytes = documents.blob(&manifest.config).await?;
+        serde_json::from_slice(&bytes).ok()
+    } else {
+        None
+    };
+    let plan = documents.plan(manifest).await?;
+    let mut layers = Vec::new();
+    for layer in &manifest.layers {
+        let kind = layer.annotations.get(KIND_ANNOTATION).map(String::as_str).unwrap_or_default();
+        let is_listed = plan.is_some() && ["registry-cache", "registry-catalogue", "launch"].contains(&kind);
+        let is_shared = other.layers.iter().any(|own| own.digest == layer.digest);
+        if is_listed || is_shared || media_types::layer_format(&layer.media_type).is_none() {
+            continue;
+        }
+        if let Some(known) = read.get(&layer.digest) {
+            layers.push((layer.digest, Arc::clone(known)));
+            continue;
+        }
+        let files = Arc::new(read_layer(image, layer, context).await?);
+        read.insert(layer.digest, Arc::clone(&files));
+        layers.push((layer.digest, files));
+    }
+    let written = serde_json::from_slice(&documents.raw(&descriptor.digest).await?).unwrap_or_default();
+    Ok(Side { manifest: manifest.clone(), written, config, plan, layers })
+}
+
+async fn read_layer(
+    image: &ImageAt,
+    layer: &Descriptor,
+    context: &Context,
+) -> Result<LayerFiles, Diagnostics> {
+    let facts = BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
+    let reader = obtain(&facts, &image.origin(), context).await?;
+    let reader: Box<dyn Read + Send> = Box::new(Stoppable::new(reader, context));
+    let (media_type, digest) = (layer.media_type.clone(), layer.digest);
+    context
+        .blocking(move || {
+            let mut files = LayerFiles::default();
+            let tar = visit_layer(reader, &media_type, &UnpackLimits::default(), &mut files).map_err(|reason| {
+                Diagnostic::new(&code::DAMAGED_IMAGE, format!("the layer {digest} cannot be read: {reason}"))
+                    .help("copy the image again, or compile it with `--check`, which replaces what is damaged; and check the disk")
+            })?;
+            files.tar = Some(tar);
+            Ok(files)
+        })
+        .await
+}
