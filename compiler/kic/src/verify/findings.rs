@@ -60,6 +60,17 @@ impl Findings {
         self.add(code, finding.to_string(), help);
     }
 
+    /// Nothing is there that could be an image; where something else is wrong, that is why.
+    pub fn no_image(&mut self, image: &str) {
+        if !self.diagnostics.has_errors() {
+            self.add(
+                &code::NOT_AN_IMAGE,
+                format!("{image} holds no image"),
+                "compile or copy an image into it, or remove it",
+            );
+        }
+    }
+
     /// Something that went wrong in another way.
     pub fn others(&mut self, diagnostics: Diagnostics) {
         self.diagnostics.append(diagnostics);

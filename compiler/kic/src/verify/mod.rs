@@ -63,22 +63,26 @@ pub struct VerifiedImage {
     pub steps: Option<usize>,
 }
 
-/// Reads an image, every byte of it, and finds out whether it is whole and is what it says. Of a layout, all images are looked at.
+/// Reads an image, every byte of it, and finds out whether it is whole and is what it says. Of a layout, all images are looked at;
+/// of one with a name behind its path, that image alone.
 ///
 /// # Errors
 /// That it cannot be opened at all. What is wrong with it is in [`Verification::findings`].
 pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diagnostics> {
     let mut findings = Findings::default();
     let options = ValidateOptions { jobs: context.jobs, ..ValidateOptions::default() };
-    let examination = match image_source(image)? {
+    let source = image_source(image)?;
+    let examination = match &source {
         ImageSource::Disk { format: DiskFormat::Layout | DiskFormat::LayoutOrArchive, path, .. }
             if path.is_dir() =>
         {
-            examine_files(LayoutFolder(path), options, context).await?
+            let root = named(&source, context)?;
+            examine_files(LayoutFolder(path.clone()), root, options, context).await?
         }
         ImageSource::Disk { format: DiskFormat::Archive | DiskFormat::LayoutOrArchive, path, .. } => {
-            let files = LayoutArchive::open(&path).map_err(|error| unopened(&path, &error))?;
-            examine_files(files, options, context).await?
+            let files = LayoutArchive::open(path).map_err(|error| unopened(path, &error))?;
+            let root = named(&source, context)?;
+            examine_files(files, root, options, context).await?
         }
         source => {
             let opened = open_image(image, context).await?;
@@ -92,6 +96,9 @@ pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diag
         findings.layout(finding);
     }
     let images = check(&examination, &mut findings);
+    if images.is_empty() {
+        findings.no_image(image);
+    }
     Ok(Verification {
         image: image.to_owned(),
         blobs: examination.blobs,
@@ -99,6 +106,14 @@ pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diag
         images,
         findings: findings.into_diagnostics(),
     })
+}
+
+/// The image of a layout that was named; `None` for all that it holds.
+fn named(source: &ImageSource, context: &Context) -> Result<Option<Descriptor>, Diagnostics> {
+    let ImageSource::Disk { reference: Some(_), .. } = source else { return Ok(None) };
+    let image = context.disk_images.open(source, None)?;
+    // Where `index.json` lists the platforms of one image, that image is all there is.
+    Ok(Some(image.root().clone()).filter(|root| !image.is_made(&root.digest)))
 }
 
 fn unopened(path: &Path, error: &kic_oci::disk_image::DiskImageError) -> Diagnostic {
@@ -113,12 +128,15 @@ fn unopened(path: &Path, error: &kic_oci::disk_image::DiskImageError) -> Diagnos
 
 async fn examine_files(
     files: impl ImageFiles + Send + 'static,
+    root: Option<Descriptor>,
     options: ValidateOptions,
     context: &Context,
 ) -> Result<Examination<Contents>, Diagnostics> {
     let inner = context.clone();
     context
-        .blocking(move || Ok(examine(&StoppableFiles { files: &files, context: &inner }, None, &options)))
+        .blocking(move || {
+            Ok(examine(&StoppableFiles { files: &files, context: &inner }, root.as_ref(), &options))
+        })
         .await
 }
 
