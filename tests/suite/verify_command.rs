@@ -3,6 +3,7 @@
 //! | member | says |
 //! |---|---|
 //! | `layer` | the files of a layer on top of the image, by path: a text, or `null` to remove what is there |
+//! | `entries` | more entries of that layer, in their order: `path`, and what it is a `symlink` or a `hardlink` to |
 //! | `plan` | values of `kic/plan.json`, by JSON pointer, in that layer; `null` removes one |
 //! | `annotations` | annotations of that layer |
 //! | `manifest` | annotations of the manifest |
@@ -94,6 +95,9 @@ impl Place {
             header.set_mode(0o644);
             tar.append_data(&mut header, path, text.as_bytes()).unwrap();
         }
+        for entry in case["entries"].as_array().into_iter().flatten() {
+            append(&mut tar, entry);
+        }
         let mut layer = put(&layout, "application/vnd.oci.image.layer.v1.tar", &tar.into_inner().unwrap());
         if let Some(annotations) = case.get("annotations") {
             layer["annotations"] = serde_json::from_str(&self.named(&annotations.to_string())).unwrap();
@@ -121,6 +125,25 @@ impl Place {
                 .unwrap();
         shown["platforms"][0]["plan"].clone()
     }
+}
+
+/// Appends an entry as it is, whatever its path.
+fn append(tar: &mut tar::Builder<Vec<u8>>, entry: &Value) {
+    let text = |key: &str| entry[key].as_str();
+    let mut header = tar::Header::new_ustar();
+    let (kind, target) = match (text("symlink"), text("hardlink")) {
+        (Some(target), _) => (tar::EntryType::Symlink, target),
+        (_, Some(target)) => (tar::EntryType::Link, target),
+        _ => (tar::EntryType::Regular, ""),
+    };
+    let path = text("path").unwrap().as_bytes();
+    header.as_old_mut().name[..path.len()].copy_from_slice(path);
+    header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(0);
+    header.set_cksum();
+    tar.append(&header, std::io::empty()).unwrap();
 }
 
 /// Sets what a JSON pointer names, or removes it.

@@ -67,10 +67,9 @@ pub fn is_in_layout(directory: &Path, root: &Descriptor, reference: &str, blobs:
         return false;
     };
     layout.has_index(&with_root(layout.index.clone(), &root).0)
-        && File::open(layout.blobs())
-            .is_ok_and(|directory| {
-                blobs.values().all(|blob| standing(&directory, blob, layout.boot) == Standing::There)
-            })
+        && File::open(layout.blobs()).is_ok_and(|directory| {
+            blobs.values().all(|blob| standing(&directory, blob, layout.boot) == Standing::There)
+        })
 }
 
 /// The descriptor of an image in an `index.json`.

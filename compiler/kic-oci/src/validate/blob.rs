@@ -6,7 +6,8 @@ use super::descriptor::CheckedDescriptor;
 use super::files::{ImageFiles, blob_name, unreadable};
 use super::finding::{Place, Problem};
 use super::json::Json;
-use super::scan::{LayerVisitor, hash};
+use super::scan::hash;
+use super::visitor::LayerVisitor;
 use super::{BlobFacts, Validation};
 use crate::model::DOCUMENT_LIMIT;
 use crate::model::media_types::{self, LayerFormat};
@@ -155,6 +156,6 @@ pub(super) fn read_small(files: &dyn ImageFiles, name: &str) -> Result<Vec<u8>, 
     if bytes.len() > DOCUMENT_LIMIT { Err(Problem::Long) } else { Ok(bytes) }
 }
 
-fn blob_place(digest: &Digest) -> Place {
+pub(super) fn blob_place(digest: &Digest) -> Place {
     Place::document(blob_name(digest))
 }

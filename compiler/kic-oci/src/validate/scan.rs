@@ -13,10 +13,11 @@ use kic_threads::together;
 use super::ValidateOptions;
 use super::files::{ImageFiles, blob_name};
 use super::finding::Problem;
+use super::visitor::{LayerContent, LayerEntry, LayerVisitor, Watched};
 use crate::header_budget::HeaderBudget;
 use crate::model::media_types::{LayerFormat, layer_format};
 use crate::model::{DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, Manifest, media_types};
-use crate::unpack::{BoundedReader, Meter, UnpackLimits};
+use crate::unpack::{BoundedReader, LayerPaths, Meter, UnpackLimits};
 
 /// What is read at a time: what is hashed then is still near the processor.
 const BUFFER: usize = 128 << 10;
@@ -26,49 +27,6 @@ const FIRST: usize = 512;
 
 /// Indexes that name each other could go on for ever.
 const DOCUMENTS_LIMIT: usize = 10_000;
-
-/// Looks at the entries of one layer, in their order.
-pub trait LayerVisitor: Default + Send {
-    /// An entry came. Its content may be read, or left.
-    ///
-    /// # Errors
-    /// Those of reading the content, passed on.
-    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn LayerContent) -> io::Result<()>;
-}
-
-/// The content of an entry.
-pub trait LayerContent: Read {
-    /// Begins a digest of what is read from here on. It costs little, as the layer is hashed anyway.
-    fn begin_digest(&mut self);
-
-    /// The digest of what was read since it was begun.
-    fn end_digest(&mut self) -> Digest;
-}
-
-/// Looks at nothing.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Unvisited;
-
-impl LayerVisitor for Unvisited {
-    fn entry(&mut self, _: &LayerEntry<'_>, _: &mut dyn LayerContent) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// An entry of a layer.
-#[derive(Debug)]
-pub struct LayerEntry<'a> {
-    /// Its path as it stands there.
-    pub path: &'a [u8],
-    /// What it is.
-    pub kind: tar::EntryType,
-    /// Its permission bits, where they can be read.
-    pub mode: Option<u32>,
-    /// The size of its content in bytes.
-    pub size: u64,
-    /// What it links to.
-    pub link: Option<Vec<u8>>,
-}
 
 /// Shows the entries of one layer to a visitor. Its digest is for the reader to verify.
 ///
@@ -104,6 +62,7 @@ pub(super) struct Scan<V> {
     pub(super) format: Option<LayerFormat>,
     pub(super) result: Result<Hashed, Problem>,
     pub(super) contents: Option<V>,
+    pub(super) paths: LayerPaths,
 }
 
 pub(super) struct Hashed {
@@ -174,12 +133,13 @@ pub(super) fn scan<V: LayerVisitor>(
     let (next, scans) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     together(options.jobs.clamp(1, order.len().max(1)), || {
         while let Some((digest, _, format)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut visitor = V::default();
+            let mut visitor = Watched::<V>::default();
             let opened = files.open(&blob_name(digest));
             let result = opened.and_then(|reader| {
                 hash(reader, *format, &options.limits, &mut visitor).map_err(super::files::unreadable)
             });
-            let scan = Scan { format: *format, result, contents: Some(visitor) };
+            let Watched { paths, visitor } = visitor;
+            let scan = Scan { format: *format, result, contents: Some(visitor), paths };
             scans.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, scan);
         }
     });

@@ -41,6 +41,9 @@ impl Findings {
                 &code::UNUSUAL_LAYOUT,
                 "most tools take it as it is; compile or copy the image again to be sure",
             ),
+            (Problem::Refused { .. }, _) => {
+                (&code::UNPACK_REFUSED, "the image is hostile or damaged: `kic unpack` refuses it, too")
+            }
             (
                 Problem::Missing
                 | Problem::MissingBlob(_)
