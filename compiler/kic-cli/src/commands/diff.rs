@@ -14,7 +14,7 @@ use crate::world::{block_on, context};
 /// Layers that both have are not read.
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// An OCI layout or archive, `docker-archive:FILE`, or a reference of an image in a registry
+    /// An OCI layout or archive, `oci:DIR:NAME`, `docker-archive:FILE`, or a reference of an image in a registry
     #[arg(value_name = "LEFT")]
     left: String,
     /// The image to compare it with
