@@ -18,11 +18,12 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use kic_base::Digest;
+use kic_registry::scripted_server::Reply;
 use serde_json::{Value, json};
 
 use crate::support::image_layout::{index, root_digest};
 use crate::support::kic::{kic, shown, stdout};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, is_blob};
 use crate::support::{copy_tree_as_it_is, root};
 
 /// The example `hello`, compiled, with what is cached in it.
@@ -271,6 +272,20 @@ fn an_image_in_a_registry_is_verified_too() {
         "{found:#?}"
     );
     assert!(!output.status.success());
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_not_damaged() {
+    let place = Place::new();
+    let upstream = Upstream::serve(&[("hello", "v1", &place.path("good.oci"))], |request, reply| {
+        if is_blob(request) { Reply::new(403) } else { reply }
+    });
+    fs::remove_dir_all(place.path("store")).unwrap();
+    let output = place.verify(&format!("{}/hello:v1", upstream.host()));
+    let found = findings(&output);
+    assert!(found.len() == 1 && found[0].0 == "registry-forbidden", "{}", shown(&output));
+    assert!(shown(&output).contains("6 blobs of the image could not be looked at"), "{}", shown(&output));
 }
 
 #[test]

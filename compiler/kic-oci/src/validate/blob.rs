@@ -99,7 +99,8 @@ impl<V: LayerVisitor> Validation<'_, V> {
                 continue;
             };
             if !self.blobs.contains_key(&digest) {
-                self.read_blob(&digest, None, false);
+                let facts = self.read_blob(&digest, None, false);
+                self.blobs.insert(digest, facts);
                 // Nobody knows what a document names that cannot be read.
                 if self.is_read_whole {
                     self.findings.add(blob_place(&digest), Problem::Unreferenced);

@@ -183,8 +183,9 @@ impl<V: LayerVisitor> Validation<'_, V> {
         if let Some(json) = self.document_file("oci-layout") {
             self.version(&json);
         }
-        if let Some(json) = self.document_file("index.json") {
-            self.index(&Place::document("index.json"), &json, 0);
+        match self.document_file("index.json") {
+            Some(json) => drop(self.index(&Place::document("index.json"), &json, 0)),
+            None => self.is_read_whole = false,
         }
         self.blob_folder();
     }

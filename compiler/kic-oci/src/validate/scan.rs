@@ -17,7 +17,7 @@ use super::visitor::{LayerContent, LayerEntry, LayerVisitor, Watched};
 use crate::header_budget::HeaderBudget;
 use crate::model::media_types::{LayerFormat, layer_format};
 use crate::model::{DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, Manifest, media_types};
-use crate::unpack::{BoundedReader, LayerPaths, Meter, UnpackLimits};
+use crate::unpack::{BoundedReader, LayerPaths, Meter, UnpackLimits, printable};
 
 /// What is read at a time: what is hashed then is still near the processor.
 const BUFFER: usize = 128 << 10;
@@ -164,7 +164,8 @@ pub(super) fn hash<V: LayerVisitor>(
         let hash = own.as_ref().unwrap_or(&whole);
         let mut decoder = Hashing { inner: decoder, hash: own.clone(), size: 0, failed: None };
         if let Err(error) = entries(&mut decoder, hash, visitor) {
-            not_a_tar = Some(error.to_string());
+            // The tar reader shows fields as they are.
+            not_a_tar = Some(printable(error.to_string().as_bytes()));
         }
         // What follows the end of the tar is part of the layer, and so is all of what is none.
         drain(&mut decoder)?;
@@ -179,7 +180,7 @@ pub(super) fn hash<V: LayerVisitor>(
     let digest = whole.take().finish();
     let decoded = decoded.map(|result| match result {
         Ok(own) => Ok(own.unwrap_or(digest)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(printable(error.to_string().as_bytes())),
     });
     // What cannot be decompressed is no tar for that reason alone.
     let not_a_tar = not_a_tar.filter(|_| matches!(decoded, Some(Ok(_))));
