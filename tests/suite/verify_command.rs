@@ -289,6 +289,27 @@ fn what_could_not_be_looked_at_is_not_damaged() {
 }
 
 #[test]
+fn a_rebuild_takes_what_is_cached_from_the_image_itself() {
+    let place = Place::new();
+    let upstream = Upstream::serve(&[("greeter", "v1", &place.path("greeter-image"))], |_, reply| reply);
+    let image = format!("{}/greeter:v1", upstream.host());
+    let spec = format!(
+        "cluster \"shop\" version=\"v1\" {{\n base scratch\n registry \"sea.hub:5000\" {{ image \"{image}\"; }}\n}}\n"
+    );
+    fs::write(place.path("cluster.kdl"), spec).unwrap();
+    let compiled = stdout(place.kic().args(["compile", "-q", "--record-source", "-o", "shop.oci"]));
+    drop(upstream);
+    for keeps_store in [true, false] {
+        if !keeps_store {
+            fs::remove_dir_all(place.path("store")).unwrap();
+        }
+        let output = place.kic().args(["verify", "--rebuild", "shop.oci"]).output().unwrap();
+        let same = format!("compiled again: the same, {compiled}");
+        assert!(output.status.success() && shown(&output).contains(&same), "{}", shown(&output));
+    }
+}
+
+#[test]
 fn a_damaged_layer_is_told_once_and_without_what_follows_from_it() {
     let place = Place::new();
     let layout = place.path("good.oci");
