@@ -7,7 +7,7 @@ use kic_base::Digest;
 use tar::EntryType;
 
 use super::apply_layer::half;
-use super::entry_name::{DEPTH_LIMIT, Whiteout, check_link_target, split_name, whiteout};
+use super::entry_name::{DEPTH_LIMIT, PATH_LIMIT, Whiteout, check_link_target, split_name, whiteout};
 use super::error::{Refusal, printable};
 use super::followed_links::FollowedLinks;
 use crate::validate::{LayerContent, LayerEntry, LayerVisitor};
@@ -41,14 +41,23 @@ pub struct LayerPaths {
     pub(super) emptied: Vec<Vec<u8>>,
     /// The folders that were met, by half their keys; `true` for those that the layer describes itself.
     folders: BTreeMap<[u8; 16], bool>,
-    /// The folder of the entry before, as it is written there, and as it is.
-    before: Option<(Vec<u8>, Vec<u8>)>,
+    before: Option<Before>,
     text: usize,
+}
+
+/// The folder of the entry before, in which the next one mostly lies, too.
+#[derive(Debug)]
+struct Before {
+    /// As it is written, up to the name of the entry.
+    written: Vec<u8>,
+    /// Whether the layer has links below it.
+    has_links: bool,
 }
 
 impl LayerVisitor for LayerPaths {
     fn entry(&mut self, entry: &LayerEntry<'_>, _: &mut dyn LayerContent) -> io::Result<()> {
         if self.refused.is_none()
+            && !self.is_beside(entry)
             && let Err(reason) = self.take(entry)
         {
             self.refused = Some(PathRefusal { entry: printable(entry.path), reason });
@@ -61,6 +70,17 @@ impl LayerPaths {
     /// Whether the layer itself says that this is a folder, or has put something into it.
     pub(super) fn has_folder(&self, path: &[u8]) -> bool {
         !self.folders.is_empty() && self.folders.get(&key(path)) == Some(&true)
+    }
+
+    /// Whether an entry is a plain file beside the one before, of which nothing is to be known.
+    fn is_beside(&self, entry: &LayerEntry<'_>) -> bool {
+        let Some(before) = self.before.as_ref().filter(|before| !before.has_links) else { return false };
+        let (written, name) = split_last(entry.path);
+        entry.kind.is_file()
+            && before.written == written
+            && entry.path.len() <= PATH_LIMIT
+            && split_name(name, false).is_ok_and(|names| names == [name])
+            && whiteout(&[name]) == Ok(Whiteout::None)
     }
 
     fn take(&mut self, entry: &LayerEntry<'_>) -> Result<(), Refusal> {
@@ -78,7 +98,7 @@ impl LayerPaths {
         if whiteout == Whiteout::Ignored {
             return Ok(());
         }
-        let parent = self.parent(parents, entry.path)?;
+        let parent = self.parent(parents, last, entry.path)?;
         match whiteout {
             Whiteout::Opaque => {
                 self.count(parent.len())?;
@@ -116,16 +136,16 @@ impl LayerPaths {
         Ok(())
     }
 
-    /// The folder that an entry lies in, which is noted. Mostly it is that of the entry before.
-    fn parent(&mut self, parents: &[&[u8]], entry: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let written = parents.join(&b'/');
-        if let Some((before, folder)) = &self.before
-            && *before == written
-        {
-            return Ok(folder.clone());
-        }
+    /// The folder that an entry lies in, which is noted.
+    fn parent(&mut self, parents: &[&[u8]], last: &[u8], entry: &[u8]) -> Result<Vec<u8>, Refusal> {
         let folder = self.enter(parents, entry)?;
-        self.before = Some((written, folder.clone()));
+        let (written, name) = split_last(entry);
+        if name == last {
+            let below = join(&folder, b"");
+            let next = self.links.range(below.clone()..).next();
+            let has_links = next.is_some_and(|(path, _)| path.starts_with(&below));
+            self.before = Some(Before { written: written.to_owned(), has_links });
+        }
         Ok(folder)
     }
 
@@ -200,6 +220,11 @@ pub(super) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
 /// The folder that a path lies in.
 pub(super) fn parent_of(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|byte| *byte == b'/').unwrap_or(0)]
+}
+
+/// An entry's name, and what is written before it.
+fn split_last(path: &[u8]) -> (&[u8], &[u8]) {
+    path.split_at(path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1))
 }
 
 /// A path and the folders around it but the root, from the inside to the outside.

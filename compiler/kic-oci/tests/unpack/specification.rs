@@ -255,3 +255,18 @@ fn links_of_layers_below_count_until_they_are_hidden_or_replaced() {
     let hidden = vec![below, Tar::default().file(".wh.var", b""), Tar::default().file("var/x", b"")];
     good(hidden);
 }
+
+#[test]
+fn a_link_that_comes_or_goes_between_two_neighbours_counts() {
+    let gone = Tar::default().folder("to/").link("l", "to").file("l/a", b"").folder("l/").file("l/b", b"");
+    let (_folder, root, _) = good(vec![gone]);
+    assert_eq!(names(&root), ["l", "l/b", "to", "to/a"]);
+    let come = Tar::default().file("l/a", b"").link("l", "/etc").file("l/b", b"");
+    assert!(matches!(refused(vec![come]), Refusal::AbsoluteLink { .. }));
+    let inside = Tar::default().file("d/a", b"").link("d/l", "/etc").file("d/b", b"").file("d/l/c", b"");
+    assert!(matches!(refused(vec![inside]), Refusal::AbsoluteLink { .. }));
+    for last in ["d/..", "d/.wh.", "d/b\0"] {
+        let odd = Tar::default().file("d/a", b"").pax(&[("path", last.as_bytes())]).file("x", b"");
+        refused(vec![odd]);
+    }
+}
