@@ -3,6 +3,7 @@
 //! | member | says |
 //! |---|---|
 //! | `layer` | the files of a layer on top of the image, by path: a text, or `null` to remove what is there |
+//! | `entries` | more entries of that layer, in their order: `path`, and what it is a `symlink` or a `hardlink` to |
 //! | `plan` | values of `kic/plan.json`, by JSON pointer, in that layer; `null` removes one |
 //! | `annotations` | annotations of that layer |
 //! | `manifest` | annotations of the manifest |
@@ -17,11 +18,12 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use kic_base::Digest;
+use kic_registry::scripted_server::Reply;
 use serde_json::{Value, json};
 
 use crate::support::image_layout::{index, root_digest};
 use crate::support::kic::{kic, shown, stdout};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Upstream, is_blob};
 use crate::support::{copy_tree_as_it_is, root};
 
 /// The example `hello`, compiled, with what is cached in it.
@@ -94,6 +96,9 @@ impl Place {
             header.set_mode(0o644);
             tar.append_data(&mut header, path, text.as_bytes()).unwrap();
         }
+        for entry in case["entries"].as_array().into_iter().flatten() {
+            append(&mut tar, entry);
+        }
         let mut layer = put(&layout, "application/vnd.oci.image.layer.v1.tar", &tar.into_inner().unwrap());
         if let Some(annotations) = case.get("annotations") {
             layer["annotations"] = serde_json::from_str(&self.named(&annotations.to_string())).unwrap();
@@ -121,6 +126,25 @@ impl Place {
                 .unwrap();
         shown["platforms"][0]["plan"].clone()
     }
+}
+
+/// Appends an entry as it is, whatever its path.
+fn append(tar: &mut tar::Builder<Vec<u8>>, entry: &Value) {
+    let text = |key: &str| entry[key].as_str();
+    let mut header = tar::Header::new_ustar();
+    let (kind, target) = match (text("symlink"), text("hardlink")) {
+        (Some(target), _) => (tar::EntryType::Symlink, target),
+        (_, Some(target)) => (tar::EntryType::Link, target),
+        _ => (tar::EntryType::Regular, ""),
+    };
+    let path = text("path").unwrap().as_bytes();
+    header.as_old_mut().name[..path.len()].copy_from_slice(path);
+    header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(0);
+    header.set_cksum();
+    tar.append(&header, std::io::empty()).unwrap();
 }
 
 /// Sets what a JSON pointer names, or removes it.
@@ -248,6 +272,41 @@ fn an_image_in_a_registry_is_verified_too() {
         "{found:#?}"
     );
     assert!(!output.status.success());
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_not_damaged() {
+    let place = Place::new();
+    let upstream = Upstream::serve(&[("hello", "v1", &place.path("good.oci"))], |request, reply| {
+        if is_blob(request) { Reply::new(403) } else { reply }
+    });
+    fs::remove_dir_all(place.path("store")).unwrap();
+    let output = place.verify(&format!("{}/hello:v1", upstream.host()));
+    let found = findings(&output);
+    assert!(found.len() == 1 && found[0].0 == "registry-forbidden", "{}", shown(&output));
+    assert!(shown(&output).contains("6 blobs of the image could not be looked at"), "{}", shown(&output));
+}
+
+#[test]
+fn a_rebuild_takes_what_is_cached_from_the_image_itself() {
+    let place = Place::new();
+    let upstream = Upstream::serve(&[("greeter", "v1", &place.path("greeter-image"))], |_, reply| reply);
+    let image = format!("{}/greeter:v1", upstream.host());
+    let spec = format!(
+        "cluster \"shop\" version=\"v1\" {{\n base scratch\n registry \"sea.hub:5000\" {{ image \"{image}\"; }}\n}}\n"
+    );
+    fs::write(place.path("cluster.kdl"), spec).unwrap();
+    let compiled = stdout(place.kic().args(["compile", "-q", "--record-source", "-o", "shop.oci"]));
+    drop(upstream);
+    for keeps_store in [true, false] {
+        if !keeps_store {
+            fs::remove_dir_all(place.path("store")).unwrap();
+        }
+        let output = place.kic().args(["verify", "--rebuild", "shop.oci"]).output().unwrap();
+        let same = format!("compiled again: the same, {compiled}");
+        assert!(output.status.success() && shown(&output).contains(&same), "{}", shown(&output));
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl ImageAt {
 }
 
 /// Opens what `text` names: a layout or archive on disk, `oci:DIR` and the like, or an image in a registry. A path
-/// that exists is a path.
+/// that exists is a path, and so is one with a name behind it.
 ///
 /// # Errors
 /// `invalid-image`, and what went wrong with the disk or the registry.
@@ -81,21 +81,36 @@ pub(crate) fn image_source(text: &str) -> Result<ImageSource, Diagnostics> {
             reference: None,
         });
     }
-    let looks_like_path = text.starts_with(['.', '/']) || text.ends_with(".tar") || text.ends_with(".oci");
-    match ImageSource::parse(text) {
-        // `oci-archive:x.tar` says itself what it is; that it is missing is said where it is opened.
-        Ok(source @ ImageSource::Disk { .. }) => Ok(source),
-        Ok(source) if !looks_like_path => Ok(source),
-        _ if looks_like_path => {
-            Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{text}` does not exist"))
-                .help("give an OCI layout, an archive, or a reference of an image in a registry")
-                .into())
-        }
-        Ok(_) => Err(fault::internal("a path that is none").into()),
-        Err(reason) => Err(Diagnostic::new(&code::INVALID_IMAGE, format!("`{text}` is no image: {reason}"))
-            .help("give an OCI layout, an archive, or a reference of an image in a registry")
-            .into()),
+    let parsed = ImageSource::parse(text);
+    // `oci-archive:x.tar` says itself what it is; that it is missing is said where it is opened.
+    if let Ok(source @ ImageSource::Disk { .. }) = parsed {
+        return Ok(source);
     }
+    let looks_like_path =
+        |text: &str| text.starts_with(['.', '/']) || text.ends_with(".tar") || text.ends_with(".oci");
+    // A path with a name behind it. A folder of any name may lie here whose name is that of an image in a registry, too.
+    let (path, name) = text.split_once(':').map_or((text, None), |(path, name)| (path, Some(name)));
+    if name.is_some()
+        && (looks_like_path(path) && Path::new(path).exists() || Path::new(path).join("oci-layout").is_file())
+    {
+        return Ok(ImageSource::Disk {
+            format: DiskFormat::LayoutOrArchive,
+            path: path.into(),
+            reference: name.map(str::to_owned),
+        });
+    }
+    // `x.oci:5000/shop` has a host before it.
+    let path = if name.is_some_and(|name| name.contains('/')) { text } else { path };
+    if looks_like_path(path) {
+        return Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{path}` does not exist"))
+            .help("give an OCI layout, an archive, or a reference of an image in a registry")
+            .into());
+    }
+    parsed.map_err(|reason| {
+        Diagnostic::new(&code::INVALID_IMAGE, format!("`{text}` is no image: {reason}"))
+            .help("give an OCI layout, an archive, or a reference of an image in a registry")
+            .into()
+    })
 }
 
 async fn registry(

@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** no printing, no exits, no environment: the program gives a [`kic_exec::Context`] and a [`World`].
 
+mod cached_blobs;
 mod check;
 mod compile;
 mod diff;

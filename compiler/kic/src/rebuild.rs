@@ -14,6 +14,7 @@ use kic_oci::model::{Descriptor, Manifest};
 use kic_spec::Settings;
 use kic_store::Store;
 
+use crate::cached_blobs::keep_cached_blobs;
 use crate::check::scratch_folder;
 use crate::compile::{Request, compile};
 use crate::image::{ImageAt, open_image};
@@ -64,6 +65,7 @@ pub async fn rebuild(
     // From an empty store: what an earlier compile has recorded would only be found again.
     let (scratch, _lock) = scratch_folder(context)?;
     let store = Store::open(scratch.path()).map_err(|error| fault::store(&error))?;
+    keep_cached_blobs(&opened, &store, context).await?;
     let again = Context {
         store: store.clone(),
         substituter: Some(context.store.clone()),
@@ -88,15 +90,21 @@ pub async fn rebuild(
     .into())
 }
 
-/// Says where files were looked for that are not there.
+/// Says where was looked for what is not there.
 fn elsewhere(error: Diagnostics, folder: &Path) -> Diagnostics {
     let place = match folder.as_os_str().is_empty() {
         true => "the working folder".to_owned(),
         false => format!("`{}`", folder.display()),
     };
     let looked = format!("the files of layers are looked for in {place}; `--source DIR` names another one");
-    let is_missing = |one: &Diagnostic| one.code == &code::FILE_NOT_FOUND;
-    error.iter().cloned().map(|one| if is_missing(&one) { one.note(looked.clone()) } else { one }).collect()
+    let noted = |one: Diagnostic| match one.code {
+        missing if missing == &code::FILE_NOT_FOUND => one.note(looked.clone()),
+        missing if missing == &code::IMAGE_NOT_FOUND => one.note(
+            "what is cached is taken from the image itself; bases and charts must be there as they were",
+        ),
+        _ => one,
+    };
+    error.iter().cloned().map(noted).collect()
 }
 
 async fn record(image: &str, opened: &ImageAt, context: &Context) -> Result<SourceRecord, Diagnostics> {

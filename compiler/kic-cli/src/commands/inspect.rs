@@ -14,7 +14,7 @@ use crate::world::{block_on, context};
 /// small one with the plan.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// An OCI layout or archive, `docker-archive:FILE`, or a reference of an image in a registry
+    /// An OCI layout or archive, `oci:DIR:NAME`, `docker-archive:FILE`, or a reference of an image in a registry
     #[arg(value_name = "IMAGE")]
     image: String,
     #[command(flatten)]

@@ -13,7 +13,7 @@ use crate::world::{block_on, context};
 /// Send an image to a registry, and print its digest. What the registry has already is not sent again.
 #[derive(Debug, Args)]
 pub struct Push {
-    /// An OCI layout or archive, `docker-archive:FILE`, or a reference of an image in a registry
+    /// An OCI layout or archive, `oci:DIR:NAME`, `docker-archive:FILE`, or a reference of an image in a registry
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Where it goes, such as `registry.example.com/cluster:v1`

@@ -15,7 +15,7 @@ use crate::world::{block_on, context};
 /// Unpack the root file system of an image into a folder that is new or empty.
 #[derive(Debug, Args)]
 pub struct Unpack {
-    /// An OCI layout or archive, `docker-archive:FILE`, or a reference of an image in a registry
+    /// An OCI layout or archive, `oci:DIR:NAME`, `docker-archive:FILE`, or a reference of an image in a registry
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Where it goes

@@ -16,7 +16,7 @@ use crate::world::{block_on, context, cores};
 /// registry cache and its links, the plan and the annotations.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// An OCI layout or archive, `docker-archive:FILE`, or a reference of an image in a registry
+    /// An OCI layout or archive, `oci:DIR:NAME`, `docker-archive:FILE`, or a reference of an image in a registry
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Layers to read at a time; as many as there are cores when left out

@@ -90,6 +90,11 @@ impl DiskImage {
         &self.root
     }
 
+    /// Whether that document was made of others, or is `index.json` itself: no blob has it.
+    pub fn is_made(&self, digest: &Digest) -> bool {
+        self.made.contains_key(digest)
+    }
+
     /// The names it has there, sorted; often none.
     pub fn names(&self) -> &[String] {
         &self.names

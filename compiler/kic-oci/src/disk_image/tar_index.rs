@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::DiskImageError;
 use crate::header_budget::HeaderBudget;
+use crate::unpack::printable;
 
 /// The most entries, and the most bytes of paths, that an archive may have. Real ones have some hundred.
 const ENTRY_LIMIT: usize = 100_000;
@@ -56,8 +57,11 @@ impl TarIndex {
             members: BTreeMap::new(),
             twice: BTreeSet::new(),
         };
-        this.read_headers(metadata.len())
-            .map_err(|error| DiskImageError::NotATar { path: path.to_owned(), reason: error.to_string() })?;
+        // The tar reader shows fields as they are.
+        this.read_headers(metadata.len()).map_err(|error| DiskImageError::NotATar {
+            path: path.to_owned(),
+            reason: printable(error.to_string().as_bytes()),
+        })?;
         Ok(this)
     }
 

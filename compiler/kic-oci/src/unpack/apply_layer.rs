@@ -296,7 +296,7 @@ impl<'a> LayerApplication<'a> {
     }
 }
 
-fn half(key: &Digest) -> [u8; 16] {
+pub(super) fn half(key: &Digest) -> [u8; 16] {
     let mut half = [0; 16];
     half.copy_from_slice(&key.as_bytes()[..16]);
     half

@@ -3,7 +3,7 @@ use super::error::Refusal;
 /// The longest name of one file that Linux takes, in bytes.
 const COMPONENT_LIMIT: usize = 255;
 /// The longest path that Linux takes, in bytes.
-const PATH_LIMIT: usize = 4096;
+pub(super) const PATH_LIMIT: usize = 4096;
 /// How deep a tree may be: each level costs an open folder.
 pub(crate) const DEPTH_LIMIT: usize = 256;
 

@@ -165,6 +165,9 @@ pub enum Refusal {
     /// A kind of entry that kic does not know.
     #[error("it is of the unknown kind {0:#04x}")]
     Kind(u8),
+    /// More folders and symbolic links than can be held against each other.
+    #[error("its layer has more than 64 MiB of paths that would have to be held against each other")]
+    TooManyPaths,
     /// A whiteout of `.`, `..` or nothing, or a name with a whiteout as a parent.
     #[error("it is a whiteout that names no file")]
     Whiteout,

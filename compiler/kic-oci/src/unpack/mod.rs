@@ -10,9 +10,12 @@ mod bounded_reader;
 mod entry_header;
 mod entry_name;
 mod error;
+mod followed_links;
 mod hide;
+mod layer_paths;
 mod options;
 mod tree;
+mod tree_paths;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -21,10 +24,12 @@ pub(crate) use bounded_reader::{BoundedReader, Meter};
 pub use entry_name::{Whiteout, split_name, whiteout};
 pub(crate) use error::printable;
 pub use error::{Limit, Refusal, UnpackError};
+pub use layer_paths::{LayerPaths, PathRefusal};
 pub use options::{UnpackLimits, UnpackOptions};
 
 use apply_layer::LayerApplication;
 pub(crate) use tree::Tree;
+pub use tree_paths::TreePaths;
 
 use crate::sibling::Destination;
 

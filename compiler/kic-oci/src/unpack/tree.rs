@@ -8,9 +8,7 @@ use rustix::io::Errno;
 
 use super::entry_name::DEPTH_LIMIT;
 use super::error::{Failure, Refusal, printable};
-
-/// How many symbolic links may stand in the way to one entry, as in Linux.
-const LINK_LIMIT: usize = 40;
+use super::followed_links::FollowedLinks;
 
 /// The tree that is being unpacked, with the folders from its root down to the last place of work held open.
 ///
@@ -46,17 +44,11 @@ impl Tree {
         // What is still to go, next last. The names of a symbolic link's target come in place of its own.
         let mut pending: Vec<Vec<u8>> = parents.iter().rev().map(|name| name.to_vec()).collect();
         let mut at: usize = 0;
-        let mut links: Vec<(String, String)> = Vec::new();
+        let mut links = FollowedLinks::default();
         while let Some(name) = pending.pop() {
             if name == b".." {
-                // Only links have it; entries with it were refused.
-                at = match (at, links.last()) {
-                    (0, Some((parent, target))) => {
-                        let (parent, target) = (parent.clone(), target.clone());
-                        return Err(Refusal::EscapingLink { parent, target }.into());
-                    }
-                    (at, _) => at.saturating_sub(1),
-                };
+                let Some(parent) = at.checked_sub(1) else { return Err(links.leave_root().into()) };
+                at = parent;
                 continue;
             }
             if self.folders.get(at + 1).is_some_and(|folder| folder.name == name) {
@@ -72,16 +64,7 @@ impl Tree {
                 }
                 Found::Nothing | Found::Other => return Ok(None),
                 Found::Link(target) => {
-                    let text = (self.path(at, &name), printable(&target));
-                    if target.first() == Some(&b'/') {
-                        return Err(Refusal::AbsoluteLink { parent: text.0, target: text.1 }.into());
-                    }
-                    if links.len() == LINK_LIMIT {
-                        return Err(Refusal::LinkLoop.into());
-                    }
-                    links.push(text);
-                    let names = target.split(|byte| *byte == b'/').rev();
-                    pending.extend(names.filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec));
+                    pending.extend(links.follow(self.path(at, &name), &target)?.map(<[u8]>::to_vec));
                     continue;
                 }
             }

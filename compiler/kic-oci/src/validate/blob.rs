@@ -6,7 +6,8 @@ use super::descriptor::CheckedDescriptor;
 use super::files::{ImageFiles, blob_name, unreadable};
 use super::finding::{Place, Problem};
 use super::json::Json;
-use super::scan::{LayerVisitor, hash};
+use super::scan::hash;
+use super::visitor::LayerVisitor;
 use super::{BlobFacts, Validation};
 use crate::model::DOCUMENT_LIMIT;
 use crate::model::media_types::{self, LayerFormat};
@@ -98,7 +99,8 @@ impl<V: LayerVisitor> Validation<'_, V> {
                 continue;
             };
             if !self.blobs.contains_key(&digest) {
-                self.read_blob(&digest, None, false);
+                let facts = self.read_blob(&digest, None, false);
+                self.blobs.insert(digest, facts);
                 // Nobody knows what a document names that cannot be read.
                 if self.is_read_whole {
                     self.findings.add(blob_place(&digest), Problem::Unreferenced);
@@ -155,6 +157,6 @@ pub(super) fn read_small(files: &dyn ImageFiles, name: &str) -> Result<Vec<u8>, 
     if bytes.len() > DOCUMENT_LIMIT { Err(Problem::Long) } else { Ok(bytes) }
 }
 
-fn blob_place(digest: &Digest) -> Place {
+pub(super) fn blob_place(digest: &Digest) -> Place {
     Place::document(blob_name(digest))
 }

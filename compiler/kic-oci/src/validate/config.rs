@@ -5,8 +5,8 @@ use kic_base::Digest;
 use super::Validation;
 use super::finding::{Findings, Place, Problem};
 use super::json::{Json, Object};
-use super::scan::LayerVisitor;
 use super::syntax::is_time;
+use super::visitor::LayerVisitor;
 use crate::unpack::printable;
 
 /// What a configuration says that others must agree with.

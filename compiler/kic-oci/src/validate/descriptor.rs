@@ -4,8 +4,8 @@ use super::Validation;
 use super::config::PlatformText;
 use super::finding::{Place, Problem};
 use super::json::{Json, Object};
-use super::scan::LayerVisitor;
 use super::syntax::{base64, is_media_type, is_time};
+use super::visitor::LayerVisitor;
 use crate::unpack::printable;
 
 /// A descriptor whose required members are there and well formed.

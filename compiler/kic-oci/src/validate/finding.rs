@@ -128,6 +128,14 @@ pub enum Problem {
     /// A layer that is no tar, or not a whole one.
     #[error("its decompressed bytes are no whole tar: {0}")]
     NotATar(String),
+    /// An entry of a layer whose path unpacking refuses.
+    #[error("unpacking refuses the entry `{entry}`: {reason}")]
+    Refused {
+        /// The entry's name, made safe to print.
+        entry: String,
+        /// Why.
+        reason: String,
+    },
     /// The history and the layers disagree.
     #[error("the history tells of {history} layers, and there are {layers}")]
     HistoryCount {

@@ -12,6 +12,7 @@ mod finding;
 mod json;
 mod scan;
 mod syntax;
+mod visitor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,11 +21,12 @@ use kic_base::Digest;
 
 pub use files::{ImageFiles, LayoutFolder, LooseBlobs};
 pub use finding::{Finding, Problem, Severity};
-pub use scan::{ExaminedImage, LayerContent, LayerEntry, LayerVisitor, Unvisited, visit_layer};
+pub use scan::{ExaminedImage, visit_layer};
+pub use visitor::{LayerContent, LayerEntry, LayerVisitor, Unvisited};
 
-use crate::model::Descriptor;
 use crate::model::media_types::{self, LayerFormat};
-use crate::unpack::{UnpackLimits, printable};
+use crate::model::{Descriptor, Manifest};
+use crate::unpack::{PathRefusal, TreePaths, UnpackLimits, printable};
 use config::ConfigFacts;
 use descriptor::CheckedDescriptor;
 use finding::{Findings, Place};
@@ -91,6 +93,9 @@ pub fn examine<V: LayerVisitor>(
     match root {
         Some(root) => validation.root(root),
         None => validation.layout(),
+    }
+    for image in &images {
+        validation.paths(&image.manifest);
     }
     let whole: BTreeMap<Digest, BlobFacts> =
         validation.blobs.iter().filter_map(|(digest, facts)| Some((*digest, (*facts)?))).collect();
@@ -159,13 +164,28 @@ impl<V: LayerVisitor> Validation<'_, V> {
         }
     }
 
+    /// Checks that the paths of an image's layers stay below the root, as unpacking would ask. Only the first entry that
+    /// does not is told: what follows may rest on it.
+    fn paths(&mut self, manifest: &Manifest) {
+        let mut tree = TreePaths::default();
+        for layer in &manifest.layers {
+            let is_whole = matches!(self.blobs.get(&layer.digest), Some(Some(_)));
+            let Some(scan) = self.scans.get(&layer.digest).filter(|_| is_whole) else { return };
+            if let Err(PathRefusal { entry, reason }) = tree.apply(&scan.paths) {
+                let problem = Problem::Refused { entry, reason: reason.to_string() };
+                return self.findings.add(blob::blob_place(&layer.digest), problem);
+            }
+        }
+    }
+
     /// Checks everything, from the files that the layout begins with ("Image Layout").
     fn layout(&mut self) {
         if let Some(json) = self.document_file("oci-layout") {
             self.version(&json);
         }
-        if let Some(json) = self.document_file("index.json") {
-            self.index(&Place::document("index.json"), &json, 0);
+        match self.document_file("index.json") {
+            Some(json) => drop(self.index(&Place::document("index.json"), &json, 0)),
+            None => self.is_read_whole = false,
         }
         self.blob_folder();
     }

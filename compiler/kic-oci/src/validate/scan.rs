@@ -13,10 +13,11 @@ use kic_threads::together;
 use super::ValidateOptions;
 use super::files::{ImageFiles, blob_name};
 use super::finding::Problem;
+use super::visitor::{LayerContent, LayerEntry, LayerVisitor, Watched};
 use crate::header_budget::HeaderBudget;
 use crate::model::media_types::{LayerFormat, layer_format};
 use crate::model::{DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, Manifest, media_types};
-use crate::unpack::{BoundedReader, Meter, UnpackLimits};
+use crate::unpack::{BoundedReader, LayerPaths, Meter, UnpackLimits, printable};
 
 /// What is read at a time: what is hashed then is still near the processor.
 const BUFFER: usize = 128 << 10;
@@ -26,63 +27,6 @@ const FIRST: usize = 512;
 
 /// Indexes that name each other could go on for ever.
 const DOCUMENTS_LIMIT: usize = 10_000;
-
-/// Looks at the entries of one layer, in their order.
-pub trait LayerVisitor: Default + Send {
-    /// An entry came. Its content may be read, or left.
-    ///
-    /// # Errors
-    /// Those of reading the content, passed on.
-    fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn LayerContent) -> io::Result<()>;
-}
-
-/// The content of an entry.
-pub trait LayerContent: Read {
-    /// Begins a digest of what is read from here on. It costs little, as the layer is hashed anyway.
-    fn begin_digest(&mut self);
-
-    /// The digest of what was read since it was begun.
-    fn end_digest(&mut self) -> Digest;
-}
-
-/// Looks at nothing.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Unvisited;
-
-impl LayerVisitor for Unvisited {
-    fn entry(&mut self, _: &LayerEntry<'_>, _: &mut dyn LayerContent) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// An entry of a layer.
-#[derive(Debug)]
-pub struct LayerEntry<'a> {
-    /// Its path as it stands there.
-    pub path: &'a [u8],
-    /// What it is.
-    pub kind: tar::EntryType,
-    /// Its permission bits, where they can be read.
-    pub mode: Option<u32>,
-    /// The size of its content in bytes.
-    pub size: u64,
-    /// What it links to.
-    pub link: Option<Vec<u8>>,
-    /// The number of the user who owns it, where it can be read.
-    pub user: Option<u64>,
-    /// The number of its group.
-    pub group: Option<u64>,
-    /// The name of that user.
-    pub user_name: Vec<u8>,
-    /// The name of that group.
-    pub group_name: Vec<u8>,
-    /// When it was modified, in seconds since 1970.
-    pub time: Option<u64>,
-    /// The numbers of a device.
-    pub device: Option<(u32, u32)>,
-    /// The records of its extended header, by key. Of those, the path, the link and the size are in the members above.
-    pub records: BTreeMap<Vec<u8>, Vec<u8>>,
-}
 
 /// Shows the entries of one layer to a visitor, and gives the digest of the tar in it. The digest of the layer is for the reader to
 /// verify.
@@ -120,6 +64,7 @@ pub(super) struct Scan<V> {
     pub(super) format: Option<LayerFormat>,
     pub(super) result: Result<Hashed, Problem>,
     pub(super) contents: Option<V>,
+    pub(super) paths: LayerPaths,
 }
 
 pub(super) struct Hashed {
@@ -190,12 +135,13 @@ pub(super) fn scan<V: LayerVisitor>(
     let (next, scans) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     together(options.jobs.clamp(1, order.len().max(1)), || {
         while let Some((digest, _, format)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut visitor = V::default();
+            let mut visitor = Watched::<V>::default();
             let opened = files.open(&blob_name(digest));
             let result = opened.and_then(|reader| {
                 hash(reader, *format, &options.limits, &mut visitor).map_err(super::files::unreadable)
             });
-            let scan = Scan { format: *format, result, contents: Some(visitor) };
+            let Watched { paths, visitor } = visitor;
+            let scan = Scan { format: *format, result, contents: Some(visitor), paths };
             scans.lock().unwrap_or_else(PoisonError::into_inner).insert(*digest, scan);
         }
     });
@@ -220,7 +166,8 @@ pub(super) fn hash<V: LayerVisitor>(
         let hash = own.as_ref().unwrap_or(&whole);
         let mut decoder = Hashing { inner: decoder, hash: own.clone(), size: 0, failed: None };
         if let Err(error) = entries(&mut decoder, hash, visitor) {
-            not_a_tar = Some(error.to_string());
+            // The tar reader shows fields as they are.
+            not_a_tar = Some(printable(error.to_string().as_bytes()));
         }
         // What follows the end of the tar is part of the layer, and so is all of what is none.
         drain(&mut decoder)?;
@@ -235,7 +182,7 @@ pub(super) fn hash<V: LayerVisitor>(
     let digest = whole.take().finish();
     let decoded = decoded.map(|result| match result {
         Ok(own) => Ok(own.unwrap_or(digest)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(printable(error.to_string().as_bytes())),
     });
     // What cannot be decompressed is no tar for that reason alone.
     let not_a_tar = not_a_tar.filter(|_| matches!(decoded, Some(Ok(_))));
@@ -254,20 +201,15 @@ fn entries<V: LayerVisitor>(
         let mut entry = entry?;
         budget.content();
         let path = entry.path_bytes().into_owned();
-        let records = records(&mut entry)?;
-        let header = entry.header();
+        let records = if V::RECORDS { records(&mut entry)? } else { BTreeMap::new() };
+        let header = entry.header().clone();
         let facts = LayerEntry {
             path: &path,
             kind: header.entry_type(),
             mode: header.mode().ok(),
             size: entry.size(),
             link: entry.link_name_bytes().map(|link| link.into_owned()),
-            user: header.uid().ok(),
-            group: header.gid().ok(),
-            user_name: header.username_bytes().unwrap_or_default().to_vec(),
-            group_name: header.groupname_bytes().unwrap_or_default().to_vec(),
-            time: header.mtime().ok(),
-            device: header.device_major().ok().flatten().zip(header.device_minor().ok().flatten()),
+            header: &header,
             records,
         };
         // What is read of a sparse file is not what stands in the tar.

@@ -59,8 +59,11 @@ fn attack(link: &str, entry: impl Fn(Tar) -> Tar) {
     let two = vec![Tar::default().link("link", &link), entry(Tar::default())];
     for layers in [vec![one], two] {
         let root = outside.path().join("root");
-        let layers = layers.into_iter().map(|tar| layer(OCI_LAYER, io::Cursor::new(tar.end())));
+        let layers: Vec<Vec<u8>> = layers.into_iter().map(Tar::end).collect();
+        let read = layers.clone();
+        let layers = layers.into_iter().map(|tar| layer(OCI_LAYER, io::Cursor::new(tar)));
         let result = unpack(layers, &root, &UnpackOptions::default());
+        same_verdict(&read, &result);
         assert!(matches!(result, Err(UnpackError::Refused { .. })), "{link}: {result:?}");
         let names: Vec<_> = tree(outside.path()).into_iter().collect();
         let expected = [("folder", "d"), ("victim", "safe")].map(|(a, b)| (a.to_owned(), b.to_owned()));

@@ -50,9 +50,10 @@ fn damaged_layers_never_panic_and_never_leave_the_root() {
             skip_special_files: true,
             ..Default::default()
         };
-        let layers = [layer(OCI_LAYER, io::Cursor::new(bytes))];
+        let layers = [layer(OCI_LAYER, io::Cursor::new(bytes.clone()))];
         let result = unpack(layers, &folder.path().join("root"), &options);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), usize::from(result.is_ok()));
+        same_verdict(&[bytes], &result);
         match result {
             Ok(_) => done += 1,
             Err(_) => refused += 1,

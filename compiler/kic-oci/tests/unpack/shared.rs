@@ -7,7 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use kic_oci::model::media_types::OCI_LAYER;
-use kic_oci::unpack::{Refusal, UnpackError, UnpackLayer, UnpackOptions, UnpackReport, unpack};
+use kic_oci::unpack::{
+    LayerPaths, Refusal, TreePaths, UnpackError, UnpackLayer, UnpackOptions, UnpackReport, unpack,
+};
+use kic_oci::validate::visit_layer;
 use tar::{EntryType, Header};
 
 /// A tar stream written entry by entry, hostile names and all.
@@ -98,13 +101,64 @@ pub fn run(
 ) -> (tempfile::TempDir, PathBuf, Result<UnpackReport, UnpackError>) {
     let folder = tempfile::tempdir().unwrap();
     let destination = folder.path().join("root");
-    let layers = layers.into_iter().map(|tar| layer(OCI_LAYER, io::Cursor::new(tar.end())));
+    let layers: Vec<Vec<u8>> = layers.into_iter().map(Tar::end).collect();
+    let read = layers.clone();
+    let layers = layers.into_iter().map(|tar| layer(OCI_LAYER, io::Cursor::new(tar)));
     let result = unpack(layers, &destination, options);
+    if !options.strip_leading_slashes {
+        same_verdict(&read, &result);
+    }
     if result.is_err() {
         assert!(!destination.exists(), "an error leaves no destination");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "and nothing beside it");
     }
     (folder, destination, result)
+}
+
+/// What only reads the layers says of their paths what unpacking said.
+pub fn same_verdict(layers: &[Vec<u8>], unpacked: &Result<UnpackReport, UnpackError>) {
+    let mut tree = TreePaths::default();
+    let found = layers.iter().try_for_each(|bytes| {
+        let mut paths = LayerPaths::default();
+        // Layers that are no tar have no paths after that.
+        drop(visit_layer(
+            Box::new(io::Cursor::new(bytes.clone())),
+            OCI_LAYER,
+            &Default::default(),
+            &mut paths,
+        ));
+        tree.apply(&paths)
+    });
+    let found = found.err().map(|refused| refused.reason);
+    let is_of_paths = |reason: &Refusal| {
+        let of_others = matches!(
+            reason,
+            Refusal::SpecialFile(_)
+                | Refusal::Sparse
+                | Refusal::Kind(_)
+                | Refusal::Header(_)
+                | Refusal::Truncated
+        );
+        // It takes all files of all layers to know those.
+        let of_files = matches!(
+            reason,
+            Refusal::ParentNotFolder { .. }
+                | Refusal::HardLinkMissing { .. }
+                | Refusal::HardLinkFolder { .. }
+        );
+        !of_others && !of_files
+    };
+    match unpacked {
+        Ok(_) => assert_eq!(found, None),
+        // Of a link in a layer below it is not known that a hard link would have gone through it.
+        Err(UnpackError::Refused { reason: Refusal::HardLinkTarget { reason: inner, .. }, .. })
+            if found.as_ref() == Some(&**inner) => {}
+        Err(UnpackError::Refused { reason, .. }) if is_of_paths(reason) => {
+            assert_eq!(found.as_ref(), Some(reason));
+        }
+        // It went on where unpacking stopped.
+        Err(_) => {}
+    }
 }
 
 pub fn good(layers: Vec<Tar>) -> (tempfile::TempDir, PathBuf, UnpackReport) {

@@ -226,3 +226,47 @@ fn relative_links_inside_the_tree_are_followed_for_parents() {
     assert!(fs::symlink_metadata(root.join("lib")).unwrap().is_symlink());
     assert_eq!(mtime(root.join("usr/lib")), (1_000_000, 0));
 }
+
+#[test]
+fn links_of_layers_below_count_until_they_are_hidden_or_replaced() {
+    let below = Tar::default().folder("run/").link("var", "/run").link("d/deep", "../..");
+    let refused_above = |above: Tar| refused(vec![below.clone(), Tar::default().file("x", b""), above]);
+    assert!(matches!(refused_above(Tar::default().file("var/x", b"")), Refusal::AbsoluteLink { .. }));
+    assert!(matches!(refused_above(Tar::default().folder("var/y/")), Refusal::AbsoluteLink { .. }));
+    assert!(matches!(refused_above(Tar::default().folder("d/deep/y/")), Refusal::EscapingLink { .. }));
+    // Said after the entry, it comes too late.
+    assert!(matches!(
+        refused_above(Tar::default().file("var/x", b"").folder("var/")),
+        Refusal::AbsoluteLink { .. }
+    ));
+    for above in [
+        Tar::default().folder("var/").file("var/x", b""),
+        Tar::default().file(".wh.var", b"").file("var/x", b""),
+        Tar::default().file(".wh.d", b"").file("d/deep/x", b""),
+        Tar::default().file("d/.wh..wh..opq", b"").file("d/deep/x", b""),
+        Tar::default().link("var", "run").file("var/x", b""),
+    ] {
+        good(vec![below.clone(), above.clone()]);
+        let next = Tar::default().file("run/y", b"");
+        good(vec![below.clone(), above, next]);
+    }
+    let replaced = vec![below.clone(), Tar::default().folder("var/"), Tar::default().file("var/x", b"")];
+    good(replaced);
+    let hidden = vec![below, Tar::default().file(".wh.var", b""), Tar::default().file("var/x", b"")];
+    good(hidden);
+}
+
+#[test]
+fn a_link_that_comes_or_goes_between_two_neighbours_counts() {
+    let gone = Tar::default().folder("to/").link("l", "to").file("l/a", b"").folder("l/").file("l/b", b"");
+    let (_folder, root, _) = good(vec![gone]);
+    assert_eq!(names(&root), ["l", "l/b", "to", "to/a"]);
+    let come = Tar::default().file("l/a", b"").link("l", "/etc").file("l/b", b"");
+    assert!(matches!(refused(vec![come]), Refusal::AbsoluteLink { .. }));
+    let inside = Tar::default().file("d/a", b"").link("d/l", "/etc").file("d/b", b"").file("d/l/c", b"");
+    assert!(matches!(refused(vec![inside]), Refusal::AbsoluteLink { .. }));
+    for last in ["d/..", "d/.wh.", "d/b\0"] {
+        let odd = Tar::default().file("d/a", b"").pax(&[("path", last.as_bytes())]).file("x", b"");
+        refused(vec![odd]);
+    }
+}

@@ -67,6 +67,8 @@ pub(super) struct LayerFiles {
 const OWN: [&str; 8] = ["path", "linkpath", "size", "mtime", "uid", "gid", "uname", "gname"];
 
 impl LayerVisitor for LayerFiles {
+    const RECORDS: bool = true;
+
     fn entry(&mut self, entry: &LayerEntry<'_>, content: &mut dyn LayerContent) -> io::Result<()> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         self.named += entry.path.len()
@@ -113,6 +115,8 @@ impl LayerVisitor for LayerFiles {
         let record = |key: &str| entry.records.get(key.as_bytes()).map(|value| text(value));
         let number = |key: &str, own: Option<u64>| record(key).map_or(own, |value| value.parse().ok());
         let is_device = kind.ends_with("device");
+        let header = entry.header;
+        let device = || header.device_major().ok().flatten().zip(header.device_minor().ok().flatten());
         let file = File {
             kind,
             mode: entry.mode,
@@ -120,13 +124,13 @@ impl LayerVisitor for LayerFiles {
             digest,
             link: entry.link.as_deref().map(text),
             text: kept,
-            user: number("uid", entry.user),
-            group: number("gid", entry.group),
-            user_name: record("uname").unwrap_or_else(|| text(&entry.user_name)),
-            group_name: record("gname").unwrap_or_else(|| text(&entry.group_name)),
-            device: entry.device.filter(|_| is_device),
+            user: number("uid", header.uid().ok()),
+            group: number("gid", header.gid().ok()),
+            user_name: record("uname").unwrap_or_else(|| text(header.username_bytes().unwrap_or_default())),
+            group_name: record("gname").unwrap_or_else(|| text(header.groupname_bytes().unwrap_or_default())),
+            device: device().filter(|_| is_device),
             time: record("mtime")
-                .or_else(|| entry.time.map(|time| time.to_string()))
+                .or_else(|| header.mtime().ok().map(|time| time.to_string()))
                 .unwrap_or_else(|| UNREADABLE.to_owned()),
             records: entry
                 .records

@@ -5,6 +5,7 @@
 
 mod contents;
 mod findings;
+mod names;
 mod plan;
 mod tree;
 
@@ -63,35 +64,43 @@ pub struct VerifiedImage {
     pub steps: Option<usize>,
 }
 
-/// Reads an image, every byte of it, and finds out whether it is whole and is what it says. Of a layout, all images are looked at.
+/// Reads an image, every byte of it, and finds out whether it is whole and is what it says. Of a layout, all images are looked at;
+/// of one with a name behind its path, that image alone.
 ///
 /// # Errors
 /// That it cannot be opened at all. What is wrong with it is in [`Verification::findings`].
 pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diagnostics> {
     let mut findings = Findings::default();
     let options = ValidateOptions { jobs: context.jobs, ..ValidateOptions::default() };
-    let examination = match image_source(image)? {
+    let source = image_source(image)?;
+    let mut is_folder = false;
+    let examination = match &source {
         ImageSource::Disk { format: DiskFormat::Layout | DiskFormat::LayoutOrArchive, path, .. }
             if path.is_dir() =>
         {
-            examine_files(LayoutFolder(path), options, context).await?
+            is_folder = true;
+            let root = named(&source, context)?;
+            examine_files(LayoutFolder(path.clone()), root, options, context).await?
         }
         ImageSource::Disk { format: DiskFormat::Archive | DiskFormat::LayoutOrArchive, path, .. } => {
-            let files = LayoutArchive::open(&path).map_err(|error| unopened(&path, &error))?;
-            examine_files(files, options, context).await?
+            let files = LayoutArchive::open(path).map_err(|error| unopened(path, &error))?;
+            let root = named(&source, context)?;
+            examine_files(files, root, options, context).await?
         }
         source => {
             let opened = open_image(image, context).await?;
             if let ImageSource::Registry(_) = source {
-                findings.others(fetch(&opened, context).await);
+                findings.unfetched(fetch(&opened, context).await);
             }
             examine_opened(opened, options, context).await?
         }
     };
-    for finding in &examination.findings {
-        findings.layout(finding);
-    }
+    findings.name_blobs(names::blob_names(&examination.images));
+    findings.layouts(&examination.findings, is_folder);
     let images = check(&examination, &mut findings);
+    if images.is_empty() {
+        findings.no_image(image);
+    }
     Ok(Verification {
         image: image.to_owned(),
         blobs: examination.blobs,
@@ -99,6 +108,14 @@ pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diag
         images,
         findings: findings.into_diagnostics(),
     })
+}
+
+/// The image of a layout that was named; `None` for all that it holds.
+fn named(source: &ImageSource, context: &Context) -> Result<Option<Descriptor>, Diagnostics> {
+    let ImageSource::Disk { reference: Some(_), .. } = source else { return Ok(None) };
+    let image = context.disk_images.open(source, None)?;
+    // Where `index.json` lists the platforms of one image, that image is all there is.
+    Ok(Some(image.root().clone()).filter(|root| !image.is_made(&root.digest)))
 }
 
 fn unopened(path: &Path, error: &kic_oci::disk_image::DiskImageError) -> Diagnostic {
@@ -113,12 +130,15 @@ fn unopened(path: &Path, error: &kic_oci::disk_image::DiskImageError) -> Diagnos
 
 async fn examine_files(
     files: impl ImageFiles + Send + 'static,
+    root: Option<Descriptor>,
     options: ValidateOptions,
     context: &Context,
 ) -> Result<Examination<Contents>, Diagnostics> {
     let inner = context.clone();
     context
-        .blocking(move || Ok(examine(&StoppableFiles { files: &files, context: &inner }, None, &options)))
+        .blocking(move || {
+            Ok(examine(&StoppableFiles { files: &files, context: &inner }, root.as_ref(), &options))
+        })
         .await
 }
 
@@ -146,8 +166,8 @@ async fn examine_opened(
         .await
 }
 
-/// Fetches the blobs of an image in a registry into the store, and tells which could not be had.
-async fn fetch(opened: &ImageAt, context: &Context) -> Diagnostics {
+/// Fetches the blobs of an image in a registry into the store, and tells which could not be had, and why.
+async fn fetch(opened: &ImageAt, context: &Context) -> Vec<(Digest, Diagnostics)> {
     let origin = opened.origin();
     let mut wanted: Vec<BlobFacts> = Vec::new();
     for (_, _, manifest) in &opened.manifests {
@@ -159,15 +179,22 @@ async fn fetch(opened: &ImageAt, context: &Context) -> Diagnostics {
         }
     }
     let results: Vec<_> = futures::stream::iter(&wanted)
-        .map(|facts| obtain(facts, &origin, context))
+        .map(|facts| async { (facts.digest, obtain(facts, &origin, context).await.err()) })
         .buffered(context.downloads.max(1))
         .collect()
         .await;
-    let mut failed = Diagnostics::new();
-    for error in results.into_iter().filter_map(Result::err) {
-        failed.append(error);
+    results.into_iter().filter_map(|(digest, errors)| Some((digest, errors?))).collect()
+}
+
+/// Some names in words; not more than fit into a message.
+fn listed(names: &[impl AsRef<str>]) -> String {
+    const MOST: usize = 4;
+    let mut text =
+        names.iter().take(MOST).map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        text.push_str(&format!(" and {} more", names.len() - MOST));
     }
-    failed
+    text
 }
 
 fn check(examination: &Examination<Contents>, findings: &mut Findings) -> Vec<VerifiedImage> {
@@ -180,7 +207,7 @@ fn check(examination: &Examination<Contents>, findings: &mut Findings) -> Vec<Ve
         let overlay = Overlay::of(contents);
         // With a layer missing, all that follows from it would be told again.
         let is_whole = layers.iter().all(|layer| examination.layers.contains_key(&layer.digest));
-        let plan = if is_whole { plan::plan(&overlay, findings) } else { None };
+        let plan = if is_whole { plan::plan(image, &overlay, findings) } else { None };
         let (mut cached, mut steps) = (None, None);
         if let Some(plan) = &plan {
             tree::check_tree(&overlay, findings);
@@ -189,7 +216,7 @@ fn check(examination: &Examination<Contents>, findings: &mut Findings) -> Vec<Ve
         }
         for layer in layers {
             if let Some(contents) = examination.layers.get(&layer.digest) {
-                plan::check_annotations(layer, contents, findings);
+                plan::check_annotations(layer, contents, &overlay, findings);
             }
         }
         images.push(VerifiedImage {

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::contents::{Contents, File};
 use super::findings::Findings;
+use super::listed;
 
 /// The files of an image that matter, the layers on top of each other.
 #[derive(Debug, Default)]
@@ -53,6 +54,7 @@ impl<'a> Overlay<'a> {
 /// Checks every file of the tree: blobs give the digest that is their name, links lead to blobs, and a repository has every
 /// blob that its manifests need.
 pub(super) fn check_tree(overlay: &Overlay, findings: &mut Findings) {
+    let mut missing: BTreeMap<Digest, Missing> = BTreeMap::new();
     let in_tree = overlay
         .files
         .iter()
@@ -71,13 +73,13 @@ pub(super) fn check_tree(overlay: &Overlay, findings: &mut Findings) {
             (
                 ["repositories", name @ .., "_manifests", "revisions", "sha256", hex, "link"],
                 File::Link(text),
-            ) => check_revision(overlay, &name.join("/"), hex, text, findings),
+            ) => check_revision(overlay, &name.join("/"), hex, text, &mut missing, findings),
             (["repositories", name @ .., "_layers", "sha256", hex, "link"], File::Link(text)) => {
                 let name = name.join("/");
                 match linked(text).filter(|digest| digest.hex() == **hex) {
                     None => findings.tree(format!("the link of {hex} in `{name}` says `{}`", text.trim())),
                     Some(digest) if overlay.blob(&digest).is_none() => {
-                        findings.tree(format!("`{name}` links to {digest}, which the cache does not hold"));
+                        missing.entry(digest).or_default().linked.insert(name);
                     }
                     Some(_) => {}
                 }
@@ -85,6 +87,39 @@ pub(super) fn check_tree(overlay: &Overlay, findings: &mut Findings) {
             // Other tools keep other links, such as those of the index of a tag.
             (["repositories", ..], File::Link(text)) if linked(text).is_some() => {}
             _ => findings.tree(format!("`{path}` is nothing that belongs into a registry")),
+        }
+    }
+    for (digest, missing) in missing {
+        missing.tell(&digest, findings);
+    }
+}
+
+/// The repositories that want a blob which the cache does not hold. Each image has several names.
+#[derive(Default)]
+struct Missing {
+    /// It is a manifest of theirs.
+    revision: BTreeSet<String>,
+    /// A manifest of theirs needs it.
+    needed: BTreeSet<String>,
+    /// They have a link to it.
+    linked: BTreeSet<String>,
+}
+
+impl Missing {
+    fn tell(self, digest: &Digest, findings: &mut Findings) {
+        let names = |names: BTreeSet<String>| listed(&names.into_iter().collect::<Vec<_>>());
+        if !self.needed.is_empty() {
+            findings.closure(format!(
+                "the cache does not hold {digest}, which manifests of {} need",
+                names(self.needed)
+            ));
+        } else if !self.revision.is_empty() {
+            findings.tree(format!("the manifest {digest} of {} is not in the cache", names(self.revision)));
+        } else {
+            findings.tree(format!(
+                "the cache does not hold {digest}, which links of {} lead to",
+                names(self.linked)
+            ));
         }
     }
 }
@@ -99,35 +134,45 @@ fn check_tag(overlay: &Overlay, name: &str, tag: &str, text: &str, findings: &mu
     }
 }
 
-fn check_revision(overlay: &Overlay, name: &str, hex: &str, text: &str, findings: &mut Findings) {
+fn check_revision(
+    overlay: &Overlay,
+    name: &str,
+    hex: &str,
+    text: &str,
+    missing: &mut BTreeMap<Digest, Missing>,
+    findings: &mut Findings,
+) {
     let Some(digest) = linked(text).filter(|digest| digest.hex() == *hex) else {
         return findings.tree(format!("the link of the manifest {hex} in `{name}` says `{}`", text.trim()));
     };
     match overlay.blob(&digest) {
-        None => findings.tree(format!("the manifest {digest} of `{name}` is not in the cache")),
+        None => {
+            missing.entry(digest).or_default().revision.insert(name.to_owned());
+        }
         Some(blob) => match &blob.document {
             None => {
                 findings.tree(format!("{digest}, a manifest of `{name}`, is neither a manifest nor an index"))
             }
             Some(Document::Index(_)) => {}
-            Some(Document::Manifest(manifest)) => check_manifest(overlay, name, &digest, manifest, findings),
+            Some(Document::Manifest(manifest)) => {
+                check_manifest(overlay, (name, &digest), manifest, missing, findings);
+            }
         },
     }
 }
 
 fn check_manifest(
     overlay: &Overlay,
-    name: &str,
-    digest: &Digest,
+    (name, digest): (&str, &Digest),
     manifest: &Manifest,
+    missing: &mut BTreeMap<Digest, Missing>,
     findings: &mut Findings,
 ) {
     for part in std::iter::once(&manifest.config).chain(&manifest.layers) {
         let Descriptor { digest: wanted, size, .. } = part;
         match overlay.blob(wanted) {
             None => {
-                findings
-                    .closure(format!("{digest} of `{name}` needs {wanted}, which the cache does not hold"));
+                missing.entry(*wanted).or_default().needed.insert(name.to_owned());
             }
             Some(blob) if blob.size != *size => findings.tree(format!(
                 "{digest} of `{name}` says that {wanted} has {size} bytes, and it has {}",
@@ -158,7 +203,11 @@ pub(super) fn check_closure(overlay: &Overlay, plan: &Json, findings: &mut Findi
         if names.is_empty() {
             findings.plan(format!("the plan lists `{reference}` without a name to ask for it by"));
         }
+        if list("platforms").is_empty() {
+            findings.plan(format!("the plan lists `{reference}` without a platform"));
+        }
         let mut repositories = BTreeSet::new();
+        let mut wrong: BTreeMap<Option<Digest>, Vec<&str>> = BTreeMap::new();
         for name in names {
             let (repository, found) = match (name.rsplit_once('@'), name.rsplit_once(':')) {
                 (Some((repository, revision)), _) => {
@@ -171,16 +220,22 @@ pub(super) fn check_closure(overlay: &Overlay, plan: &Json, findings: &mut Findi
                 }
                 (None, None) => (name, None),
             };
-            match found {
-                None => {
-                    findings.closure(format!("`{reference}` is not in the cache under its name `{name}`"))
-                }
-                Some(found) if found != digest => findings
-                    .closure(format!("`{reference}` is {digest}, and its name `{name}` leads to {found}")),
-                Some(_) => {
-                    repositories.insert(repository);
-                }
+            if found == Some(digest) {
+                repositories.insert(repository);
+            } else {
+                wrong.entry(found).or_default().push(name);
             }
+        }
+        for (found, names) in wrong {
+            let names = if let [one] = *names {
+                format!("name `{one}`")
+            } else {
+                format!("names {}", listed(&names))
+            };
+            findings.closure(match found {
+                None => format!("`{reference}` is not in the cache under its {names}"),
+                Some(found) => format!("`{reference}` is {digest}, and under its {names} there is {found}"),
+            });
         }
         for repository in repositories {
             if !overlay.has_revision(repository, &digest) {
