@@ -169,13 +169,13 @@ impl Transport {
         let Some(location) = answer.headers().get(LOCATION).filter(|_| follow) else { return Ok(None) };
         let from = answer.url();
         let text = String::from_utf8_lossy(location.as_bytes());
-        let bad = |reason: &str| RegistryError::BadUrl {
-            url: without_user(text.split(['?', '#']).next().unwrap_or_default()),
-            reason: format!("`{}` redirects there: {reason}", host(from)),
+        let bad = |reason: &str| {
+            let to = without_user(text.split(['?', '#']).next().unwrap_or_default());
+            answer.garbage(&format!("a redirect to `{to}`, {reason}"), b"")
         };
         let to = from.join(&text).map_err(|error| bad(&error.to_string()))?;
         if !matches!(to.scheme(), "http" | "https") || to.host_str().is_none() {
-            return Err(bad("not http or https"));
+            return Err(bad("which is not http or https"));
         }
         if from.scheme() == "https"
             && to.scheme() == "http"

@@ -40,6 +40,6 @@ fn is_damage(diagnostics: &Diagnostics) -> bool {
 
 fn healed(damage: Diagnostic) -> Diagnostic {
     Diagnostic::new(&code::STORE_HEALED, damage.message).help(
-        "they were fetched or built anew, and the image is the right one; if it happens again, check the disk",
+        "what was damaged was fetched or built anew, and the image is the right one; if it happens again, check the disk",
     )
 }

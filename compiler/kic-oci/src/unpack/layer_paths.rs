@@ -1,6 +1,6 @@
 //! The rules of unpacking for paths, held against a layer that is only read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use kic_base::Digest;
@@ -36,9 +36,9 @@ pub struct LayerPaths {
     /// Folders that its entries lie in, where the layers below say what those are, each with the first such entry.
     pub(super) through: Vec<(Vec<u8>, Vec<u8>)>,
     /// Paths that it hides from the layers below.
-    pub(super) hidden: Vec<Vec<u8>>,
+    pub(super) hidden: BTreeSet<Vec<u8>>,
     /// Folders whose content it hides from the layers below.
-    pub(super) emptied: Vec<Vec<u8>>,
+    pub(super) emptied: BTreeSet<Vec<u8>>,
     /// The folders that were met, by half their keys; `true` for those that the layer describes itself.
     folders: BTreeMap<[u8; 16], bool>,
     before: Option<Before>,
@@ -102,12 +102,12 @@ impl LayerPaths {
         match whiteout {
             Whiteout::Opaque => {
                 self.count(parent.len())?;
-                self.emptied.push(parent);
+                self.emptied.insert(parent);
                 return Ok(());
             }
             Whiteout::Hide(hidden) => {
                 self.count(parent.len() + hidden.len())?;
-                self.hidden.push(join(&parent, hidden));
+                self.hidden.insert(join(&parent, hidden));
                 return Ok(());
             }
             Whiteout::None | Whiteout::Ignored => {}
@@ -156,11 +156,8 @@ impl LayerPaths {
             return Ok(folder);
         }
         self.folders.insert(key(&folder), false);
-        let is_hidden = |path: &&[u8]| {
-            self.hidden.iter().any(|hidden| hidden == path)
-                || self.emptied.iter().any(|emptied| emptied.len() < path.len() && emptied == parent_of(path))
-        };
-        if !prefixes(&folder).any(|path| is_hidden(&path)) {
+        let is_hidden = |path: &[u8]| self.hidden.contains(path) || self.emptied.contains(parent_of(path));
+        if !prefixes(&folder).any(is_hidden) {
             self.count(folder.len() + entry.len())?;
             self.through.push((folder.clone(), entry.to_owned()));
         }
