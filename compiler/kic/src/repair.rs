@@ -12,7 +12,7 @@ use kic_oci::layer::embedded_file_trailer;
 use kic_spec::{DiskFormat, ImageSource};
 use kic_store::{Kept, Root, Store};
 
-use crate::roots::{OUTPUT, counts, has_bytes, read_origin};
+use crate::roots::{OUTPUT, counts, goes_into_layer, has_bytes, read_origin};
 
 /// A blob that an output or a lock needs, and the store does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,14 +62,18 @@ pub fn lost(context: &Context) -> Result<Vec<Lost>, Diagnostics> {
 }
 
 fn lost_of(roots: &[Root], store: &Store) -> Vec<Lost> {
-    let mut lost = BTreeMap::new();
+    let (mut lost, mut used) = (BTreeMap::new(), BTreeSet::new());
     for root in roots {
         for kept in root.kept.iter().filter(|kept| has_bytes(root, kept) && !store.contains(&kept.digest)) {
             let one = || Lost { digest: kept.digest, what: kept.what.clone(), needed_by: root.path() };
             lost.entry(kept.digest).or_insert_with(one);
+            // A layer is there that was made from it: a compile that found that in the store had no need of it.
+            if goes_into_layer(kept) && kept.through.is_some_and(|layer| store.contains(&layer)) {
+                used.insert(kept.digest);
+            }
         }
     }
-    lost.into_values().collect()
+    lost.into_values().filter(|lost| !used.contains(&lost.digest)).collect()
 }
 
 /// The roots that count.

@@ -30,6 +30,14 @@ pub(crate) const LOCK: &str = "lock";
 /// What a root calls the record of what a derivation gave: it only saves work.
 const RECORD: &str = "the record of what was built";
 
+/// How what a root calls a blob begins that layers are made from. The layers of a base are not: they are in the image as they are.
+const BLOB: &str = "a blob of `";
+
+/// Whether it is a blob that the layer is made from which keeps it.
+pub(crate) fn goes_into_layer(kept: &Kept) -> bool {
+    kept.what.starts_with(BLOB)
+}
+
 /// Whether the store is to have the bytes of what a root keeps. A lock pins manifests for platforms, too, that nobody compiled.
 pub(crate) fn has_bytes(root: &Root, kept: &Kept) -> bool {
     kept.what != RECORD && (root.kind == OUTPUT || kept.size.is_some())
@@ -375,7 +383,7 @@ impl Keeping {
             known.origins = origins;
             return;
         }
-        let what = ["a blob of `", &node.name, "`"].concat();
+        let what = [BLOB, &node.name, "`"].concat();
         self.add(Kept { digest: content.digest, what, through, size: Some(content.size), origins });
     }
 

@@ -126,3 +126,18 @@ fn damage_that_an_output_shares_is_mended_there_too() {
     let done = command(&["gc", "--format", "json"]);
     assert_eq!(json(&done)["removedDamaged"], 1, "{}", shown(&done));
 }
+
+/// A collection that was killed may leave a layer, and not what it was made from. The next compile needs no more than the layer.
+#[test]
+fn what_went_into_layers_that_are_there_is_not_lost() {
+    let place = Place::new();
+    let (store, output) = (place.path("store"), place.path("out.oci"));
+    stdout(&mut place.command(&store, &output));
+    let gone = kept(&store).into_iter().filter(|path| {
+        let is_in_output = || output.join("blobs/sha256").join(path.file_name().unwrap()).exists();
+        path.starts_with("blobs") && !is_in_output()
+    });
+    assert!(gone.map(|path| fs::remove_file(store.join(path)).unwrap()).count() > 2);
+    let verified = place.specs.store(&store, &["verify"]).output().unwrap();
+    assert!(verified.status.success() && verified.stderr.is_empty(), "{}", shown(&verified));
+}
