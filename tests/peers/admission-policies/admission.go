@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -147,13 +149,24 @@ func (server *apiServer) pod(object runtime.Object, operation, subresource strin
 		admission.Operation(operation), options, false, &user.DefaultInfo{Name: "somebody"},
 	)
 	outcome := &outcome{Namespace: pod.Namespace, Name: pod.Name}
-	if err := server.chain.Admit(context.Background(), attributes, server.interfaces); err != nil {
+	err := server.chain.Admit(context.Background(), attributes, server.interfaces)
+	// The plugin reads the schemas beside what goes on, and changes nothing before it has them.
+	for patience := time.Now().Add(30 * time.Second); isTooEarly(err) && time.Now().Before(patience); {
+		time.Sleep(20 * time.Millisecond)
+		err = server.chain.Admit(context.Background(), attributes, server.interfaces)
+	}
+	if err != nil {
 		outcome.Error = err.Error()
 		return outcome, nil
 	}
 	versioned, err := legacyscheme.Scheme.ConvertToVersion(after, corev1.SchemeGroupVersion)
 	outcome.Pod = versioned
 	return outcome, err
+}
+
+// isTooEarly says whether the plugin does not know the schema of pods yet.
+func isTooEarly(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "There can be a delay between")
 }
 
 // A client is the stand-in for a cluster that comes with client-go, which also knows the schemas of Kubernetes's own kinds.
