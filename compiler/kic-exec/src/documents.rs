@@ -10,7 +10,7 @@ use kic_store::StoreError;
 use serde_json::Value as Json;
 
 use crate::build::launch::PLAN_PATH;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::{disk, fault};
 
 /// The largest launch layer that is read, in bytes.
@@ -151,10 +151,8 @@ impl Documents<'_> {
             }
             Ok(bytes)
         };
-        tokio::select! {
-            bytes = fetch => bytes.map_err(|error| fault::registry(&error, self.span).into()),
-            () = self.context.cancel.cancelled() => Err(interrupted().into()),
-        }
+        let fetch = async { fetch.await.map_err(|error| fault::registry(&error, self.span).into()) };
+        self.context.interruptible(fetch).await
     }
 
     /// The manifest of `wanted` in an index.

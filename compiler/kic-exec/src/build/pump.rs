@@ -8,7 +8,7 @@ use kic_diag::{Diagnostic, Diagnostics};
 use kic_graph::{Node, NodeIndex, Origin};
 use kic_registry::{Piece, RegistryError};
 
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::event::Event;
 use crate::{disk, fault};
 
@@ -139,10 +139,7 @@ async fn from_stream<S: Sink>(
     let mut sink = context.blocking(move || open().map_err(|error| fault::store(&error).into())).await?;
     let mut stream = std::pin::pin!(stream);
     loop {
-        let next = tokio::select! {
-            next = stream.next() => next,
-            () = context.cancel.cancelled() => return Err(interrupted().into()),
-        };
+        let next = context.interruptible(async { Ok(stream.next().await) }).await?;
         let Some(piece) = next else { break };
         let Piece { offset, bytes } = piece.map_err(|error| fault::registry(&error, node.span.as_ref()))?;
         // Here, and not on the blocking pool: a piece takes a fraction of a millisecond, and to hand it to another thread

@@ -13,7 +13,7 @@ use kic_spec::{Chart, ChartKey, ChartPin, ChartSource, Spec, unreadable};
 
 use super::pins::Pins;
 use super::{chart_version, renders};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::documents::{ATTEMPTS, Documents};
 use crate::event::Event;
 use crate::fault;
@@ -109,10 +109,9 @@ async fn in_registry(
     let network = context.network(&wanted.value, Some(span))?;
     context.watch.event(Event::Resolving(&wanted.value));
     let at = reference.digest().map_or_else(|| reference.clone(), |digest| reference.at(*digest));
-    let document = tokio::select! {
-        document = network.resolve(&at) => document.map_err(|error| fault::registry(&error, Some(span)))?,
-        () = context.cancel.cancelled() => return Err(interrupted().into()),
-    };
+    let resolve =
+        async { network.resolve(&at).await.map_err(|error| fault::registry(&error, Some(span)).into()) };
+    let document = context.interruptible(resolve).await?;
     let documents = Documents { context, origin: Origin::Registry(reference.clone()), span: Some(span) };
     let parsed = Document::parse(&document.media_type, &document.bytes)
         .map_err(|error| documents.invalid(&document.digest, &error))?;
@@ -324,10 +323,7 @@ async fn collect(
     let mut stream = stream;
     let mut bytes = Vec::new();
     loop {
-        let next = tokio::select! {
-            next = stream.next() => next,
-            () = context.cancel.cancelled() => return Err(interrupted().into()),
-        };
+        let next = context.interruptible(async { Ok(stream.next().await) }).await?;
         match next {
             None => return Ok(bytes),
             Some(Err(error)) => return Err(fault::registry(&error, Some(span)).into()),

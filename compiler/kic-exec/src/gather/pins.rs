@@ -219,10 +219,7 @@ async fn run(task: Task, context: &Context) -> Result<ContentFacts, Diagnostics>
         context.blocking(move || store.writer().map_err(|error| fault::store(&error).into())).await?;
     let mut stream = std::pin::pin!(network.fetch(&task.url.value, task.size));
     loop {
-        let next = tokio::select! {
-            next = stream.next() => next,
-            () = context.cancel.cancelled() => return Err(crate::context::interrupted().into()),
-        };
+        let next = context.interruptible(async { Ok(stream.next().await) }).await?;
         match next {
             None => break,
             Some(Err(error)) => return Err(fault::registry(&error, Some(&task.url.span)).into()),

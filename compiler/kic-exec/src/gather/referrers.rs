@@ -10,7 +10,7 @@ use kic_registry::{Registries, RegistryError};
 use kic_spec::ReferrerPin;
 
 use super::pins::Pins;
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::documents::{Documents, blob_facts};
 use crate::fault;
 
@@ -103,10 +103,11 @@ async fn ask(
     while let Some(subject) = pending.pop() {
         context.go_on()?;
         let network = context.network(&format!("what refers to {}", image.at(subject)), Some(span))?;
-        let found = tokio::select! {
-            found = of_subject(image, subject, network) => found.map_err(|error| fault::registry(&error, Some(span)))?,
-            () = context.cancel.cancelled() => return Err(interrupted().into()),
+        let ask = async {
+            let found = of_subject(image, subject, network).await;
+            found.map_err(|error| fault::registry(&error, Some(span)).into())
         };
+        let found = context.interruptible(ask).await?;
         for pin in found {
             if !media_types::is_manifest(&pin.media_type) && !media_types::is_index(&pin.media_type) {
                 diagnostics.push(left_out(image, &pin, span));

@@ -11,7 +11,7 @@ use kic_spec::{ImageSource, ReferrerPin};
 
 use super::pins::Pins;
 use super::{origin, referrers};
-use crate::context::{Context, interrupted};
+use crate::context::Context;
 use crate::documents::{Documents, blob_facts};
 use crate::event::Event;
 use crate::fault;
@@ -212,10 +212,10 @@ async fn registry_root(
         Some(digest) => reference.at(*digest),
         None => reference.clone(),
     };
-    let document = tokio::select! {
-        document = network.resolve(&at) => document.map_err(|error| fault::registry(&error, Some(&source.span)))?,
-        () = context.cancel.cancelled() => return Err(interrupted().into()),
+    let resolve = async {
+        network.resolve(&at).await.map_err(|error| fault::registry(&error, Some(&source.span)).into())
     };
+    let document = context.interruptible(resolve).await?;
     let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
     let parsed = Document::parse(&document.media_type, &document.bytes)
         .map_err(|error| documents.invalid(&document.digest, &error))?;
