@@ -5,27 +5,23 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kic_registry::scripted_server::{Reply, Request, ScriptedServer};
+use kic_registry::scripted_server::{Reply, Request};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
 use crate::support::contents::layer;
 use crate::support::kic::{kic, shown, stdout};
+use crate::support::server::Server;
 
 /// An image in a layout, and a server.
 struct Place {
     folder: TempDir,
-    server: ScriptedServer,
-    _runtime: Runtime,
+    server: Server,
 }
 
 impl Place {
     fn new(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let server = runtime.block_on(ScriptedServer::start(script));
-        let place = Self { folder: tempfile::tempdir().unwrap(), server, _runtime: runtime };
+        let place = Self { folder: tempfile::tempdir().unwrap(), server: Server::start(script) };
         let spec = "cluster \"shop\" {\n base scratch\n files \"f\" { text \"/etc/motd\" \"hello\" }\n}\n";
         fs::write(place.path("cluster.kdl"), spec).unwrap();
         stdout(&mut place.kic(&["compile", "-q", "-o", "out.oci"]));
@@ -95,7 +91,7 @@ fn the_first_signal_ends_a_push() {
         let place = Place::new(|_| page().wait(Duration::from_secs(60)));
         let child = place.push().spawn().unwrap();
         let patience = Instant::now() + Duration::from_secs(20);
-        while place.server.requests().is_empty() {
+        while place.server.asked().is_empty() {
             assert!(Instant::now() < patience, "nothing was asked");
             std::thread::sleep(Duration::from_millis(10));
         }

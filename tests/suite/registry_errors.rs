@@ -8,32 +8,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kic_base::Digest;
-use kic_registry::scripted_server::{Reply, Request, ScriptedServer};
+use kic_registry::scripted_server::Reply;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use crate::support::kic::{kic, shown, stdout};
 use crate::support::peers::peer;
+use crate::support::server::Server;
 use crate::support::sharing_specs::{SharingSpecs, VARIANTS};
-
-/// A server on a free loopback port, which lives as long as the value.
-struct Server {
-    server: ScriptedServer,
-    _runtime: Runtime,
-}
-
-impl Server {
-    fn start(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let server = runtime.block_on(ScriptedServer::start(script));
-        Self { server, _runtime: runtime }
-    }
-
-    fn host(&self) -> String {
-        self.server.host()
-    }
-}
 
 /// Writes a spec with this inside, and compiles it; `Command` may get more arguments and variables.
 fn compile(folder: &Path, inside: &str, change: impl FnOnce(&mut Command)) -> Output {

@@ -11,6 +11,14 @@ use crate::support::image_layout::{assert_valid, root_digest};
 use crate::support::kic::{json, shown, stdout};
 use crate::support::random::Random;
 
+/// An image, the store that it was compiled in, and where it stands.
+fn compiled() -> (Place, PathBuf, PathBuf) {
+    let place = Place::new();
+    let (store, output) = (place.path("store"), place.path("out.oci"));
+    stdout(&mut place.command(&store, &output));
+    (place, store, output)
+}
+
 /// Where the store has the layer of that kind and name of an image.
 fn blob_of(layout: &Path, kind: &str, name: &str, store: &Path) -> (String, PathBuf) {
     let digest = layer(layout, kind, name)["digest"].as_str().unwrap().to_owned();
@@ -28,10 +36,8 @@ fn assert_corrupt(output: &Output, when: &str) {
 
 #[test]
 fn blobs_that_are_gone_are_named_until_they_are_there_again() {
-    let place = Place::new();
-    let (store, output) = (place.path("store"), place.path("out.oci"));
+    let (place, store, output) = compiled();
     let command = |arguments: &[&str]| place.specs.store(&store, arguments).output().unwrap();
-    stdout(&mut place.command(&store, &output));
     let gone =
         [("files", "root"), ("files", "tree")].map(|(kind, name)| blob_of(&output, kind, name, &store));
     for (_, path) in &gone {
@@ -58,10 +64,8 @@ fn blobs_that_are_gone_are_named_until_they_are_there_again() {
 
 #[test]
 fn nothing_is_removed_while_the_record_of_a_root_is_damaged() {
-    let place = Place::new();
-    let (store, output) = (place.path("store"), place.path("out.oci"));
+    let (place, store, output) = compiled();
     let command = |arguments: &[&str]| place.specs.store(&store, arguments).output().unwrap();
-    stdout(&mut place.command(&store, &output));
     let damage_roots = || {
         let is_root = |path: &PathBuf| path.starts_with("roots") && path.extension().is_none();
         let mut random = Random::new(53);
@@ -96,10 +100,8 @@ fn nothing_is_removed_while_the_record_of_a_root_is_damaged() {
 /// An output shares its files with the store, and so their damage.
 #[test]
 fn damage_that_an_output_shares_is_mended_there_too() {
-    let place = Place::new();
-    let (store, output) = (place.path("store"), place.path("out.oci"));
+    let (place, store, output) = compiled();
     let command = |arguments: &[&str]| place.specs.store(&store, arguments).output().unwrap();
-    stdout(&mut place.command(&store, &output));
     let (digest, path) = blob_of(&output, "files", "tree", &store);
     let shared = output.join("blobs/sha256").join(path.file_name().unwrap());
     let mut bytes = fs::read(&path).unwrap();
@@ -130,9 +132,7 @@ fn damage_that_an_output_shares_is_mended_there_too() {
 /// A collection that was killed may leave a layer, and not what it was made from. The next compile needs no more than the layer.
 #[test]
 fn what_went_into_layers_that_are_there_is_not_lost() {
-    let place = Place::new();
-    let (store, output) = (place.path("store"), place.path("out.oci"));
-    stdout(&mut place.command(&store, &output));
+    let (place, store, output) = compiled();
     let gone = kept(&store).into_iter().filter(|path| {
         let is_in_output = || output.join("blobs/sha256").join(path.file_name().unwrap()).exists();
         path.starts_with("blobs") && !is_in_output()

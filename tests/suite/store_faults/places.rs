@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Place, assert_fails};
@@ -12,16 +12,22 @@ use crate::support::kic::{json, kic, program, shown, stdout};
 use crate::support::sharing_specs::names;
 use crate::support::small_disk::{SmallDisk, is_root};
 
-#[test]
-fn a_read_only_store_is_told() {
+/// A store on a disk that can become read-only, where one can be mounted.
+fn store_on_a_disk() -> Option<(Place, SmallDisk, PathBuf)> {
     if !is_root() {
         eprintln!("SKIPPED: only root can mount, so no store was read-only");
-        return;
+        return None;
     }
     let place = Place::new();
-    let Some(memory) = SmallDisk::mount(place.path("small"), "size=64m") else { return };
+    let memory = SmallDisk::mount(place.path("small"), "size=64m")?;
     let store = memory.path.join("store");
     place.assert_compiles(&store, "a store that may be written");
+    Some((place, memory, store))
+}
+
+#[test]
+fn a_read_only_store_is_told() {
+    let Some((place, memory, store)) = store_on_a_disk() else { return };
     memory.remount("ro");
     assert_fails(&place.compile(&store, &place.path("o.oci")), "store-permission", 2, "a read-only store");
     assert!(!place.path("o.oci").exists());
@@ -33,14 +39,7 @@ fn a_read_only_store_is_told() {
 
 #[test]
 fn a_read_only_store_can_be_looked_at() {
-    if !is_root() {
-        eprintln!("SKIPPED: only root can mount, so no store was read-only");
-        return;
-    }
-    let place = Place::new();
-    let Some(memory) = SmallDisk::mount(place.path("small"), "size=64m") else { return };
-    let store = memory.path.join("store");
-    place.assert_compiles(&store, "a store that may be written");
+    let Some((place, memory, store)) = store_on_a_disk() else { return };
     let blob = files(&store.join("blobs")).into_keys().next().unwrap();
     let name = blob.file_name().unwrap().to_string_lossy().into_owned();
     let looks: [&[&str]; 6] =

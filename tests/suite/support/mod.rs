@@ -17,6 +17,7 @@ pub mod registry_data;
 pub mod repeats;
 pub mod rich_spec;
 pub mod seed;
+pub mod server;
 pub mod sharing_specs;
 pub mod small_disk;
 pub mod stock_registry;

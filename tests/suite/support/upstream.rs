@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kic_registry::scripted_server::{Reply, Request, ScriptedServer};
+use kic_registry::scripted_server::{Reply, Request};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 use super::image_layout::{index, root_digest};
+use super::server::Server;
 
 /// A registry on a free loopback port. It lives as long as the value.
 pub struct Upstream {
-    server: ScriptedServer,
-    _runtime: Runtime,
+    server: Server,
 }
 
 impl Upstream {
@@ -33,13 +32,11 @@ impl Upstream {
             }
             assert!(index(layout)["manifests"].is_array());
         }
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let server = runtime.block_on(ScriptedServer::start(move |request| {
+        let server = Server::start(move |request| {
             let reply = answer(request, &tags, &blobs);
             manner(request, reply)
-        }));
-        Self { server, _runtime: runtime }
+        });
+        Self { server }
     }
 
     /// `127.0.0.1:PORT`
