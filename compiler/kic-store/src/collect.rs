@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,7 @@ use crate::items::{Item, ItemKind, entries, items};
 use crate::leases::leased;
 use crate::record::Look;
 use crate::store::Identity;
+use crate::suspects::is_shared;
 use crate::{Root, Store, StoreError, root};
 
 /// How many files are removed while nobody can lease.
@@ -239,14 +239,13 @@ impl Marks<'_> {
     }
 }
 
-/// The blobs that were set aside as damaged: path, size, and when it was last used. One whose file an output shares is left out: nothing is won
-/// before that is gone, and until then it tells which output is to be mended.
+/// The blobs that were set aside as damaged: path, size, and when it was last used. Those that an output shares are left out.
 fn set_aside(store: &Store) -> Result<Vec<(PathBuf, u64, SystemTime)>, StoreError> {
     let mut found = Vec::new();
     for path in entries(&store.layout().corrupt_folder())? {
         if let Ok(metadata) = fs::symlink_metadata(&path)
             && metadata.is_file()
-            && metadata.nlink() == 1
+            && !is_shared(&metadata)
         {
             found.push((path, metadata.len(), metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
         }

@@ -6,7 +6,6 @@ use kic_base::Digest;
 use rustix::fs::Stat;
 
 use crate::Store;
-use crate::items::entries;
 
 /// The blobs that were set aside as damaged. A file elsewhere that holds one of them may be the same file, or a copy of what was damaged
 /// already.
@@ -38,16 +37,20 @@ impl Suspects {
     }
 }
 
+/// Whether an output shares the file of a blob that was set aside. Nothing is won by its removal then, and it tells which output is to be
+/// mended.
+pub(crate) fn is_shared(metadata: &fs::Metadata) -> bool {
+    metadata.nlink() > 1
+}
+
 impl Store {
     /// The blobs that were set aside as damaged. What cannot be looked at is none.
     pub fn suspects(&self) -> Suspects {
-        let paths = entries(&self.layout().corrupt_folder()).unwrap_or_default();
-        let one = |path: std::path::PathBuf| {
-            let digest = Digest::from_hex(path.file_name()?.to_str()?).ok()?;
-            let metadata = fs::symlink_metadata(&path).ok()?;
+        let one = |digest: Digest| {
+            let metadata = fs::symlink_metadata(self.layout().corrupt(&digest)).ok()?;
             let moment = (metadata.ctime(), metadata.ctime_nsec());
             Some((digest, SetAside { device: metadata.dev(), inode: metadata.ino(), moment }))
         };
-        Suspects(paths.into_iter().filter_map(one).collect())
+        Suspects(self.set_aside().unwrap_or_default().into_iter().filter_map(one).collect())
     }
 }

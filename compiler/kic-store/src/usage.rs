@@ -1,6 +1,5 @@
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use kic_base::Digest;
@@ -9,6 +8,7 @@ use crate::items::{ItemKind, entries, items};
 use crate::leases::leased;
 use crate::record::{self, Look};
 use crate::store::Embedded;
+use crate::suspects::is_shared;
 use crate::{Root, Store, StoreError};
 
 /// What a store holds, in numbers.
@@ -158,14 +158,14 @@ impl Store {
         Ok(crate::store::open_file(&self.layout().corrupt(digest))?.map(|(file, _)| file))
     }
 
-    /// Removes the damaged bytes of a blob that was set aside, unless an output shares them: see [`Self::suspects`].
+    /// Removes the damaged bytes of a blob that was set aside, unless an output shares them.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn forget_set_aside(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.layout().corrupt(digest);
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.nlink() > 1 => Ok(()),
+            Ok(metadata) if is_shared(&metadata) => Ok(()),
             _ => record::remove(&path),
         }
     }

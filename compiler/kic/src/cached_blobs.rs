@@ -13,8 +13,6 @@ use kic_store::Store;
 
 use crate::image::ImageAt;
 
-const BUFFER: usize = 256 << 10;
-
 /// Puts into `store` what the image has cached, and the store of `context` does not hold. What it was fetched from may be gone,
 /// and a blob is what its digest says wherever it lies.
 ///
@@ -80,18 +78,8 @@ impl LayerVisitor for Keeper {
 }
 
 fn keep(store: &Store, digest: &Digest, content: &mut dyn LayerContent) -> io::Result<()> {
-    let mut writer = store.piece_writer()?;
-    let mut buffer = vec![0; BUFFER];
-    let mut offset = 0;
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => return Ok(writer.commit(digest)?),
-            Ok(count) => {
-                writer.write_at(offset, &buffer[..count])?;
-                offset += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let mut writer = store.writer()?;
+    io::copy(content, &mut writer)?;
+    writer.commit(Some(digest))?;
+    Ok(())
 }

@@ -148,7 +148,7 @@ struct PackedInputs(Vec<u8>);
 
 impl PackedInputs {
     /// Makes room for files with paths of those lengths.
-    fn expect(&mut self, paths: impl Iterator<Item = usize>) {
+    fn reserve_files(&mut self, paths: impl Iterator<Item = usize>) {
         // The length of the path, a slash, what it is, a digest, a size and a mode.
         const AROUND: usize = 4 + 1 + 1 + 32 + 8 + 4;
         self.0.reserve(paths.map(|length| AROUND + length).sum());

@@ -134,9 +134,9 @@ fn entries(left: &[Descriptor], right: &[Descriptor]) -> Vec<Difference> {
             (_, None) => Change::Removed,
             _ => Change::Changed,
         };
-        let difference =
-            Difference::new(change, "entry", "a manifest of no platform, such as an attestation");
-        differences.push(difference.between(one.map(Into::into), other.map(Into::into)));
+        differences.push(
+            Difference::new(change, "entry", NO_PLATFORM).between(one.map(Into::into), other.map(Into::into)),
+        );
     }
     let order = |entries: &[Descriptor]| entries.iter().map(platform).collect::<Vec<_>>();
     if differences.is_empty() && lefts.keys().eq(rights.keys()) && order(left) != order(right) {

@@ -112,3 +112,15 @@ fn compare(left: &Side, right: &Side) -> Vec<Difference> {
     }
     parts
 }
+
+/// The name, with a number where several things of that name are told.
+fn unused<T>(told: &BTreeMap<String, T>, name: String) -> String {
+    let mut own = name.clone();
+    for count in 2.. {
+        if !told.contains_key(&own) {
+            break;
+        }
+        own = format!("{name} (number {count} of this name)");
+    }
+    own
+}

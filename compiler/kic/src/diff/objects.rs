@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::json::fields;
 use super::read::{CHECKS, File, OBJECTS};
 use super::secrets::marked;
-use super::{Change, Difference};
+use super::{Change, Difference, unused};
 
 /// An object or a check, and the file that it stands in.
 struct Stands<'a> {
@@ -36,9 +36,9 @@ pub(super) fn diff<'a>(
 ) -> (Vec<Difference>, Told<'a>) {
     let mut told = Told::default();
     let mut differences = Vec::new();
-    for (folder, kind, name) in [(OBJECTS[0], "objects", "objects"), (OBJECTS[1], "policies", "policies")] {
+    for (folder, kind) in [(OBJECTS[0], "objects"), (OBJECTS[1], "policies")] {
         let compared = compare(&objects(left, folder), &objects(right, folder), "object", &mut told);
-        differences.extend(Difference::group(kind, name, compared));
+        differences.extend(Difference::group(kind, kind, compared));
     }
     let compared = compare(&checks(left), &checks(right), "check", &mut told);
     // The scripts say the same for machines without kic.
@@ -83,15 +83,8 @@ fn objects<'a>(files: &BTreeMap<&'a str, &'a File>, folder: &str) -> ByName<'a> 
             continue;
         }
         for object in objects {
-            let identity = identity(&object);
-            let mut name = identity.clone();
             // Applied twice, the last one counts; both are shown.
-            for count in 2.. {
-                if !found.contains_key(&name) {
-                    break;
-                }
-                name = format!("{identity} (number {count} of this name)");
-            }
+            let name = unused(&found, identity(&object));
             let json = marked(object.root.to_json(), object.kind == "Secret");
             found.insert(name, Stands { path, json });
         }

@@ -14,6 +14,7 @@ use kic_oci::validate::visit_layer;
 use serde_json::Value as Json;
 
 use super::read::LayerFiles;
+use super::unused;
 use crate::image::ImageAt;
 
 /// The image of one platform.
@@ -49,14 +50,8 @@ pub(super) async fn platforms(
                 own_platform(image, manifest, context).await?.map(|own| own.to_string()).unwrap_or_default()
             }
         };
-        let mut own = if name.is_empty() { "no platform".to_owned() } else { name.clone() };
-        for count in 2.. {
-            if !platforms.contains_key(&own) {
-                break;
-            }
-            own = format!("{name} (number {count} of this name)");
-        }
-        platforms.insert(own, (descriptor.clone(), manifest.clone()));
+        let name = if name.is_empty() { "no platform".to_owned() } else { name };
+        platforms.insert(unused(&platforms, name), (descriptor.clone(), manifest.clone()));
     }
     Ok(platforms)
 }

@@ -20,7 +20,7 @@ pub(super) fn packed(graph: &Graph, derivation: &Derivation) -> PackedInputs {
         }
         Derivation::Tree { settings, entries } => {
             add_settings(&mut packed, settings);
-            packed.expect(entries.iter().map(|entry| entry.path.len()));
+            packed.reserve_files(entries.iter().map(|entry| entry.path.len()));
             for entry in entries.iter() {
                 let value = match &entry.kind {
                     TreeEntryKind::File { mode, content, .. } => {

@@ -13,7 +13,7 @@ use super::{Existing, pretty};
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, size};
 use crate::terminal::Terminal;
-use crate::world::{block_on, context_with};
+use crate::world::{block_on, context_with, cores};
 
 /// Hash every blob again, and set aside what is damaged. With `--repair`, put it back from the outputs that hold it, or fetch it
 /// from where it came from.
@@ -43,8 +43,7 @@ struct Work {
 impl Verify {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.map_or(cores, usize::from);
+        let jobs = self.jobs.map_or_else(cores, usize::from);
         let existing = Existing::open(global)?;
         let Some(store) = existing.store.clone() else {
             if terminal.format == Format::Json {
