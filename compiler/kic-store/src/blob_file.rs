@@ -25,15 +25,15 @@ impl BlobFile {
     pub(crate) fn commit(self, digest: &Digest) -> Result<(), StoreError> {
         let Self { store, file } = self;
         let wrap = |error| StoreError::at(&store.layout().blob(digest), error);
-        let file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
-        keep(&store, file, digest)
+        let mut file = file.into_inner().map_err(IntoInnerError::into_error).map_err(wrap)?;
+        keep(&store, &mut file, digest)
     }
 }
 
 /// Gives the bytes their name: once they are safe from a power failure, where nothing tells afterwards that it may have taken them
 /// ([`Boot`](crate::Boot)). The name itself is not synced: bytes without one are only fetched or built again, as those are whose record
 /// is lost.
-pub(crate) fn keep(store: &Store, file: TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
+pub(crate) fn keep(store: &Store, file: &mut TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
     if store.syncs() {
         file.sync()?;
     }
@@ -41,14 +41,13 @@ pub(crate) fn keep(store: &Store, file: TemporaryFile, digest: &Digest) -> Resul
 }
 
 /// Gives bytes their name that may not be safe from a power failure yet.
-pub(crate) fn name(store: &Store, file: TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
+pub(crate) fn name(store: &Store, file: &mut TemporaryFile, digest: &Digest) -> Result<(), StoreError> {
     let path = store.layout().blob(digest);
     store.lease(digest)?;
     make_parent(&path)?;
     // What is there already has the same bytes, or is damaged: either way it may go.
-    let file = file.persist(&path)?;
-    let metadata = file.metadata().map_err(|error| StoreError::at(&path, error))?;
-    store.mark_verified(digest, Identity::of(&metadata));
+    file.rename(&path)?;
+    store.mark_verified(digest, Identity::of(&file.metadata()?));
     Ok(())
 }
 

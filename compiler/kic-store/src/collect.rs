@@ -1,8 +1,9 @@
 //! Removes what nothing needs: neither a root that counts nor a process that runs.
 //!
 //! 1. Everything that stands in the store is listed, and everything that roots keep marked.
-//! 2. What is not marked goes, the longest unused first, in batches.
-//! 3. Before each batch, under the store's lock, leases and new roots are read again.
+//! 2. Downloads that were cut off go first: nothing needs them.
+//! 3. What is not marked goes, the longest unused first, in batches.
+//! 4. Before each batch, under the store's lock, leases and new roots are read again.
 //!
 //! Leases are read before roots: a process writes its roots first and gives its leases up then.
 //!
@@ -21,7 +22,7 @@ use crate::leases::leased;
 use crate::record::Look;
 use crate::store::Identity;
 use crate::suspects::is_shared;
-use crate::{Root, Store, StoreError, root};
+use crate::{Root, Store, StoreError, partial, root};
 
 /// How many files are removed while nobody can lease.
 const BATCH: usize = 128;
@@ -49,6 +50,8 @@ pub struct Collected {
     pub stale_roots: Vec<Root>,
     /// Blobs that were set aside as damaged.
     pub set_aside: usize,
+    /// Downloads that were cut off.
+    pub partials: usize,
     /// Bytes of everything that was removed.
     pub removed_bytes: u64,
     /// Bytes that stay.
@@ -90,6 +93,15 @@ pub fn collect(
             collected.set_aside += 1;
             collected.removed_bytes += size;
             total -= size;
+        }
+    }
+    let partials = partial::all(store.layout())?;
+    total += partials.iter().map(|found| found.size).sum::<u64>();
+    for found in partials.iter().filter(|found| old(found.since)) {
+        if !options.max_size.is_some_and(|most| total <= most) && found.remove(options.dry_run)? {
+            collected.partials += 1;
+            collected.removed_bytes += found.size;
+            total -= found.size;
         }
     }
     collected.needed_bytes = items.iter().filter(|item| marks.needs(item)).map(|item| item.size).sum();

@@ -1,8 +1,10 @@
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use kic_base::{Digest, NestedSha256};
 
+use crate::partial::Download;
 use crate::piece_file::PieceFile;
 use crate::store::Embedded;
 use crate::{Store, StoreError, record};
@@ -21,7 +23,24 @@ pub struct EmbeddingWriter {
 
 impl EmbeddingWriter {
     pub(crate) fn new(store: &Store, header: &[u8], padding: u64) -> Result<Self, StoreError> {
-        let (container, hashes) = (PieceFile::new(store.clone())?, NestedSha256::new());
+        Self::with(PieceFile::new(store.clone())?, header, padding)
+    }
+
+    pub(crate) fn of(
+        store: &Store,
+        header: &[u8],
+        padding: u64,
+        download: &Download,
+    ) -> Result<Self, StoreError> {
+        let (container, ranges) = PieceFile::of(store.clone(), header.len() as u64, download)?;
+        let mut writer = Self::with(container, header, padding)?;
+        // Not before: the header is hashed by itself.
+        writer.container.came_before(&ranges);
+        Ok(writer)
+    }
+
+    fn with(container: PieceFile, header: &[u8], padding: u64) -> Result<Self, StoreError> {
+        let (store, hashes) = (container.store().clone(), NestedSha256::new());
         let mut writer = Self { container, header: header.len() as u64, padding, hashes };
         let written = writer.container.write_at(0, header, &mut |bytes| writer.hashes.update(bytes));
         written.map_err(|error| StoreError::at(&store.layout().temporary(), error))?;
@@ -32,6 +51,22 @@ impl EmbeddingWriter {
     /// How many bytes of the body are there, without a gap.
     pub fn written(&self) -> u64 {
         self.container.done() - self.header
+    }
+
+    /// The ranges of the body that are there: in order, none touching another. At first, those that an earlier download brought.
+    pub fn had(&self) -> Vec<Range<u64>> {
+        self.container.had()
+    }
+
+    /// Hashes some of what is there and not hashed yet; whether there is more. [`commit`](Self::commit) does it too, but nobody can stop it.
+    pub fn catch_up(&mut self) -> io::Result<bool> {
+        let Self { container, hashes, .. } = self;
+        container.go_on(&mut |bytes| hashes.update(bytes))
+    }
+
+    /// Has nothing kept where this is dropped: what came may be wrong.
+    pub fn forget(&mut self) {
+        self.container.forget();
     }
 
     /// Writes bytes of the body to their place in it. Those that are there already may come again.
@@ -45,6 +80,7 @@ impl EmbeddingWriter {
     /// Returns the container's digest and size. A body that is not the announced one leaves nothing.
     pub fn commit(self, body: &Digest, size: u64) -> Result<(Digest, u64), StoreError> {
         let Self { mut container, header, padding, mut hashes } = self;
+        container.forget();
         container.finish(&mut |bytes| hashes.update(bytes))?;
         let written = container.done() - header;
         let actual = hashes.end_part();

@@ -15,6 +15,9 @@ const FORMAT: u64 = 1;
 
 const FOLDERS: [&str; 8] = ["tmp", "blobs", "embedded", "outputs", "memos", "corrupt", "roots", "leases"];
 
+/// A folder that a store may have.
+const PARTIAL: &str = "partial";
+
 /// Where things lie in a store.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -146,6 +149,15 @@ impl Layout {
         self.corrupt_folder().join(digest.hex())
     }
 
+    /// The folder of downloads that were cut off. It is made when there is one.
+    pub(crate) fn partials(&self) -> PathBuf {
+        self.root.join(PARTIAL)
+    }
+
+    pub(crate) fn partial(&self, digest: &Digest) -> PathBuf {
+        self.partials().join(digest.hex())
+    }
+
     fn version(&self) -> PathBuf {
         self.root.join("version")
     }
@@ -184,7 +196,7 @@ impl Layout {
         for entry in fs::read_dir(&self.root).map_err(|error| StoreError::at(&self.root, error))? {
             let name = entry.map_err(|error| StoreError::at(&self.root, error))?.file_name();
             // Another process may have written `version` since we looked.
-            let ours = name == "lock" || name == "version" || FOLDERS.iter().any(|folder| name == *folder);
+            let ours = ["lock", "version", PARTIAL].iter().chain(&FOLDERS).any(|known| name == *known);
             if !ours {
                 return Err(self.no_store(&format!("it holds `{}`", name.display())));
             }
@@ -255,7 +267,7 @@ fn make_root(path: &Path) -> Result<(), StoreError> {
     make_folder_with_mode(path, 0o700)
 }
 
-fn make_folder(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_folder(path: &Path) -> Result<(), StoreError> {
     make_folder_with_mode(path, 0o755)
 }
 

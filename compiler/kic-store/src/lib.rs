@@ -12,6 +12,7 @@
 //! | `embedded/sha256/xx/HEX` | a record: this blob is a range of that other blob |
 //! | `outputs/xx/HEX` | a record: the output of the derivation of that digest |
 //! | `memos/HEX` | what saves work and may be forgotten at any time, under a key of whoever wrote it |
+//! | `partial/HEX` | what came of a blob whose download was cut off, and which ranges of it that is; made with the first of them |
 //! | `corrupt/` | blobs whose bytes no longer gave their digest |
 //! | `roots/HEX` | a record: a file elsewhere, and what it keeps alive here |
 //! | `roots/HEX.spare` | the record before: in its file the next one is written, under an exclusive lock, and then the two exchange their names |
@@ -38,6 +39,7 @@ mod items;
 mod layout;
 mod leases;
 mod memo;
+mod partial;
 mod piece_file;
 mod piece_writer;
 mod place;
@@ -59,6 +61,7 @@ pub use file_system::{is_local, is_on_local_disk};
 pub use hashed_writer::HashedWriter;
 pub use items::ItemKind;
 pub use memo::{Memo, Remembering};
+pub use partial::Download;
 pub use piece_writer::PieceWriter;
 pub use place::{PlaceMode, Placed};
 pub use root::{EncodedRoot, Kept, PreparedRoot, RecordedRoot, Root};

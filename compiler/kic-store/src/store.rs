@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kic_base::{Digest, Sha256};
@@ -15,8 +16,8 @@ use crate::layout::Layout;
 use crate::leases::Leases;
 use crate::temporary_file::TemporaryFile;
 use crate::{
-    BlobReader, BlobWriter, Boot, EmbeddingWriter, HashedWriter, Memo, PieceWriter, PlaceMode, Placed,
-    Remembering, StoreError,
+    BlobReader, BlobWriter, Boot, Download, EmbeddingWriter, HashedWriter, Memo, PieceWriter, PlaceMode,
+    Placed, Remembering, StoreError,
 };
 use crate::{memo, place, record, temporary_file};
 
@@ -37,6 +38,8 @@ struct Inner {
     syncs: bool,
     /// What this process needs, so that no collection removes it.
     leases: Leases,
+    /// Whether there is no room for what is only there to save work.
+    is_full: AtomicBool,
 }
 
 /// Tells a file from another under the same name, and from itself after a write.
@@ -85,9 +88,10 @@ impl Store {
     fn in_layout((layout, lock): (Layout, File)) -> Self {
         temporary_file::remove_stale(&layout);
         let syncs = layout.blobs().and_then(Boot::of).is_none();
-        Self {
-            inner: Arc::new(Inner { layout, syncs, verified: Mutex::default(), leases: Leases::new(lock) }),
-        }
+        let leases = Leases::new(lock);
+        let inner =
+            Inner { layout, syncs, verified: Mutex::default(), leases, is_full: AtomicBool::default() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The store's folder, as an absolute path.
@@ -158,6 +162,11 @@ impl Store {
         PieceWriter::new(self.clone())
     }
 
+    /// The same for a blob that is fetched: it goes on with what came before, and what came is kept where it is cut off.
+    pub fn piece_writer_of(&self, download: &Download) -> Result<PieceWriter, StoreError> {
+        PieceWriter::of(self.clone(), download)
+    }
+
     /// Stores bytes that are in memory, such as a manifest, and returns their digest.
     ///
     /// They are not synced on any file system, as several are had one after the other before the first large blob is asked for. What a power
@@ -180,7 +189,7 @@ impl Store {
         }
         let mut file = TemporaryFile::new(self.layout())?;
         file.write_all(bytes)?;
-        name(self, file, &digest)?;
+        name(self, &mut file, &digest)?;
         Ok(digest)
     }
 
@@ -188,6 +197,25 @@ impl Store {
     /// `padding` zero bytes. Both can be read afterwards; the blob's bytes are on disk once.
     pub fn embedding_writer(&self, header: &[u8], padding: u64) -> Result<EmbeddingWriter, StoreError> {
         EmbeddingWriter::new(self, header, padding)
+    }
+
+    /// The same for a blob that is fetched: it goes on with what came before, and what came is kept where it is cut off.
+    pub fn embedding_writer_of(
+        &self,
+        header: &[u8],
+        padding: u64,
+        download: &Download,
+    ) -> Result<EmbeddingWriter, StoreError> {
+        EmbeddingWriter::of(self, header, padding, download)
+    }
+
+    /// From now on nothing is kept of downloads that are cut off: there is no room left, and the user is to get theirs.
+    pub fn keep_no_partials(&self) {
+        self.inner.is_full.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keeps_partials(&self) -> bool {
+        !self.inner.is_full.load(Ordering::Relaxed)
     }
 
     /// Records that a blob lies inside another one, after a look at the bytes. A file of its own that the blob has is removed.

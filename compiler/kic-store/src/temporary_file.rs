@@ -8,9 +8,10 @@ use tempfile::{NamedTempFile, TempPath};
 use crate::StoreError;
 use crate::file_system::{exchange_or_rename, rename_to_free};
 use crate::layout::Layout;
+use crate::record;
 
 /// What a file of the store has for its mode: nobody is to change it.
-const MODE: u32 = 0o444;
+pub(crate) const MODE: u32 = 0o444;
 
 /// A file in the store's `tmp/` or `leases/`, locked exclusively while it lives and removed when it is dropped.
 /// The lock tells the living from what a killed process left: see [`remove_stale`].
@@ -61,12 +62,36 @@ impl TemporaryFile {
         let file = File::options().read(true).write(true).open(path).ok()?;
         file.try_lock().ok()?;
         let found = Self { file: NamedTempFile::from_parts(file, TempPath::try_from_path(path).ok()?) };
-        if found.is_at(path) {
+        if is_at(found.file.as_file(), path) {
             return Some(found);
         }
         // Whoever had the lock before has given it another name, under which nobody may change it; what stands here is another one.
         let _ = found.file.into_temp_path().keep();
         None
+    }
+
+    /// The file that stands at `path`, where there is one that nobody uses, under a name of its own in `tmp/`: nobody else finds it from now
+    /// on. Where it cannot get one, it stays.
+    pub(crate) fn take(layout: &Layout, path: &Path) -> Result<Option<Self>, StoreError> {
+        let Some(found) = Self::at(path) else { return Ok(None) };
+        let (file, former) = found.file.into_parts();
+        let _ = former.keep();
+        // A second name, and not another one, as that never takes the place of somebody else's.
+        let linked =
+            tempfile::Builder::new().prefix("").make_in(layout.temporary(), |name| fs::hard_link(path, name));
+        let Ok(linked) = linked else { return Ok(None) };
+        let (_, name) = linked.into_parts();
+        // Somebody may have put another one at its path just now, which is his to take.
+        if !is_at(&file, &name) {
+            return Ok(None);
+        }
+        record::remove(path)?;
+        Ok(Some(Self { file: NamedTempFile::from_parts(file, name) }))
+    }
+
+    /// What `look` finds in the file.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&File) -> T) -> T {
+        look(self.file.as_file())
     }
 
     /// Gives the file another mode than 0444.
@@ -121,7 +146,7 @@ impl TemporaryFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(StoreError::at(path, error)),
         };
-        if !self.is_at(path) {
+        if !is_at(self.file.as_file(), path) {
             return Ok(false);
         }
         let former = self.file.into_temp_path();
@@ -131,16 +156,16 @@ impl TemporaryFile {
         Ok(true)
     }
 
-    /// Whether the file stands at that path.
-    fn is_at(&self, path: &Path) -> bool {
-        let found = fs::symlink_metadata(path);
-        let own = self.file.as_file().metadata();
-        found.is_ok_and(|found| own.is_ok_and(|own| (found.dev(), found.ino()) == (own.dev(), own.ino())))
-    }
-
     /// Gives the file its name, replacing what has it.
     pub(crate) fn persist(self, path: &Path) -> Result<File, StoreError> {
         self.file.persist(path).map_err(|error| StoreError::at(path, error.error))
+    }
+
+    /// The same for one that is dropped later.
+    pub(crate) fn rename(&mut self, path: &Path) -> Result<(), StoreError> {
+        fs::rename(self.file.path(), path).map_err(|error| StoreError::at(path, error))?;
+        self.file.disable_cleanup(true);
+        Ok(())
     }
 }
 
@@ -157,6 +182,12 @@ impl Write for TemporaryFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether a file stands at that path.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let (found, own) = (fs::symlink_metadata(path), file.metadata());
+    found.is_ok_and(|found| own.is_ok_and(|own| (found.dev(), found.ino()) == (own.dev(), own.ino())))
 }
 
 /// Gives a file a name that no other one has, under which its bytes may be changed.

@@ -6,6 +6,7 @@ use kic_base::Digest;
 
 use crate::items::{ItemKind, entries, items};
 use crate::leases::leased;
+use crate::partial;
 use crate::record::{self, Look};
 use crate::store::Embedded;
 use crate::suspects::is_shared;
@@ -24,6 +25,8 @@ pub struct Usage {
     pub unneeded: Files,
     /// Blobs that were set aside as damaged.
     pub set_aside: Files,
+    /// What came of downloads that were cut off.
+    pub partials: Files,
     /// What only saves work, and may be gone at any time.
     pub memos: Files,
     /// What is being written, and leases.
@@ -103,6 +106,7 @@ impl Store {
             }
             Ok(())
         };
+        partial::all(layout)?.iter().for_each(|found| usage.partials.add(found.size));
         count(layout.corrupt_folder(), &mut usage.set_aside)?;
         count(layout.memos(), &mut usage.memos)?;
         count(layout.temporary(), &mut usage.temporary)?;
