@@ -55,5 +55,6 @@ mod store_command;
 mod store_faults;
 mod support;
 mod umoci;
+mod unfinished;
 mod verify_command;
 mod wrong_programs;

@@ -114,13 +114,21 @@ impl Watch for Bars {
                 };
                 state.nodes.insert(node.index(), bar);
             }
-            Event::Progress { node, bytes } => {
+            Event::Had { node, bytes } | Event::Progress { node, bytes } => {
                 state.total.inc(bytes);
+                // It says nothing of the speed.
+                let is_had = matches!(event, Event::Had { .. });
+                if is_had {
+                    state.total.reset_eta();
+                }
                 if let Some(bar) = state.nodes.get(&node.index()) {
                     if bar.position() == 0 {
                         self.all.insert_before(&state.total, bar.clone());
                     }
                     bar.inc(bytes);
+                    if is_had {
+                        bar.reset_eta();
+                    }
                     if bar.length().is_some_and(|length| bar.position() >= length) {
                         bar.finish_and_clear();
                     }

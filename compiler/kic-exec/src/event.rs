@@ -27,6 +27,13 @@ pub enum Event<'a> {
         /// Bytes to download, where it is a download.
         bytes: Option<u64>,
     },
+    /// So much of a node is there from a download that was cut off, and does not come.
+    Had {
+        /// The node.
+        node: NodeIndex,
+        /// How many bytes.
+        bytes: u64,
+    },
     /// More of a node's bytes came.
     Progress {
         /// The node.

@@ -165,6 +165,7 @@ pub async fn execute(graph: &Arc<Graph>, plan: &Plan, context: &Context) -> Resu
                 let hopeless = diagnostics.iter().any(|diagnostic| diagnostic.code == &code::STORE_FULL);
                 failures.insert(index, diagnostics);
                 if hopeless {
+                    context.store.keep_no_partials();
                     workers.end().await;
                     break;
                 }

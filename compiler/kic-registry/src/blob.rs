@@ -1,4 +1,5 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,38 +52,56 @@ impl Registries {
     }
 
     /// As [`blob_again`](Self::blob_again), for a reader who takes the bytes in any order: several parts of a large blob come at
-    /// once, over connections that nobody else waits for. Every byte comes; some come twice where a registry stops to know
-    /// ranges. After a wrong digest, no parts are asked for.
+    /// once, over connections that nobody else waits for. Every byte comes that is not in the ranges that are `had`, which are in order,
+    /// none touching another; some come twice, or are had and come, where a registry does not know ranges. After a wrong digest,
+    /// no parts are asked for.
     pub fn blob_pieces(
         &self,
         image: &ImageReference,
         digest: &Digest,
         size: u64,
         attempt: u32,
+        had: &[Range<u64>],
     ) -> impl Stream<Item = Result<Piece, RegistryError>> + Send + Unpin + use<> {
         let ranges = &self.inner.settings.ranges;
         let (part, front) = (ranges.part.max(1), ranges.front.max(ranges.part).max(1));
-        let in_parts = attempt == 0 && size > ranges.above && size > front && ranges.at_once > 1;
-        let first = if in_parts { front } else { size };
-        let reading = Reading::blob(self.clone(), image, digest, 0..first, size, attempt);
+        let missing = missing(had, size);
+        let left = length(&missing);
+        if left < size {
+            tracing::debug!(%digest, had = size - left, size, "the download goes on");
+        }
+        let in_parts = attempt == 0 && left > ranges.above && left > front && ranges.at_once > 1;
+        let fresh = Reading::blob(self.clone(), image, digest, 0..0, size, attempt);
         let mut download = Download {
             steps: FuturesUnordered::new(),
             begun: BTreeMap::new(),
-            fresh: reading.part(0..0, false),
-            next: first,
+            fresh: fresh.part(0..0, false),
+            missing,
             size,
-            part,
-            front,
-            at_once: ranges.at_once,
+            // All that is missing in a row, where it does not come in parts.
+            part: if in_parts { part } else { size },
+            front: if in_parts { front } else { size },
+            at_once: if in_parts { ranges.at_once } else { 1 },
             aim: ranges.aim,
             speed: 0,
         };
-        download.go_on(0, reading);
+        download.begin(&fresh, true, false);
         Box::pin(stream::try_unfold(download, |mut download| async move {
             let piece = download.next().await?;
             Ok(piece.map(|piece| (piece, download)))
         }))
     }
+}
+
+/// What is missing of a blob beside the ranges that are had.
+fn missing(had: &[Range<u64>], size: u64) -> VecDeque<Range<u64>> {
+    let begins = std::iter::once(0).chain(had.iter().map(|range| range.end));
+    let ends = had.iter().map(|range| range.start).chain([size]);
+    begins.zip(ends).map(|(begin, end)| begin..end.min(size)).filter(|range| !range.is_empty()).collect()
+}
+
+fn length(ranges: &VecDeque<Range<u64>>) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 /// Where a part began, and its reading, after the next bytes came.
@@ -96,8 +115,8 @@ struct Download {
     begun: BTreeMap<u64, Progress>,
     /// A reading that has met nobody yet.
     fresh: Reading,
-    /// Where the first part begins that nobody fetches yet.
-    next: u64,
+    /// What nobody fetches yet, in order.
+    missing: VecDeque<Range<u64>>,
     size: u64,
     /// The least and the most that is asked for at a time.
     part: u64,
@@ -171,7 +190,7 @@ impl Download {
             // The one answer brings everything from here on.
             self.steps.clear();
             self.begun.clear();
-            self.next = self.size;
+            self.missing.clear();
         } else if reading.is_open() {
             // Else its own connection, just given back, would look like one to spare.
             for _ in 0..reading.idle_connections() {
@@ -186,16 +205,17 @@ impl Download {
     /// Begins the next part, where there is one. The less is left the shorter it is, so that all end at the same time.
     /// A `strict` one has others before it, and must not bring everything.
     fn begin(&mut self, reading: &Reading, is_alone: bool, strict: bool) {
-        let left = self.size - self.next;
-        if left == 0 {
-            return;
-        }
+        let left = length(&self.missing);
+        let Some(gap) = self.missing.front_mut() else { return };
         let fair = left / (2 * self.at_once.max(1) as u64);
         let in_time = (self.speed as f64 * self.aim.as_secs_f64()) as u64;
         let (least, most) = (self.part.max(in_time / 4), self.front.max(in_time));
         let length = if is_alone { most } else { fair.clamp(least.min(most), most) };
-        let (begin, end) = (self.next, self.next + length.min(left));
-        self.next = end;
+        let (begin, end) = (gap.start, gap.end.min(gap.start.saturating_add(length)));
+        gap.start = end;
+        if gap.is_empty() {
+            self.missing.pop_front();
+        }
         self.go_on(begin, reading.part(begin..end, strict));
     }
 
@@ -204,7 +224,7 @@ impl Download {
         let begin = self.begun.values().map(|progress| progress.offset).min().unwrap_or(0);
         self.steps.clear();
         self.begun.clear();
-        self.next = self.size;
+        self.missing.clear();
         self.go_on(begin, self.fresh.part(begin..self.size, false));
     }
 }

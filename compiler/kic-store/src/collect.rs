@@ -98,7 +98,7 @@ pub fn collect(
     let partials = partial::all(store.layout())?;
     total += partials.iter().map(|found| found.size).sum::<u64>();
     for found in partials.iter().filter(|found| old(found.since)) {
-        if !options.max_size.is_some_and(|most| total <= most) && found.remove(options.dry_run)? {
+        if options.max_size.is_none_or(|most| total > most) && found.remove(options.dry_run)? {
             collected.partials += 1;
             collected.removed_bytes += found.size;
             total -= found.size;

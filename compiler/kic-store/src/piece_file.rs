@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use kic_base::Digest;
 
 use crate::blob_file::keep;
 use crate::partial::{self, Download};
 use crate::temporary_file::TemporaryFile;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, record};
 
 /// How much of what came early is read again at a time.
 const BUFFER: usize = 256 << 10;
@@ -29,12 +30,14 @@ pub(crate) struct PieceFile {
     begin: u64,
     /// The body, where it is to be kept when it is cut off.
     kept_as: Option<Digest>,
+    /// What an earlier download left, where it was not to be used: with the blob, nobody needs it.
+    superseded: Option<PathBuf>,
 }
 
 impl PieceFile {
     pub(crate) fn new(store: Store) -> Result<Self, StoreError> {
         let file = TemporaryFile::new(store.layout())?;
-        Ok(Self { store, file, done: 0, early: BTreeMap::new(), begin: 0, kept_as: None })
+        Ok(Self { store, file, done: 0, early: BTreeMap::new(), begin: 0, kept_as: None, superseded: None })
     }
 
     /// The file of a download whose body is to begin at `begin`, and the ranges of the body that an earlier one left in it. They count
@@ -50,7 +53,8 @@ impl PieceFile {
             None => (TemporaryFile::new(store.layout())?, Vec::new()),
         };
         let (done, early, kept_as) = (0, BTreeMap::new(), Some(download.digest));
-        Ok((Self { store, file, done, early, begin, kept_as }, ranges))
+        let superseded = download.anew.then(|| store.layout().partial(&download.digest));
+        Ok((Self { store, file, done, early, begin, kept_as, superseded }, ranges))
     }
 
     /// Takes these ranges of the body for come.
@@ -127,7 +131,11 @@ impl PieceFile {
     /// As [`BlobFile::commit`](crate::blob_file::BlobFile::commit).
     pub(crate) fn commit(mut self, digest: &Digest) -> Result<(), StoreError> {
         self.forget();
-        keep(&self.store, &mut self.file, digest)
+        keep(&self.store, &mut self.file, digest)?;
+        if let Some(path) = &self.superseded {
+            record::remove(path)?;
+        }
+        Ok(())
     }
 
     /// A write failed. What was written before is as good as it was, but a full disk is to have its room back: whoever has to make room

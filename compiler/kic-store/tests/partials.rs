@@ -1,6 +1,6 @@
 //! Downloads that are cut off, and what the next one has of them.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::single_range_in_vec_init)]
 
 mod common;
 
@@ -169,6 +169,11 @@ fn one_that_begins_anew_leaves_what_is_there_and_more_takes_the_place_of_less() 
     assert_eq!(blob.writer(&store).had(), [0..2 * MIB as u64]);
     anew(&[MIB..4 * MIB]);
     assert_eq!(blob.writer(&store).had(), [MIB as u64..4 * MIB as u64]);
+    // Once the blob is there, nobody needs it.
+    assert!(blob.path(&store).exists());
+    let writer = store.piece_writer_of(&Download { anew: true, ..blob.download }).unwrap();
+    blob.go_on(&store, writer);
+    tidy(&store);
 }
 
 #[test]

@@ -26,4 +26,9 @@ impl Server {
     pub fn asked(&self) -> Vec<String> {
         self.server.asked()
     }
+
+    /// The same, with their headers.
+    pub fn requests(&self) -> Vec<Request> {
+        self.server.requests()
+    }
 }

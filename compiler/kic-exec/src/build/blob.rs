@@ -1,11 +1,13 @@
 //! Bytes that are known by their digest.
 
+use std::ops::Range;
+
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_graph::{BlobFacts, ContentFacts, Derivation, Kind, Node, NodeIndex, Origin};
 use kic_store::{PieceWriter, StoreError};
 
-use super::pump::{Sink, pump};
+use super::pump::{Sink, Start, pump};
 use crate::context::Context;
 use crate::{disk, fault};
 
@@ -15,8 +17,20 @@ struct BlobSink {
 }
 
 impl Sink for BlobSink {
+    fn had(&self) -> Vec<Range<u64>> {
+        self.writer.had()
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.writer.write_at(offset, bytes)
+    }
+
+    fn catch_up(&mut self) -> std::io::Result<bool> {
+        self.writer.catch_up()
+    }
+
+    fn forget(&mut self) {
+        self.writer.forget();
     }
 
     fn commit(self) -> Result<(), StoreError> {
@@ -32,7 +46,14 @@ pub(crate) async fn fetch(
     context: &Context,
 ) -> Result<u64, Diagnostics> {
     let (store, expected) = (context.store.clone(), content.digest);
-    let open = move || Ok(BlobSink { writer: store.piece_writer()?, expected });
+    let size = content.size;
+    let open = move |start: Start| {
+        let writer = match start.download(expected, size) {
+            Some(download) => store.piece_writer_of(&download)?,
+            None => store.piece_writer()?,
+        };
+        Ok(BlobSink { writer, expected })
+    };
     pump(node, index, &content.digest, content.size, context, open).await?;
     Ok(content.size)
 }

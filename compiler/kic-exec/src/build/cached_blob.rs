@@ -1,5 +1,6 @@
 //! A layer that holds one blob of the registry cache: the store keeps the layer, and finds the blob inside it.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use kic_base::Digest;
@@ -9,7 +10,7 @@ use kic_oci::layer::{embedded_file_header, embedded_file_trailer};
 use kic_oci::model::media_types;
 use kic_store::{EmbeddingWriter, StoreError};
 
-use super::pump::{Sink, pump};
+use super::pump::{Sink, Start, pump};
 use crate::context::Context;
 use crate::fault;
 use crate::realised::LayerOutput;
@@ -22,8 +23,20 @@ struct EmbeddingSink {
 }
 
 impl Sink for EmbeddingSink {
+    fn had(&self) -> Vec<Range<u64>> {
+        self.writer.had()
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.writer.write_at(offset, bytes)
+    }
+
+    fn catch_up(&mut self) -> std::io::Result<bool> {
+        self.writer.catch_up()
+    }
+
+    fn forget(&mut self) {
+        self.writer.forget();
     }
 
     fn commit(self) -> Result<(), StoreError> {
@@ -49,8 +62,11 @@ pub(crate) async fn build(
     let trailer = embedded_file_trailer(content.size);
     let layer = Arc::new(Mutex::new(None));
     let (store, content, kept) = (context.store.clone(), *content, Arc::clone(&layer));
-    let open = move || {
-        let writer = store.embedding_writer(&header, trailer)?;
+    let open = move |start: Start| {
+        let writer = match start.download(content.digest, content.size) {
+            Some(download) => store.embedding_writer_of(&header, trailer, &download)?,
+            None => store.embedding_writer(&header, trailer)?,
+        };
         Ok(EmbeddingSink { writer, content, layer: Arc::clone(&kept) })
     };
     pump(node, index, &content.digest, content.size, context, open).await?;

@@ -72,6 +72,7 @@ impl Gc {
             "removed": removed.collect::<Vec<_>>(),
             "removedBytes": collected.removed_bytes,
             "removedDamaged": collected.set_aside,
+            "removedUnfinished": collected.partials,
             "staleRoots": roots.collect::<Vec<_>>(),
             "keptBytes": collected.kept_bytes,
             "neededBytes": collected.needed_bytes,
@@ -85,12 +86,16 @@ impl Gc {
         }
         let count = |kind: ItemKind| collected.removed.iter().filter(|(found, ..)| *found == kind).count();
         let records = count(ItemKind::Embedded) + count(ItemKind::Output);
-        if collected.removed.is_empty() && collected.set_aside == 0 {
+        if collected.removed.is_empty() && collected.set_aside == 0 && collected.partials == 0 {
             let unused = if self.older_than.is_some() { " that was not used for so long" } else { "" };
             text.push_str(&format!("nothing to remove{unused}\n"));
         } else {
+            let unfinished = match collected.partials {
+                0 => String::new(),
+                count => format!(", {}", plural(count, "unfinished download")),
+            };
             text.push_str(&format!(
-                "{} {}, {} and {}: {}\n",
+                "{} {}, {}{unfinished} and {}: {}\n",
                 if self.dry_run { "would remove" } else { "removed" },
                 plural(count(ItemKind::Blob), "blob"),
                 plural(records, "record"),

@@ -26,6 +26,7 @@ impl Status {
                 "embedded": files(usage.embedded),
                 "outputs": files(usage.outputs),
                 "removable": files(removable(&usage)),
+                "unfinished": files(usage.partials),
                 "damaged": files(usage.set_aside),
                 "inUse": files(usage.temporary),
                 "memoBytes": usage.memos.bytes,
@@ -45,17 +46,18 @@ fn files(files: Files) -> serde_json::Value {
 }
 
 fn total(usage: &Usage) -> u64 {
-    [usage.blobs, usage.embedded, usage.outputs, usage.set_aside, usage.temporary]
+    [usage.blobs, usage.embedded, usage.outputs, usage.partials, usage.set_aside, usage.temporary]
         .iter()
         .map(|files| files.bytes)
         .sum()
 }
 
-/// What `kic store gc` would remove: what nothing needs, and what is damaged.
+/// What `kic store gc` would remove: what nothing needs, what is unfinished, and what is damaged.
 fn removable(usage: &Usage) -> Files {
+    let all = [usage.unneeded, usage.partials, usage.set_aside];
     Files {
-        count: usage.unneeded.count + usage.set_aside.count,
-        bytes: usage.unneeded.bytes + usage.set_aside.bytes,
+        count: all.iter().map(|files| files.count).sum(),
+        bytes: all.iter().map(|files| files.bytes).sum(),
     }
 }
 
@@ -64,6 +66,7 @@ fn as_text(path: &str, usage: &Usage, terminal: &Terminal) -> String {
         ("blobs", usage.blobs),
         ("blobs inside others", usage.embedded),
         ("records of outputs", usage.outputs),
+        ("unfinished downloads", usage.partials),
         ("damaged, set aside", usage.set_aside),
         ("in use right now", usage.temporary),
     ];
