@@ -229,6 +229,11 @@ fn outside(folder: &Path) -> (u8, String, String) {
 
 /// The same of the library, with short time limits.
 pub async fn inside(folder: &Path) -> (u8, String, String) {
+    watched(folder, &folder.join("store"), Arc::new(kic::Unwatched)).await
+}
+
+/// The same with a store elsewhere, and somebody who watches.
+pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) -> (u8, String, String) {
     struct Disk;
     impl kic::World for Disk {
         fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
@@ -250,13 +255,13 @@ pub async fn inside(folder: &Path) -> (u8, String, String) {
         ..Settings::default()
     };
     let context = kic::Context {
-        store: kic_store::Store::open(&folder.join("store")).unwrap(),
+        store: kic_store::Store::open(store).unwrap(),
         substituter: None,
         registries: Some(Registries::new(settings).unwrap()),
         jobs: 2,
         downloads: 8,
         receiving: Arc::new(tokio::sync::Semaphore::new(4)),
-        watch: Arc::new(kic::Unwatched),
+        watch,
         cancel: tokio_util::sync::CancellationToken::new(),
         disk_images: Arc::default(),
         programs: kic_exec::Programs::default(),

@@ -13,6 +13,7 @@ use kic_registry::scripted_server::{Reply, Request};
 
 use crate::support::kic::{json, kic, shown, stdout};
 use crate::support::killing::{send, wait};
+use crate::support::repeats::{chance, kills};
 use crate::support::server::Server;
 use crate::support::sharing_specs::names;
 use crate::support::synthetic_image::{Family, SyntheticImage};
@@ -22,6 +23,9 @@ const LARGE: usize = 24 << 20;
 
 /// What becomes of the good answer for the layer, given how many requests for it came before in the same run.
 type Manner = fn(&Request, usize, Reply, &[u8]) -> Reply;
+
+/// What happens to the kept file between the runs.
+type Between = fn(&Path);
 
 /// A registry with an image of one large layer, and specs that want it as a part of a registry cache and as their base.
 struct Place {
@@ -144,6 +148,10 @@ fn slow(_: &Request, _: usize, reply: Reply, _: &[u8]) -> Reply {
     reply.trickle(1 << 20, Duration::from_millis(1500))
 }
 
+fn in_pieces(_: &Request, _: usize, reply: Reply, _: &[u8]) -> Reply {
+    reply.trickle(256 << 10, Duration::from_millis(30))
+}
+
 /// Gives up once some of it came.
 fn dying(_: &Request, number: usize, reply: Reply, _: &[u8]) -> Reply {
     if number == 0 { reply } else { Reply::new(404).wait(Duration::from_millis(1500)) }
@@ -162,7 +170,6 @@ fn refuses_ranges(request: &Request, _: usize, reply: Reply, bytes: &[u8]) -> Re
     }
 }
 
-/// What happens between the runs.
 fn nothing(_: &Path) {}
 
 fn a_bit_flips(path: &Path) {
@@ -182,12 +189,12 @@ fn the_next_run_asks_only_for_what_is_missing_and_gives_the_same_image() {
     let size = place.size;
     let golden = SPECS.map(|spec| {
         let alone = place.folder.path().join(format!("alone-{spec}"));
-        String::from_utf8(place.compile(spec, &alone, good).stdout).unwrap()
+        stdout_of(&place.compile(spec, &alone, good))
     });
     assert!(golden.iter().all(|digest| digest.starts_with("sha256:")), "{golden:?}");
     let ends: [&str; 3] = ["TERM", "INT", "dying"];
     // What happens before the next run, its manners, and whether it asks for less.
-    let cases: [(&str, fn(&Path), Manner, bool); 5] = [
+    let cases: [(&str, Between, Manner, bool); 5] = [
         ("as it should be", nothing, good, true),
         ("ranges are ignored", nothing, without_ranges, true),
         ("ranges are refused", nothing, refuses_ranges, false),
@@ -213,7 +220,7 @@ fn the_next_run_asks_only_for_what_is_missing_and_gives_the_same_image() {
             let before = place.server.requests().len();
             let next = place.compile(spec, &place.store(), manner);
             assert!(next.status.success() && next.stderr.is_empty(), "{when}: {}", shown(&next));
-            assert_eq!(String::from_utf8_lossy(&next.stdout), *golden, "{when}");
+            assert_eq!(stdout_of(&next), *golden, "{when}");
             let asked = place.asked_since(before);
             let bytes: u64 = asked.iter().map(|range| range.end - range.start).sum();
             let is_rest = bytes <= size - had && asked.iter().all(|range| range.start > 0);
@@ -260,4 +267,82 @@ fn a_run_with_nothing_to_do_makes_no_folder_for_it() {
         assert!(done.status.success(), "{}", shown(&done));
         assert!(!place.store().join("partial").exists());
     }
+}
+
+/// Adds up what is told of the bytes: what was planned, what was had, and what came.
+#[derive(Default)]
+struct Bytes(Mutex<[u64; 3]>);
+
+impl kic::Watch for Bytes {
+    fn event(&self, event: kic::Event) {
+        let mut told = self.0.lock().unwrap();
+        match event {
+            kic::Event::Planned { bytes, .. } => told[0] += bytes,
+            kic::Event::Had { bytes, .. } => told[1] += bytes,
+            kic::Event::Progress { bytes, .. } => told[2] += bytes,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn what_was_had_is_told_apart_from_what_comes_and_their_sum_is_the_whole() {
+    let place = Place::new();
+    let manners: [(Manner, Between); 3] = [(good, nothing), (refuses_ranges, nothing), (good, a_bit_flips)];
+    for (number, (manner, between)) in manners.into_iter().enumerate() {
+        drop(fs::remove_dir_all(place.store()));
+        place.interrupt("cache", "TERM");
+        let had = recorded(&place.unfinished());
+        between(&place.unfinished());
+        *place.manner.lock().unwrap() = (manner, 0);
+        let watch = Arc::new(Bytes::default());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let folder = place.folder.path().join("cache");
+        let (status, code, text) =
+            runtime.block_on(crate::faults::watched(&folder, &place.store(), watch.clone()));
+        assert_eq!((status, code.as_str()), (0, "none"), "{number}: {text}");
+        let [planned, told, came] = *watch.0.lock().unwrap();
+        assert_eq!(told, had, "{number}");
+        assert_eq!(told + came, planned, "{number}");
+        fs::remove_dir_all(folder.join("out.oci")).unwrap();
+    }
+}
+
+#[test]
+fn a_download_that_is_ended_again_and_again_comes_to_its_end() {
+    let place = Place::new();
+    let alone = place.folder.path().join("alone");
+    let golden = SPECS.map(|spec| stdout_of(&place.compile(spec, &alone, good)));
+    let mut random = chance(61);
+    let mut kept = 0;
+    for round in 0..kills(12) as usize {
+        let (spec, golden) = (SPECS[round / 3 % 2], &golden[round / 3 % 2]);
+        let signal = ["INT", "TERM", "KILL"][usize::try_from(random.below(3)).unwrap()];
+        let mut child = place.begin(spec, &place.store(), in_pieces);
+        std::thread::sleep(Duration::from_millis(100 + random.below(700)));
+        if child.try_wait().unwrap().is_none() {
+            send(&child, signal);
+        }
+        wait(&mut child, signal);
+        kept += usize::from(place.unfinished().exists());
+        let when = format!("round {round}, {spec}, {signal}");
+        if random.below(3) == 0 {
+            let next = place.compile(spec, &place.store(), good);
+            assert!(next.status.success() && next.stderr.is_empty(), "{when}: {}", shown(&next));
+            assert_eq!(stdout_of(&next), *golden, "{when}");
+            assert_eq!(names(&place.store().join("tmp")), [""; 0], "{when}");
+            stdout(kic(place.folder.path(), &place.store()).args(["store", "verify", "-q"]));
+            fs::remove_dir_all(place.store()).unwrap();
+        }
+    }
+    assert!(kept > 0, "nothing was ever kept");
+    for (spec, golden) in SPECS.iter().zip(&golden) {
+        let last = place.compile(spec, &place.store(), good);
+        assert_eq!(stdout_of(&last), *golden, "{}", shown(&last));
+    }
+}
+
+fn stdout_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -7,7 +7,7 @@ mod common;
 use std::fs::{self, File};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use common::*;
 use kic_store::{CollectOptions, Collected, Download, EmbeddingWriter, PieceWriter, collect};
@@ -254,12 +254,15 @@ fn where_the_body_begins_elsewhere_nothing_is_used_and_nothing_stays() {
     tidy(&store);
 }
 
+/// What is done to the bytes of a file.
+type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn a_file_that_is_not_what_it_says_is_not_used_and_does_not_stay() {
     let blob = Blob::new(9);
-    let damages: [(&str, &dyn Fn(&mut Vec<u8>)); 7] = [
+    let damages: [(&str, Damage); 7] = [
         ("shorter", &|bytes| bytes.truncate(MIB)),
-        ("shorter by one byte", &|bytes| drop(bytes.pop())),
+        ("shorter by one byte", &|bytes| bytes.truncate(bytes.len() - 1)),
         ("longer", &|bytes| bytes.push(1)),
         ("empty", &|bytes| bytes.clear()),
         // The record is whole, and what it speaks of is not.
@@ -353,7 +356,8 @@ fn a_collection_removes_them_before_all_else() {
         new.cut_off(&store, &[0..2 * MIB]);
     };
     cut_off();
-    let then = SystemTime::now() - Duration::from_secs(7200);
+    let now = fs::metadata(new.path(&store)).unwrap().modified().unwrap();
+    let then = now - Duration::from_secs(7200);
     File::open(old.path(&store)).unwrap().set_modified(then).unwrap();
     let usage = store.usage(&|_| true).unwrap();
     assert_eq!((usage.partials.count, usage.blobs.count, usage.unneeded.count), (2, 1, 1));
@@ -373,7 +377,7 @@ fn a_collection_removes_them_before_all_else() {
 
     cut_off();
     File::open(old.path(&store)).unwrap().set_modified(then).unwrap();
-    let since = SystemTime::now() - Duration::from_secs(3600);
+    let since = now - Duration::from_secs(3600);
     let done = run(&store, CollectOptions { unused_since: Some(since), ..CollectOptions::default() });
     assert_eq!((done.partials, done.removed.len()), (1, 0));
     assert!(!old.path(&store).exists() && new.path(&store).exists());
@@ -402,4 +406,23 @@ fn a_collection_leaves_what_is_in_use() {
     drop(Store::open(store.path()).unwrap());
     blob.go_on(&store, writer);
     tidy(&store);
+}
+
+#[test]
+fn a_full_disk_has_its_room_back() {
+    let Some(disk) = Tmpfs::mount("size=6m") else { return skip("nothing can be mounted") };
+    let store = Store::open(&disk.path().join("store")).unwrap();
+    let (blob, other) = (Blob::new(16), Blob::new(17));
+    let mut beside = other.writer(&store);
+    other.fetch(&mut beside, &[0..2 * MIB]);
+    let mut writer = blob.writer(&store);
+    blob.fetch(&mut writer, &[0..3 * MIB]);
+    let error = writer.write_at(3 * MIB as u64, &blob.bytes[3 * MIB..]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    drop(writer);
+    // What was on its way beside it, too.
+    drop(beside);
+    tidy(&store);
+    let store = Store::open(store.path()).unwrap();
+    blob.go_on(&store, blob.writer(&store));
 }
