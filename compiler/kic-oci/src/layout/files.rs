@@ -139,10 +139,9 @@ pub(super) fn standing(directory: &File, blob: &Descriptor, trust: &Trust<'_>) -
     }
 }
 
-/// Whether the blob's file is in the directory, has the descriptor's size and, where asked, its digest. One that is doubtful is hashed in any
-/// case, and then has a new time, so that this is done once.
-pub(super) fn has_blob(directory: &File, blob: &Descriptor, verify: bool, trust: &Trust<'_>) -> bool {
-    let standing = standing(directory, blob, trust);
+/// Whether a blob that has this standing is in the directory: where asked, by its digest. One that is doubtful is hashed in any case, and
+/// then has a new time, so that this is done once.
+pub(super) fn has_blob(directory: &File, blob: &Descriptor, standing: Standing, verify: bool) -> bool {
     if standing == Standing::Missing || (standing == Standing::There && !verify) {
         return standing == Standing::There;
     }

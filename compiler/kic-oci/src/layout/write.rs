@@ -184,7 +184,12 @@ fn fill(
     let at = |error| LayoutError::at(&blobs_path, error);
     let directory = File::open(&blobs_path).map_err(at)?;
     let trust = Trust { boot: layout.boot, suspects: &source.suspects() };
-    let is_there = |blob: &&Descriptor| has_blob(&directory, blob, options.verify, &trust);
+    let mut is_doubtful = false;
+    let is_there = |blob: &&Descriptor| {
+        let standing = standing(&directory, blob, &trust);
+        is_doubtful |= standing == Standing::Doubtful;
+        has_blob(&directory, blob, standing, options.verify)
+    };
     let (there, mut missing): (Vec<_>, Vec<_>) = blobs.values().partition(is_there);
     written.kept = there.len() as u64;
     // Documents were made last.
@@ -199,12 +204,14 @@ fn fill(
     }
     let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
     written.replaced = gone.iter().map(|old| old.digest).collect();
-    let mut candidates = reachable(&blobs_path, &gone).digests;
-    if options.verify {
-        // What the manifest of an earlier image named, for one, when that was lost.
-        candidates.extend(damaged(&directory, &blobs_path, blobs));
-    }
-    let unneeded = unneeded(candidates, &blobs_path, &index, root, blobs);
+    let former = reachable(&blobs_path, &gone).digests;
+    // Of what nobody names only what is damaged: after a power failure that may be what the last image had of its own, whose name or
+    // manifest was lost.
+    let others = if options.verify || is_doubtful { others(&blobs_path, blobs) } else { BTreeSet::new() };
+    let mut unneeded = unneeded(&former | &others, &blobs_path, &index, root, blobs);
+    unneeded.retain(|digest| {
+        former.contains(digest) || digest_of(&directory, &digest.hex()) != Some(*digest)
+    });
     // Not before: the next write removes what a killed process left without a name.
     for (temporary, path) in put {
         fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
@@ -249,12 +256,11 @@ fn unneeded(
     candidates
 }
 
-/// The other blobs than these whose bytes do not give their digest.
-fn damaged(directory: &File, blobs_path: &Path, blobs: &BTreeMap<Digest, Descriptor>) -> Vec<Digest> {
+/// The other blobs of the layout than these.
+fn others(blobs_path: &Path, blobs: &BTreeMap<Digest, Descriptor>) -> BTreeSet<Digest> {
     let entries = fs::read_dir(blobs_path).into_iter().flatten().flatten();
     let named = entries.filter_map(|entry| Digest::from_hex(entry.file_name().to_str()?).ok());
-    let others = named.filter(|digest| !blobs.contains_key(digest));
-    others.filter(|digest| digest_of(directory, &digest.hex()) != Some(*digest)).collect()
+    named.filter(|digest| !blobs.contains_key(digest)).collect()
 }
 
 /// Blobs added to a layout whose index does not name them yet; removed again on an error.

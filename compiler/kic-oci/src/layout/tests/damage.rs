@@ -45,6 +45,31 @@ fn a_blob_of_the_time_before_the_machine_started_is_hashed_once() {
     assert_eq!(Digest::of(&fs::read(&layer).unwrap()), image.blobs[0].digest);
 }
 
+#[test]
+fn after_a_power_failure_what_the_lost_image_left_is_removed() {
+    let parent = tempfile::tempdir().unwrap();
+    if Boot::of(File::open(parent.path()).unwrap()).is_none() {
+        eprintln!("SKIPPED: no local file system at {}", parent.path().display());
+        return;
+    }
+    let out = parent.path().join("out");
+    let (own, other, wanted) = (image("a"), image("b"), image("c"));
+    write(&out, "own", &own).unwrap();
+    write(&out, "other", &other).unwrap();
+    // Neither of them is named by anything; what others name is not looked at.
+    let [whole, lost] = [put_blob_of(&out, b"whole", b"whole"), put_blob_of(&out, b"lost", b"")];
+    let of_other = out.join(blob_path(&other.blobs[1].digest));
+    lose(&of_other);
+    assert_eq!(write(&out, "own", &own).unwrap().removed, 0, "the machine has run since it was written");
+
+    let layer = File::open(out.join(blob_path(&own.blobs[0].digest))).unwrap();
+    layer.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    let written = write(&out, "own", &own).unwrap();
+    assert_eq!((written.added, written.removed), (0, 1));
+    assert!(whole.exists() && !lost.exists() && of_other.exists());
+    assert_eq!(write(&out, "own", &wanted).unwrap().removed, 3, "the image before goes as always");
+}
+
 /// Damage in a file that the store and a layout share, or that was copied before it was found.
 #[test]
 fn what_the_store_found_damaged_is_hashed_in_a_layout_too() {
