@@ -5,6 +5,7 @@ mod full_disk;
 mod lost;
 mod places;
 mod power_failure;
+mod snapshots;
 mod taken_over;
 
 use std::fs;

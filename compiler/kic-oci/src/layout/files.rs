@@ -106,9 +106,11 @@ pub(super) fn copy_blob(
 /// What is known of a blob in a directory before any of its bytes is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// There is no file of its size.
+    /// There is nothing.
     Missing,
-    /// There is one that [`Trust`] does not cover.
+    /// There is something else than a file of its size.
+    Damaged,
+    /// There is a file of its size that [`Trust`] does not cover.
     Doubtful,
     /// There is one.
     There,
@@ -135,15 +137,18 @@ pub(super) fn standing(directory: &File, blob: &Descriptor, trust: &Trust<'_>) -
             let is_doubtful = is_older || trust.suspects.contain(&blob.digest, &status);
             if is_doubtful { Standing::Doubtful } else { Standing::There }
         }
-        _ => Standing::Missing,
+        Ok(_) => Standing::Damaged,
+        Err(_) => Standing::Missing,
     }
 }
 
 /// Whether a blob that has this standing is in the directory: where asked, by its digest. One that is doubtful is hashed in any case, and
 /// then has a new time, so that this is done once.
 pub(super) fn has_blob(directory: &File, blob: &Descriptor, standing: Standing, verify: bool) -> bool {
-    if standing == Standing::Missing || (standing == Standing::There && !verify) {
-        return standing == Standing::There;
+    match standing {
+        Standing::Missing | Standing::Damaged => return false,
+        Standing::There if !verify => return true,
+        Standing::There | Standing::Doubtful => {}
     }
     let name = blob.digest.hex();
     let is_right = digest_of(directory, &name) == Some(blob.digest);

@@ -184,10 +184,10 @@ fn fill(
     let at = |error| LayoutError::at(&blobs_path, error);
     let directory = File::open(&blobs_path).map_err(at)?;
     let trust = Trust { boot: layout.boot, suspects: &source.suspects() };
-    let mut is_doubtful = false;
+    let mut is_damaged = options.verify;
     let is_there = |blob: &&Descriptor| {
         let standing = standing(&directory, blob, &trust);
-        is_doubtful |= standing == Standing::Doubtful;
+        is_damaged |= matches!(standing, Standing::Damaged | Standing::Doubtful);
         has_blob(&directory, blob, standing, options.verify)
     };
     let (there, mut missing): (Vec<_>, Vec<_>) = blobs.values().partition(is_there);
@@ -204,14 +204,14 @@ fn fill(
     }
     let gone: Vec<Descriptor> = replaced.into_iter().filter(|old| old.digest != root.digest).collect();
     written.replaced = gone.iter().map(|old| old.digest).collect();
-    let former = reachable(&blobs_path, &gone).digests;
+    let former = reachable(&blobs_path, &gone);
     // Of what nobody names only what is damaged: after a power failure that may be what the last image had of its own, whose name or
     // manifest was lost.
-    let others = if options.verify || is_doubtful { others(&blobs_path, blobs) } else { BTreeSet::new() };
+    let others = if is_damaged || !former.complete { others(&blobs_path, blobs) } else { BTreeSet::new() };
+    let former = former.digests;
     let mut unneeded = unneeded(&former | &others, &blobs_path, &index, root, blobs);
-    unneeded.retain(|digest| {
-        former.contains(digest) || digest_of(&directory, &digest.hex()) != Some(*digest)
-    });
+    unneeded
+        .retain(|digest| former.contains(digest) || digest_of(&directory, &digest.hex()) != Some(*digest));
     // Not before: the next write removes what a killed process left without a name.
     for (temporary, path) in put {
         fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
