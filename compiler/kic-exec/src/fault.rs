@@ -48,6 +48,9 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
         E::Refused { .. } => (&code::REGISTRY_REFUSED, "check that the address is that of a registry".into()),
         E::Garbage { .. } => (
             &code::REGISTRY_GARBAGE,
+        E::Garbage { content_type, .. } if content_type.starts_with("application/vnd.") => {
+            (&code::REGISTRY_GARBAGE, "push the image again with a current tool, or ask a mirror: the registry's copy may be damaged".into())
+        }
             "check that the address is that of a registry, and that no login page of the network stands in the way".into(),
         ),
         E::Truncated { .. } => (&code::BODY_TRUNCATED, "try again, or ask a mirror: the registry's copy may be damaged".into()),
