@@ -156,14 +156,11 @@ fn build() -> Option<Digest> {
 }
 
 fn registries(network: &Network) -> Result<Registries, Diagnostics> {
-    let docker_config = variable("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
     let either = |upper: &str, lower: &str| variable(lower).or_else(|| variable(upper));
     let mut settings = Settings {
         insecure: network.insecure_registry.iter().cloned().collect(),
         certificate_files: network.ca_file.clone(),
-        docker_config,
+        credential_files: credential_files(),
         proxy: Proxy {
             http: either("HTTP_PROXY", "http_proxy"),
             https: either("HTTPS_PROXY", "https_proxy"),
@@ -176,6 +173,19 @@ fn registries(network: &Network) -> Result<Registries, Diagnostics> {
         settings.mirrors.entry(host.clone()).or_default().push(url.clone());
     }
     Registries::new(settings).map_err(|error| fault::registry(&error, None).into())
+}
+
+/// The files of credentials: the one that is named, that of Docker, and those of podman and skopeo.
+fn credential_files() -> Vec<PathBuf> {
+    let folder = |name: &str| variable(name).map(PathBuf::from);
+    let below_home = |path: &str| folder("HOME").map(|home| home.join(path));
+    let docker = folder("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+    let settings = folder("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+    let containers = [folder("XDG_RUNTIME_DIR"), settings].into_iter().flatten();
+    let mut files: Vec<PathBuf> = folder("REGISTRY_AUTH_FILE").into_iter().collect();
+    files.extend(docker.map(|folder| folder.join("config.json")));
+    files.extend(containers.map(|folder| folder.join("containers/auth.json")));
+    files
 }
 
 /// So long ago.

@@ -19,8 +19,9 @@ pub struct Settings {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Files of certificate authorities (PEM, one or several; or one in DER) trusted beside the system's own.
     pub certificate_files: Vec<PathBuf>,
-    /// The folder of Docker's `config.json`. A folder without that file means no credentials.
-    pub docker_config: Option<PathBuf>,
+    /// Files of the form of Docker's `config.json`, in the order in which they are asked: the first that has credentials for a
+    /// registry counts. One that is not there has none.
+    pub credential_files: Vec<PathBuf>,
     /// Where `docker-credential-NAME` lies; without it, the system looks for it as for any command.
     pub credential_helpers: Option<PathBuf>,
     /// Proxies.
@@ -47,7 +48,7 @@ impl Default for Settings {
             insecure: BTreeSet::new(),
             mirrors: BTreeMap::new(),
             certificate_files: Vec::new(),
-            docker_config: None,
+            credential_files: Vec::new(),
             credential_helpers: None,
             proxy: Proxy::default(),
             connections_per_host: 12,
@@ -72,7 +73,7 @@ impl fmt::Debug for Settings {
             .field("insecure", &self.insecure)
             .field("mirrors", &mirrors)
             .field("certificate_files", &self.certificate_files)
-            .field("docker_config", &self.docker_config)
+            .field("credential_files", &self.credential_files)
             .field("credential_helpers", &self.credential_helpers)
             .field("proxy", &self.proxy)
             .field("connections_per_host", &self.connections_per_host)

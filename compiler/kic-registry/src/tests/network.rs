@@ -45,7 +45,8 @@ async fn a_redirect_to_another_host_has_no_credentials() {
     let config = format!(r#"{{"auths":{{"{}":{{"username":"me","password":"hidden"}}}}}}"#, server.host());
     std::fs::write(folder.path().join("config.json"), config).unwrap();
     let registries =
-        Registries::new(Settings { docker_config: Some(folder.path().into()), ..quick() }).unwrap();
+        Registries::new(Settings { credential_files: vec![folder.path().join("config.json")], ..quick() })
+            .unwrap();
     registries.resolve(&image(&server, "a")).await.unwrap();
     let authorizations: Vec<bool> =
         server.requests().iter().map(|request| request.header("authorization").is_some()).collect();
