@@ -3,6 +3,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tell::Tell;
+
 /// How [`Registries`](crate::Registries) reaches the world. Everything comes from here: the environment is never read.
 #[derive(Clone)]
 pub struct Settings {
@@ -34,6 +36,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// How long to wait for an answer.
     pub timeouts: Timeouts,
+    /// Who is told of waits that are longer than [`Timeouts::silence`].
+    pub tell: Option<Tell>,
     /// How large blobs are fetched in several ranges at once.
     pub ranges: Ranges,
     /// The most bytes taken of a file whose size neither the caller nor the server tells: it may have no end.
@@ -55,6 +59,7 @@ impl Default for Settings {
             retries: 5,
             backoff: Backoff::default(),
             timeouts: Timeouts::default(),
+            tell: None,
             ranges: Ranges::default(),
             unannounced: 1 << 30,
             upload_memory: 16 << 20,
@@ -80,6 +85,7 @@ impl fmt::Debug for Settings {
             .field("retries", &self.retries)
             .field("backoff", &self.backoff)
             .field("timeouts", &self.timeouts)
+            .field("tell", &self.tell)
             .field("ranges", &self.ranges)
             .field("unannounced", &self.unannounced)
             .field("upload_memory", &self.upload_memory)
@@ -137,6 +143,8 @@ impl Default for Backoff {
 pub struct Timeouts {
     /// For a connection, TLS included.
     pub connect: Duration,
+    /// A wait that is longer than this is told of while it lasts.
+    pub silence: Duration,
     /// From the request to the head of the answer.
     pub first_byte: Duration,
     /// Between two pieces of a body.
@@ -153,6 +161,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            silence: Duration::from_secs(5),
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(30),
             minimum_speed: 1024,
