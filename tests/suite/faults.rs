@@ -7,6 +7,7 @@
 //! | `asks` | what the spec asks for: `image` (when left out), `pinned` (the image by its digest), `base`, `file`, or a `cluster` node's content |
 //! | `answers` | for `manifest`, `config`, `layer`, `file`, `token` or `every` request, what differs from the good answer |
 //! | `from` | how many such requests get the good answer first |
+//! | `times` | how many then get the other answer; all of them when left out |
 //! | `code`, `status` | the diagnostic's code, and the exit status |
 //! | `says` | words that message or help must have |
 //! | `impatient` | short time limits, which the program has no switch for: kic runs inside the test |
@@ -139,11 +140,15 @@ impl Case {
 
     /// Runs the case; what went wrong with it.
     async fn run(&self, output: &Path) -> Result<(), String> {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        // Taken, so that no server of another case gets it, and listened at by nobody.
+        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let closed = taken.local_addr().unwrap().to_string();
         let image = SyntheticImage::new(Family::Oci, "amd64", &[(1, 300_000)]);
         let good = Arc::new(Good { image, host: OnceLock::new(), closed, plain: plain() });
         let (script, answers) = (Arc::clone(&good), self.says["answers"].clone());
         let from = self.says["from"].as_u64().unwrap_or(0);
+        let until = self.says["times"].as_u64().map_or(u64::MAX, |times| from + times);
         let mut seen = 0;
         let server = ScriptedServer::start(move |request| {
             let (kind, reply) = script.reply(request);
@@ -152,7 +157,7 @@ impl Case {
                 return reply;
             }
             seen += 1;
-            if seen > from { changed(&script, request, reply, change) } else { reply }
+            if seen > from && seen <= until { changed(&script, request, reply, change) } else { reply }
         })
         .await;
         good.host.set(server.host()).unwrap();

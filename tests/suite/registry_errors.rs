@@ -63,6 +63,83 @@ fn a_docker_configuration_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn credentials_are_found_where_podman_and_skopeo_write_them() {
+    let server = wants_credentials();
+    let auths = |key: &str| format!("{{ \"auths\": {{ \"{key}\": {{ \"auth\": \"bWU6aGlkZGVu\" }} }} }}");
+    let base = format!("base scratch\nregistry \"sea.hub:5000\" {{ image \"{}/shop:v1\"; }}", server.host());
+    for (variable, value, file) in [
+        ("REGISTRY_AUTH_FILE", "named.json", "named.json"),
+        ("XDG_RUNTIME_DIR", "run", "run/containers/auth.json"),
+        ("XDG_CONFIG_HOME", "settings", "settings/containers/auth.json"),
+        ("DOCKER_CONFIG", "docker", "docker/config.json"),
+        ("NOTHING_MORE", "", ".config/containers/auth.json"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, auths(&server.host())).unwrap();
+        // Docker's own file, which knows another registry alone, does not stand in the way.
+        fs::create_dir_all(folder.path().join(".docker")).unwrap();
+        fs::write(folder.path().join(".docker/config.json"), auths("other.example.com")).unwrap();
+        let output = compile(folder.path(), &base, |command| {
+            command.env(variable, folder.path().join(value));
+        });
+        let place = file.file_name().unwrap().to_str().unwrap();
+        assert_ends(&output, "registry-forbidden", &["with the credentials of", place], folder.path());
+    }
+}
+
+#[test]
+fn a_login_is_to_the_registry_and_not_to_its_token_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = Server::start(|_| Reply::new(401));
+    let realm = format!("Bearer realm=\"http://{}/token\",service=\"shop\"", tokens.host());
+    let server = Server::start(move |_| Reply::new(401).header("www-authenticate", &realm));
+    let base = format!("base scratch\nregistry \"sea.hub:5000\" {{ image \"{}/shop:v1\"; }}", server.host());
+    let output = compile(folder.path(), &base, |_| {});
+    let login = format!("`docker login {}`", server.host());
+    assert_ends(&output, "registry-unauthorized", &[&login, &tokens.host()], folder.path());
+}
+
+#[test]
+fn a_proxy_that_is_none_is_told_only_where_it_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = "base scratch\nfiles \"x\" { fetch \"http://files.example.com/file\" to=\"/file\"; }";
+    let output = compile(folder.path(), files, |command| {
+        command.env("http_proxy", "socks5://user:secret-word@proxy.example.com");
+    });
+    assert_ends(&output, "registry-proxy", &["socks5://proxy.example.com", "HTTP_PROXY"], folder.path());
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret-word"));
+    let local = tempfile::tempdir().unwrap();
+    let output = compile(local.path(), "base scratch\nfiles \"x\" { text \"/a\" \"b\"; }", |command| {
+        command.env("http_proxy", "socks5://proxy.example.com").env("https_proxy", "http://[");
+    });
+    assert!(output.status.success(), "{}", shown(&output));
+}
+
+#[test]
+fn a_long_wait_is_told_of_while_it_lasts() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(|_| Reply::new(429).header("retry-after", "90"));
+    let inside =
+        format!("base scratch\nregistry \"sea.hub:5000\" {{ image \"{}/shop:v1\"; }}", server.host());
+    fs::write(folder.path().join("cluster.kdl"), format!("cluster \"shop\" {{\n{inside}\n}}\n")).unwrap();
+    let mut command = kic(folder.path(), &folder.path().join("store"));
+    let mut running = command
+        .args(["compile", "-o", "out.oci"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(running.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert!(line.starts_with("waiting 90 s before the next try: too many requests"), "{line}");
+    assert!(line.contains(&server.host()), "{line}");
+}
+
+#[test]
 fn a_credential_helper_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let server = wants_credentials();

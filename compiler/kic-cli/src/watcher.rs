@@ -29,6 +29,7 @@ impl Watch for Lines {
     fn event(&self, event: Event) {
         let line = match event {
             Event::Resolved(what) => format!("resolved {what}"),
+            Event::Waiting(what) => what.to_owned(),
             Event::Finished { kind, name, bytes, elapsed, .. } => {
                 format!("{} {name} ({}, {})", kind.name(), size(bytes), time(elapsed))
             }
@@ -87,6 +88,7 @@ impl Watch for Bars {
                     bar.finish_and_clear();
                 }
             }
+            Event::Waiting(what) => drop(self.all.println(format!("  {what}"))),
             Event::Planned { nodes, bytes } => {
                 for (_, bar) in std::mem::take(&mut state.resolving) {
                     bar.finish_and_clear();

@@ -7,14 +7,14 @@ use std::env;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use kic::{Context, DiskImages, Fingerprint, Watch, World};
+use kic::{Context, DiskImages, Event, Fingerprint, Watch, World};
 use kic_base::{Digest, StableHasher};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Programs, Workers, fault};
-use kic_registry::{Proxy, Registries, Settings};
+use kic_registry::{Proxy, Registries, Settings, Tell};
 use kic_store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -122,7 +122,7 @@ pub fn context_with(
     jobs: usize,
     watch: Arc<dyn Watch>,
 ) -> Result<Context, Diagnostics> {
-    let registries = if network.offline { None } else { Some(registries(network)?) };
+    let registries = if network.offline { None } else { Some(registries(network, &watch)?) };
     Ok(Context {
         store,
         substituter: None,
@@ -155,27 +155,51 @@ fn build() -> Option<Digest> {
     Some(hasher.finish())
 }
 
-fn registries(network: &Network) -> Result<Registries, Diagnostics> {
-    let docker_config = variable("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
+fn registries(network: &Network, watch: &Arc<dyn Watch>) -> Result<Registries, Diagnostics> {
     let either = |upper: &str, lower: &str| variable(lower).or_else(|| variable(upper));
     let mut settings = Settings {
         insecure: network.insecure_registry.iter().cloned().collect(),
         certificate_files: network.ca_file.clone(),
-        docker_config,
+        credential_files: credential_files(),
         proxy: Proxy {
             http: either("HTTP_PROXY", "http_proxy"),
             https: either("HTTPS_PROXY", "https_proxy"),
             no_proxy: either("NO_PROXY", "no_proxy"),
         },
         connections_per_host: usize::from(network.connections),
+        tell: Some(tell(Arc::clone(watch))),
         ..Settings::default()
     };
     for (host, url) in &network.registry_mirror {
         settings.mirrors.entry(host.clone()).or_default().push(url.clone());
     }
     Registries::new(settings).map_err(|error| fault::registry(&error, None).into())
+}
+
+/// Tells whoever watches of waits. Many requests at once wait for the same reason, which is told once in a while.
+fn tell(watch: Arc<dyn Watch>) -> Tell {
+    const PAUSE: Duration = Duration::from_secs(5);
+    let last: Mutex<Option<Instant>> = Mutex::new(None);
+    Tell::new(move |what| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= PAUSE) {
+            watch.event(Event::Waiting(what));
+            *last = Some(Instant::now());
+        }
+    })
+}
+
+/// The files of credentials: the one that is named, that of Docker, and those of podman and skopeo.
+fn credential_files() -> Vec<PathBuf> {
+    let folder = |name: &str| variable(name).map(PathBuf::from);
+    let below_home = |path: &str| folder("HOME").map(|home| home.join(path));
+    let docker = folder("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+    let settings = folder("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+    let containers = [folder("XDG_RUNTIME_DIR"), settings].into_iter().flatten();
+    let mut files: Vec<PathBuf> = folder("REGISTRY_AUTH_FILE").into_iter().collect();
+    files.extend(docker.map(|folder| folder.join("config.json")));
+    files.extend(containers.map(|folder| folder.join("containers/auth.json")));
+    files
 }
 
 /// So long ago.

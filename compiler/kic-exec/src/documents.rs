@@ -41,9 +41,27 @@ impl Documents<'_> {
         self.bytes(digest, None).await
     }
 
-    /// An image's manifest; an index in an index is an error.
-    pub async fn manifest(&self, digest: &Digest, media_type: &str) -> Result<Manifest, Diagnostics> {
-        match self.document(digest, media_type).await? {
+    /// A manifest or index that something else describes, which must be right about its size: the size is part of what
+    /// kic makes of it.
+    pub(crate) async fn described(&self, blob: &BlobFacts) -> Result<Document, Diagnostics> {
+        let BlobFacts { media_type, digest, size } = blob;
+        let bytes = self.bytes(digest, None).await?;
+        let found = bytes.len() as u64;
+        if found != *size {
+            let message =
+                format!("{digest} of `{}` has {found} bytes, and {size} are announced", self.name());
+            return Err(self
+                .diagnostic(&code::INVALID_MANIFEST, message)
+                .help("push the image again with a current tool: what names this manifest is wrong about its size")
+                .into());
+        }
+        Document::parse(media_type, &bytes).map_err(|error| self.invalid(digest, &error).into())
+    }
+
+    /// An image's manifest that an index describes; an index in an index is an error.
+    pub async fn manifest(&self, child: &Descriptor) -> Result<Manifest, Diagnostics> {
+        let digest = &child.digest;
+        match self.described(&blob_facts(child)).await? {
             Document::Manifest(manifest) => Ok(manifest),
             Document::Index(_) => Err(self
                 .diagnostic(
@@ -164,10 +182,19 @@ impl Documents<'_> {
                 .filter(|platform| platform.os != "unknown")
                 .map(|platform| format!("`{}`", platform.platform()))
                 .collect();
-            let has =
-                if there.is_empty() { "nothing that says its platform".to_owned() } else { there.join(", ") };
+            let help = match (there.is_empty(), index.manifests.first()) {
+                (false, _) => {
+                    let has = there.join(", ");
+                    format!("it has {has}: choose another image, or leave the platform out of the spec")
+                }
+                (true, None) => "its index names no manifests: choose another image".to_owned(),
+                (true, Some(first)) => format!(
+                    "its index says of no manifest which platform it is for: name the right one by its digest, such as `@{}`",
+                    first.digest
+                ),
+            };
             self.diagnostic(&code::PLATFORM_MISSING, format!("`{}` is not built for `{wanted}`", self.name()))
-                .help(format!("it has {has}: choose another image, or leave the platform out of the spec"))
+                .help(help)
         })
     }
 

@@ -9,6 +9,8 @@ pub enum Event<'a> {
     Resolving(&'a str),
     /// It was.
     Resolved(&'a str),
+    /// Nothing comes for a while, and why.
+    Waiting(&'a str),
     /// How many nodes, and how many bytes of downloads, there are to realise.
     Planned {
         /// Nodes.

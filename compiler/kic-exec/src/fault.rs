@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kic_base::Span;
+use kic_base::{ImageReference, Span};
 use kic_diag::{Code, Diagnostic, declared as code};
 use kic_registry::RegistryError;
 use kic_store::StoreError;
@@ -20,6 +20,8 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
     let wanted = error.place().map(|place| place.wanted.clone()).unwrap_or_default();
     let host = error.place().map(|place| place.host.clone()).unwrap_or_default();
     let is_url = wanted.contains("://");
+    // Who is logged in to: not the token server, and not the storage that the registry sends its clients to.
+    let registry = wanted.parse().map_or(host.clone(), |image: ImageReference| image.registry().to_owned());
     let (code, help): (&'static Code, String) = match error {
         E::Unreachable { .. } => (
             &code::REGISTRY_UNREACHABLE,
@@ -35,17 +37,20 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
         E::TooSlow { .. } => (&code::REGISTRY_TOO_SLOW, "try again later, or ask a mirror with `--registry-mirror HOST=URL`".into()),
         E::Unauthorized { .. } => (
             &code::REGISTRY_UNAUTHORIZED,
-            format!("log in with `docker login {host}` or `skopeo login {host}`; Docker Hub answers so for images that do not exist, too"),
+            format!("log in with `docker login {registry}` or `skopeo login {registry}`; Docker Hub answers so for images that do not exist, too"),
         ),
         E::Forbidden { .. } => (&code::REGISTRY_FORBIDDEN, "ask for the right to pull it, or log in as another user".into()),
         E::NotFound { .. } if is_url => (&code::DOWNLOAD_NOT_FOUND, "check the URL".into()),
         E::NotFound { .. } => (&code::IMAGE_NOT_FOUND, "check the name and the tag".into()),
         E::RateLimited { .. } => (
             &code::REGISTRY_RATE_LIMITED,
-            format!("try again later, log in to {host} for a higher limit, or ask a mirror with `--registry-mirror HOST=URL`"),
+            format!("try again later, log in to {registry} for a higher limit, or ask a mirror with `--registry-mirror HOST=URL`"),
         ),
         E::Unavailable { .. } => (&code::REGISTRY_UNAVAILABLE, "try again later, or ask a mirror with `--registry-mirror HOST=URL`".into()),
         E::Refused { .. } => (&code::REGISTRY_REFUSED, "check that the address is that of a registry".into()),
+        E::Garbage { content_type, .. } if content_type.starts_with("application/vnd.") => {
+            (&code::REGISTRY_GARBAGE, "push the image again with a current tool, or ask a mirror: the registry's copy may be damaged".into())
+        }
         E::Garbage { .. } => (
             &code::REGISTRY_GARBAGE,
             "check that the address is that of a registry, and that no login page of the network stands in the way".into(),

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -107,6 +108,14 @@ impl<'s> Builder<'s> {
             exact(whole, range, style, properties, text.is_empty())
         };
         let span = self.source.span(range);
+        if key && tag.is_some() && text == "<<" {
+            self.errors.push(YamlError {
+                message: "a key `<<` with a tag: readers differ on whether it merges".to_owned(),
+                span: span.clone(),
+                first: None,
+                help: Some("leave the tag away".to_owned()),
+            });
+        }
         let value = match tag {
             None if style == Style::Plain => scalar::resolve(&text),
             None => YamlValue::String(text),
@@ -250,7 +259,11 @@ impl<'s> Builder<'s> {
         if let Some((first, second)) = duplicate(&entries) {
             self.errors.push(YamlError::key_twice(&second.key(), &second.span, &first.span));
         }
-        if entries.iter().any(|(key, _)| is_merge(key)) { merge(entries) } else { Ok(entries) }
+        if !entries.iter().any(|(key, _)| is_merge(key)) {
+            return Ok(entries);
+        }
+        self.errors.extend(disputed(&entries));
+        merge(entries)
     }
 }
 
@@ -316,6 +329,39 @@ fn merge(entries: Vec<(Yaml, Yaml)>) -> Result<Vec<(Yaml, Yaml)>, YamlError> {
         }
     }
     Ok(own)
+}
+
+/// The first key whose value depends on who reads the mapping: for Go's reader, and so for `kubectl`, a merge wins over the keys
+/// and merges that stand before it.
+fn disputed(entries: &[(Yaml, Yaml)]) -> Option<YamlError> {
+    let mut so_far: BTreeMap<Cow<'_, str>, (&Yaml, &Yaml)> = BTreeMap::new();
+    for (key, value) in entries {
+        if !is_merge(key) {
+            so_far.insert(key.key(), (key, value));
+            continue;
+        }
+        let sources = if value.items().is_empty() { std::slice::from_ref(value) } else { value.items() };
+        let mut merged: BTreeMap<Cow<'_, str>, &Yaml> = BTreeMap::new();
+        for (name, value) in sources.iter().flat_map(Yaml::entries) {
+            merged.entry(name.key()).or_insert(value);
+        }
+        for (name, value) in merged {
+            if let Some((first, other)) = so_far.get(&name)
+                && other.to_json() != value.to_json()
+            {
+                return Some(YamlError {
+                    message: format!(
+                        "`{name}` stands before a merge `<<` that has it, too: for `kubectl`, the merge wins, in YAML it does not"
+                    ),
+                    span: key.span.clone(),
+                    first: Some(first.span.clone()),
+                    help: Some("write the merge first, or say the key once".to_owned()),
+                });
+            }
+            so_far.insert(name, (key, value));
+        }
+    }
+    None
 }
 
 /// A scalar whose type the text gives by a tag. Tags that YAML does not define leave it a string.

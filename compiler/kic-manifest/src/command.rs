@@ -19,7 +19,7 @@ const MAXIMUM_NESTING: usize = 4;
 /// What may stand before a command without being one.
 const BEFORE_COMMANDS: &[&str] = &[
     "sudo", "exec", "time", "nohup", "env", "if", "then", "else", "elif", "do", "while", "until", "!", "{",
-    "(", "command", "eval", "retry", "nice",
+    "(", "command", "retry", "nice",
 ];
 
 /// Options of the container tools that take no value. Any other that has no `=` takes the next word.
@@ -120,6 +120,14 @@ fn simple_command(mut words: &[Word], base: usize, nesting: usize, found: &mut V
         | "ssh" => {
             shell(rest, base, nesting, found);
         }
+        "eval" => match rest {
+            [script] => {
+                let quote = usize::from(script.range.len() > script.text.len());
+                collect(&script.text, base + script.range.start + quote, nesting + 1, found);
+            }
+            _ if nesting < MAXIMUM_NESTING => simple_command(rest, base, nesting + 1, found),
+            _ => {}
+        },
         _ => {}
     }
 }
@@ -318,6 +326,7 @@ mod tests {
             ("chroot /host crictl pull a:1", vec!["a:1"]),
             ("FOO=bar docker pull a:1", vec!["a:1"]),
             ("docker pull ${IMAGE}", vec![]),
+            ("eval \"docker pull a:1\"; eval docker pull 'b:1'", vec!["a:1", "b:1"]),
             ("docker pull \\\n  a:1", vec!["a:1"]),
             ("echo docker pull a:1", vec![]),
             ("# docker pull a:1", vec![]),

@@ -12,6 +12,7 @@ mod command;
 mod emit;
 mod images;
 mod json;
+mod line_breaks;
 mod object;
 mod offsets;
 mod relaxed;

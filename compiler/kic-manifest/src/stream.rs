@@ -4,6 +4,7 @@ use kic_base::Source;
 use saphyr_parser::{Event, Parser, ScanError};
 
 use crate::builder::{Builder, too_deep};
+use crate::line_breaks::line_breaks;
 use crate::offsets::Offsets;
 use crate::relaxed::{Relaxed, relaxed};
 use crate::yaml_error::TEMPLATE_HELP;
@@ -53,6 +54,7 @@ pub fn documents(source: &Source) -> (Vec<Yaml>, Vec<YamlError>) {
             _ => break,
         }
     }
+    errors.extend(line_breaks(source, &documents));
     errors.sort_by_key(|error| error.span.range().start);
     (documents, errors)
 }

@@ -91,11 +91,43 @@ fn values_are_those_that_kubernetes_reads() {
 #[test]
 fn merges_keep_what_is_said_first() {
     let object = one(&format!(
-        "{OBJECT}a: &a {{p: 1}}\nb: &b {{p: 2, q: 3}}\nx: {{<<: [*a, *b], r: 4}}\ny1:\n  q: 9\n  <<: *b\nz: {{'<<': 1}}\n"
+        "{OBJECT}a: &a {{p: 1}}\nb: &b {{p: 2, q: 3}}\nx: {{<<: [*a, *b], r: 4}}\ny1:\n  <<: *b\n  q: 9\nz: {{'<<': 1}}\n\
+         w: {{r: 4, <<: *a, s: 5}}\nv: {{p: 1, <<: *a}}\n"
     ));
     assert_eq!(field(&object, "x").to_json(), serde_json::json!({"p": 1, "q": 3, "r": 4}));
     assert_eq!(field(&object, "y1").to_json(), serde_json::json!({"p": 2, "q": 9}));
     assert_eq!(field(&object, "z").to_json(), serde_json::json!({"<<": 1}));
+    assert_eq!(field(&object, "w").to_json(), serde_json::json!({"p": 1, "r": 4, "s": 5}));
+    assert_eq!(field(&object, "v").to_json(), serde_json::json!({"p": 1}));
+}
+
+#[test]
+fn characters_that_end_lines_for_some_readers_stand_only_where_that_makes_no_difference() {
+    for (character, name) in [('\u{85}', "U+0085"), ('\u{2028}', "U+2028"), ('\u{2029}', "U+2029")] {
+        for wrong in [
+            format!("# a{character}image: b\n{OBJECT}"),
+            format!("{OBJECT}a: b # c{character}d: e\n"),
+            format!("{OBJECT}a: b{character}\n"),
+            format!("{OBJECT}a: b{character}c\n"),
+            format!("{OBJECT}a: |\n  b{character}c\n"),
+            format!("{OBJECT}b{character}c: d\n"),
+            format!("{OBJECT}a: >-\n  b{character}\n"),
+            format!("{OBJECT}a: 'é{character}'\nb: >-\n  'c{character}d'\n"),
+            format!("---\n{OBJECT}---\n{OBJECT}a: [b, {character} c]\n"),
+        ] {
+            let (error, _) = error(&wrong);
+            assert!(error.message.starts_with(name), "{wrong:?}: {error:?}");
+            assert_eq!(error.span.text(), character.to_string(), "{wrong:?}");
+        }
+        for right in [
+            format!("# a{character}\n{OBJECT}"),
+            format!("{OBJECT}a: \"b{character}c\" # d\nb: 'e{character}f'\n'g{character}h': 1\n"),
+            format!("{OBJECT}a: |\n  b{character}\n  c\n"),
+            format!("{{\"apiVersion\": \"v1\", \"kind\": \"A\", \"a\": \"b{character}c\"}}"),
+        ] {
+            one(&right);
+        }
+    }
 }
 
 #[test]
@@ -126,6 +158,19 @@ fn errors_point_at_their_place_and_say_what_to_do() {
         (format!("{OBJECT}x: [1, -.inf]\n"), "3:8", "`-.inf`", "quotes"),
         (format!("{OBJECT}x: !!float .NaN\n"), "3:12", "`.NaN`", "quotes"),
         (format!("{OBJECT}x: {{<<: 1}}\n"), "3:5", "merge", ""),
+        (
+            format!("{OBJECT}a: &a {{p: 1}}\nx: {{p: 2, <<: *a}}\n"),
+            "4:11",
+            "`p` stands before",
+            "merge first",
+        ),
+        (
+            format!("{OBJECT}a: &a {{p: 1}}\nx: {{<<: {{p: 2}}, <<: *a}}\n"),
+            "4:17",
+            "`p` stands before",
+            "merge first",
+        ),
+        (format!("{OBJECT}a: &a {{p: 1}}\nx: {{!!merge \"<<\": *a}}\n"), "4:13", "tag", "leave the tag"),
         (format!("{OBJECT}? [a]\n: b\n"), "3:3", "key", ""),
         (format!("{OBJECT}~: b\n"), "3:1", "key", "name"),
         (format!("{OBJECT}a: {{: b}}\n"), "3:5", "key", "name"),

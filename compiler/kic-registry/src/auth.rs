@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_auth::parser::ChallengeParser;
-use oci_client::token_cache::RegistryToken;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -17,7 +16,7 @@ use crate::credentials::{Credential, Credentials, Secret};
 use crate::error::{CredentialsUsed, RegistryError};
 use crate::settings::{Settings, without_user};
 use crate::source::Source;
-use crate::transport::{Ask, Content, Transport, place};
+use crate::transport::{Ask, Content, Transport, place, shown};
 
 /// Tokens are long, but not that long.
 const LARGEST_TOKEN_ANSWER: u64 = 1 << 20;
@@ -215,6 +214,30 @@ struct Token<'a> {
     wanted: &'a str,
 }
 
+/// What a token server answers, under one of two names. Some servers write both, one of them empty, and some write the time as
+/// a text or a fraction.
+#[derive(Deserialize)]
+struct Granted {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<serde_json::Value>,
+}
+
+impl Granted {
+    fn token(&self) -> Option<&str> {
+        let both = [&self.token, &self.access_token];
+        both.into_iter().flatten().map(String::as_str).find(|token| !token.is_empty())
+    }
+
+    /// How long it is good for; `None` where that is not said, or makes no sense.
+    fn seconds(&self) -> Option<u64> {
+        let said = self.expires_in.as_ref()?;
+        let seconds = said.as_f64().or_else(|| said.as_str()?.trim().parse().ok())?;
+        // A number this large is cut off, and one below zero is past its time.
+        seconds.is_finite().then_some(seconds.max(0.0) as u64)
+    }
+}
+
 impl Token<'_> {
     async fn fetch(self, transport: &Transport) -> Result<Pass, RegistryError> {
         let credentials = match &self.credential {
@@ -224,20 +247,18 @@ impl Token<'_> {
         let wanted = self.wanted;
         let mut answer = transport.send(self.ask(transport), wanted).await?;
         answer.credentials = credentials.clone();
+        if answer.status() == StatusCode::NOT_FOUND {
+            // It is the server that is not there, and says nothing of the image.
+            let (realm, reason) = (shown(answer.url()), "not found (404)".to_owned());
+            return Err(RegistryError::BadRealm { place: answer.place(), realm, reason });
+        }
         if answer.status() != StatusCode::OK {
             return Err(answer.refusal().await);
         }
-        #[derive(Deserialize)]
-        struct Granted {
-            #[serde(flatten)]
-            token: RegistryToken,
-            expires_in: Option<u64>,
-        }
         let body = answer.read(LARGEST_TOKEN_ANSWER).await?;
         let granted: Option<Granted> = serde_json::from_slice(&body).ok();
-        let granted = granted.filter(|granted| !granted.token.token().is_empty());
         let header = granted.as_ref().and_then(|granted| {
-            let mut header = HeaderValue::from_str(&granted.token.bearer_token()).ok()?;
+            let mut header = HeaderValue::from_str(&format!("Bearer {}", granted.token()?)).ok()?;
             header.set_sensitive(true);
             Some(header)
         });
@@ -247,7 +268,7 @@ impl Token<'_> {
             return Err(answer.garbage("the token server sent no token", start));
         };
         // A little less than its life, so that it does not die on the way.
-        let life = granted.expires_in.unwrap_or(USUAL_LIFE).min(24 * 3600);
+        let life = granted.seconds().unwrap_or(USUAL_LIFE).min(24 * 3600);
         let until = Instant::now() + Duration::from_secs(life).mul_f64(0.9);
         tracing::debug!(server = %answer.place().host, scopes = ?self.scopes, seconds = life, "got a token");
         Ok(Pass { header, credentials, until: Some(until) })

@@ -1,4 +1,4 @@
-//! Credentials from Docker's `config.json` and from credential helpers.
+//! Credentials from files such as Docker's `config.json`, and from credential helpers.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,15 +38,20 @@ pub(crate) enum Secret {
 }
 
 pub(crate) struct Credentials {
-    file: Option<PathBuf>,
+    files: Vec<File>,
     helpers: Option<PathBuf>,
     patience: Duration,
-    config: OnceCell<Config>,
     /// What helpers said, by helper and server: each is asked once.
     asked: Mutex<BTreeMap<(String, String), Once>>,
 }
 
 type Once = Arc<OnceCell<Option<Secret>>>;
+
+/// A file, read when it is first needed.
+struct File {
+    path: PathBuf,
+    config: OnceCell<Config>,
+}
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
@@ -59,23 +64,41 @@ struct Config {
 impl Credentials {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            file: settings.docker_config.as_ref().map(|folder| folder.join("config.json")),
+            files: settings
+                .credential_files
+                .iter()
+                .map(|path| File { path: path.clone(), config: OnceCell::new() })
+                .collect(),
             helpers: settings.credential_helpers.clone(),
             patience: settings.timeouts.credential_helper,
-            config: OnceCell::new(),
             asked: Mutex::default(),
         }
     }
 
-    /// The credentials for a repository: those of the longest key that covers it, then those of the whole registry,
-    /// then what the common store has.
+    /// The credentials for a repository, from the first file that has some.
     pub(crate) async fn of(
         &self,
         registry: &str,
         repository: &str,
     ) -> Result<Option<Credential>, RegistryError> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let config = self.config.get_or_try_init(|| read(file)).await?;
+        for file in &self.files {
+            let found = self.in_file(file, registry, repository).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those of the longest key that covers the repository, then those of the whole registry, then what the common store has.
+    async fn in_file(
+        &self,
+        file: &File,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<Credential>, RegistryError> {
+        let File { path: file, config } = file;
+        let config = config.get_or_try_init(|| read(file)).await?;
         let mut listed = false;
         for name in names(registry, repository) {
             for (key, helper) in config.cred_helpers.iter().flatten() {
@@ -233,14 +256,21 @@ fn decode(file: &Path, key: &str, entry: &serde_json::Value) -> Result<Option<Se
     let Some(fields) = entry.as_object_mut() else { return Ok(None) };
     fields.retain(|name, value| {
         matches!(name.as_str(), "auth" | "username" | "password" | "identitytoken")
+            && !value.is_null()
             && value.as_str() != Some("")
     });
     if fields.is_empty() {
         return Ok(None);
     }
+    // Docker takes line ends in there, as `base64` makes them of a long token.
+    if let Some(serde_json::Value::String(auth)) = fields.get_mut("auth") {
+        auth.retain(|character| !matches!(character, '\r' | '\n'));
+    }
     let alone = serde_json::json!({ "auths": { "this": entry } }).to_string();
     match docker_credential::get_credential_from_reader(alone.as_bytes(), "this") {
         Ok(DockerCredential::UsernamePassword(user, password)) => {
+            // As Docker does: some that wrote such files filled them up.
+            let password = password.trim_matches('\0').to_owned();
             Ok(Some(Secret::Password { user, password }))
         }
         Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Secret::Identity(token))),

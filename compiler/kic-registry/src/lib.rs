@@ -32,6 +32,7 @@ mod registries;
 mod retry;
 mod settings;
 mod source;
+mod tell;
 mod transport;
 
 #[cfg(any(test, feature = "scripted-server"))]
@@ -46,3 +47,4 @@ pub use push::Pushed;
 pub use referrers::Referrer;
 pub use registries::Registries;
 pub use settings::{Backoff, Proxy, Ranges, Settings, Timeouts};
+pub use tell::Tell;

@@ -111,8 +111,13 @@ fn media_type(answer: &Answer, bytes: &[u8]) -> Result<String, RegistryError> {
     if schema1(&header) {
         return Err(RegistryError::Schema1 { place: answer.place() });
     }
-    let Ok(shape) = serde_json::from_slice::<Shape>(bytes) else {
-        return Err(answer.garbage("not a manifest", bytes));
+    let shape = match serde_json::from_slice::<Shape>(bytes) {
+        Ok(shape) => shape,
+        // A page needs no more words; of what is called a manifest, they tell what is wrong with it.
+        Err(error) if is_manifest(answer) => {
+            return Err(answer.garbage(&format!("not a manifest ({error})"), bytes));
+        }
+        Err(_) => return Err(answer.garbage("not a manifest", bytes)),
     };
     if shape.schema_version == Some(1) || schema1(&shape.media_type) {
         return Err(RegistryError::Schema1 { place: answer.place() });

@@ -4,15 +4,23 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-use crate::error::RegistryError;
 use crate::settings::{Proxy, without_user};
 
 /// The caller's proxies, read once.
 #[derive(Clone)]
 pub(crate) struct ProxyRules {
-    http: Option<Url>,
-    https: Option<Url>,
+    http: Result<Option<Url>, BadProxy>,
+    https: Result<Option<Url>, BadProxy>,
     direct: Vec<Direct>,
+}
+
+/// An address of a proxy that is none. It matters once something is to be asked through it.
+#[derive(Debug, Clone)]
+pub(crate) struct BadProxy {
+    /// Without user and password.
+    pub(crate) address: String,
+    /// What is wrong with it.
+    pub(crate) reason: String,
 }
 
 /// One entry of `no_proxy`.
@@ -24,22 +32,36 @@ enum Direct {
 }
 
 impl ProxyRules {
-    pub(crate) fn new(proxy: &Proxy) -> Result<Self, RegistryError> {
+    pub(crate) fn new(proxy: &Proxy) -> Self {
         let entries = proxy.no_proxy.as_deref().unwrap_or_default().split(',').map(str::trim);
-        Ok(Self {
-            http: address(proxy.http.as_deref())?,
-            https: address(proxy.https.as_deref())?,
+        Self {
+            http: address(proxy.http.as_deref()),
+            https: address(proxy.https.as_deref()),
             direct: entries.filter(|entry| !entry.is_empty()).map(direct).collect(),
-        })
+        }
     }
 
     /// The proxy for `url`, if it is not asked directly.
     pub(crate) fn for_url(&self, url: &Url) -> Option<&Url> {
-        let proxy = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() }?;
-        let host = url.host_str()?.trim_matches(['[', ']']).to_ascii_lowercase();
+        let proxy = self.of_scheme(url).as_ref().ok()?.as_ref()?;
+        (!self.is_direct(url)).then_some(proxy)
+    }
+
+    /// The proxy through which `url` would have to be asked, and cannot.
+    pub(crate) fn unusable(&self, url: &Url) -> Option<&BadProxy> {
+        let bad = self.of_scheme(url).as_ref().err()?;
+        (!self.is_direct(url)).then_some(bad)
+    }
+
+    fn of_scheme(&self, url: &Url) -> &Result<Option<Url>, BadProxy> {
+        if url.scheme() == "https" { &self.https } else { &self.http }
+    }
+
+    fn is_direct(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return true };
+        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
         let port = url.port_or_known_default();
-        let without = is_loopback(&host) || self.direct.iter().any(|entry| entry.covers(&host, port));
-        (!without).then_some(proxy)
+        is_loopback(&host) || self.direct.iter().any(|entry| entry.covers(&host, port))
     }
 }
 
@@ -49,11 +71,11 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn address(text: Option<&str>) -> Result<Option<Url>, RegistryError> {
+fn address(text: Option<&str>) -> Result<Option<Url>, BadProxy> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let bad = |reason: &str| RegistryError::BadUrl { url: without_user(text), reason: reason.into() };
+    let bad = |reason: &str| BadProxy { address: without_user(text), reason: reason.into() };
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url = Url::parse(&whole).map_err(|error| bad(&format!("a proxy's address: {error}")))?;
+    let url = Url::parse(&whole).map_err(|error| bad(&format!("its address is none: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad("a proxy is reached by http or https"));
     }
@@ -119,8 +141,7 @@ mod tests {
             no_proxy: Some(
                 " .corp.example, exact.example:5000,10.0.0.0/8,fd00::/8 ,192.168.1.1,[fe80::1]:80".into(),
             ),
-        })
-        .unwrap();
+        });
         let proxy =
             |url: &str| rules.for_url(&url.parse().unwrap()).map(|url| url.host_str().unwrap().to_owned());
         assert_eq!(proxy("http://a.example/").as_deref(), Some("proxy"));
@@ -147,9 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_no_http_address_is_refused_without_its_password() {
-        let proxy = Proxy { http: Some("socks5://me:hidden@proxy".into()), ..Proxy::default() };
-        let error = ProxyRules::new(&proxy).err().unwrap().to_string();
-        assert!(error.contains("socks5://proxy") && !error.contains("hidden"), "{error}");
+    fn a_proxy_that_is_no_http_address_is_refused_without_its_password_where_it_would_be_asked() {
+        let http = Some("socks5://me:hidden@proxy".into());
+        let rules = ProxyRules::new(&Proxy { http, no_proxy: Some("near.example".into()), https: None });
+        let unusable = |url: &str| rules.unusable(&url.parse().unwrap()).cloned();
+        let bad = unusable("http://far.example/").unwrap();
+        assert_eq!(bad.address, "socks5://proxy");
+        assert!(!format!("{bad:?}").contains("hidden"), "{bad:?}");
+        for fine in ["https://far.example/", "http://near.example/", "http://localhost:5000/"] {
+            assert!(unusable(fine).is_none(), "{fine}");
+        }
     }
 }

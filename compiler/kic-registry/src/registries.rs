@@ -121,8 +121,11 @@ impl Registries {
             credentials = pass.credentials.clone();
         }
         let mut answer = transport.send(ask, wanted).await?;
-        answer.credentials = credentials;
+        // A redirect to another host took no credentials along.
         let elsewhere = answer.url().origin() != source.base.origin();
+        if !elsewhere {
+            answer.credentials = credentials;
+        }
         if answer.status() != StatusCode::UNAUTHORIZED || elsewhere {
             return Ok(answer);
         }
@@ -135,7 +138,9 @@ impl Registries {
         let Some(pass) = other else { return Err(refusal) };
         again.authorization = Some(pass.header);
         let mut answer = transport.send(again, wanted).await?;
-        answer.credentials = pass.credentials;
+        if answer.url().origin() == source.base.origin() {
+            answer.credentials = pass.credentials;
+        }
         Ok(answer)
     }
 }

@@ -8,6 +8,7 @@ use reqwest::header::{self, HeaderMap};
 use crate::error::{RegistryError, Waiting};
 use crate::registries::Source;
 use crate::settings::{Backoff, Settings};
+use crate::tell::Tell;
 
 /// How often it is worth to try again after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub(crate) struct Rounds {
     attempts: u32,
     retries: u32,
     backoff: Backoff,
+    tell: Option<Tell>,
+    silence: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +82,8 @@ impl Rounds {
             attempts: 0,
             retries: settings.retries,
             backoff: settings.backoff.clone(),
+            tell: settings.tell.clone(),
+            silence: settings.timeouts.silence,
         }
     }
 
@@ -125,6 +130,11 @@ impl Rounds {
         let asked = alive.map(|tried| tried.wait).min().unwrap_or_default();
         let pause = asked.max(pause(&self.backoff, self.round));
         tracing::debug!(?pause, round = self.round, "waiting before the next try");
+        if let (Some(tell), Some(error)) = (&self.tell, &self.sources[self.at].error)
+            && pause > self.silence
+        {
+            tell.tell(&format!("waiting {} s before the next try: {error}", pause.as_secs()));
+        }
         tokio::time::sleep(pause).await;
         self.at = first;
         Ok(())

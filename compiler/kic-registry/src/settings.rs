@@ -3,6 +3,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::tell::Tell;
+
 /// How [`Registries`](crate::Registries) reaches the world. Everything comes from here: the environment is never read.
 #[derive(Clone)]
 pub struct Settings {
@@ -19,8 +21,9 @@ pub struct Settings {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// Files of certificate authorities (PEM, one or several; or one in DER) trusted beside the system's own.
     pub certificate_files: Vec<PathBuf>,
-    /// The folder of Docker's `config.json`. A folder without that file means no credentials.
-    pub docker_config: Option<PathBuf>,
+    /// Files of the form of Docker's `config.json`, in the order in which they are asked: the first that has credentials for a
+    /// registry counts. One that is not there has none.
+    pub credential_files: Vec<PathBuf>,
     /// Where `docker-credential-NAME` lies; without it, the system looks for it as for any command.
     pub credential_helpers: Option<PathBuf>,
     /// Proxies.
@@ -33,6 +36,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// How long to wait for an answer.
     pub timeouts: Timeouts,
+    /// Who is told of waits that are longer than [`Timeouts::silence`].
+    pub tell: Option<Tell>,
     /// How large blobs are fetched in several ranges at once.
     pub ranges: Ranges,
     /// The most bytes taken of a file whose size neither the caller nor the server tells: it may have no end.
@@ -47,13 +52,14 @@ impl Default for Settings {
             insecure: BTreeSet::new(),
             mirrors: BTreeMap::new(),
             certificate_files: Vec::new(),
-            docker_config: None,
+            credential_files: Vec::new(),
             credential_helpers: None,
             proxy: Proxy::default(),
             connections_per_host: 12,
             retries: 5,
             backoff: Backoff::default(),
             timeouts: Timeouts::default(),
+            tell: None,
             ranges: Ranges::default(),
             unannounced: 1 << 30,
             upload_memory: 16 << 20,
@@ -72,13 +78,14 @@ impl fmt::Debug for Settings {
             .field("insecure", &self.insecure)
             .field("mirrors", &mirrors)
             .field("certificate_files", &self.certificate_files)
-            .field("docker_config", &self.docker_config)
+            .field("credential_files", &self.credential_files)
             .field("credential_helpers", &self.credential_helpers)
             .field("proxy", &self.proxy)
             .field("connections_per_host", &self.connections_per_host)
             .field("retries", &self.retries)
             .field("backoff", &self.backoff)
             .field("timeouts", &self.timeouts)
+            .field("tell", &self.tell)
             .field("ranges", &self.ranges)
             .field("unannounced", &self.unannounced)
             .field("upload_memory", &self.upload_memory)
@@ -136,6 +143,8 @@ impl Default for Backoff {
 pub struct Timeouts {
     /// For a connection, TLS included.
     pub connect: Duration,
+    /// A wait that is longer than this is told of while it lasts.
+    pub silence: Duration,
     /// From the request to the head of the answer.
     pub first_byte: Duration,
     /// Between two pieces of a body.
@@ -152,6 +161,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            silence: Duration::from_secs(5),
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(30),
             minimum_speed: 1024,

@@ -72,7 +72,7 @@ impl Ask {
 
 impl Transport {
     pub(crate) fn new(settings: Arc<Settings>) -> Result<Self, RegistryError> {
-        let proxies = Arc::new(ProxyRules::new(&settings.proxy)?);
+        let proxies = Arc::new(ProxyRules::new(&settings.proxy));
         let clients = Clients::new(Arc::clone(&settings), Arc::clone(&proxies))?;
         Ok(Self { clients, proxies, connections: Mutex::default(), settings })
     }
@@ -82,6 +82,10 @@ impl Transport {
         let Ask { mut method, mut url, headers, authorization, mut content } = ask;
         let first = url.origin();
         for _ in 0..=MOST_REDIRECTS {
+            if let Some(bad) = self.proxies.unusable(&url) {
+                let (proxy, reason) = (bad.address.clone(), bad.reason.clone());
+                return Err(RegistryError::Proxy { place: place(&url, wanted), proxy, reason });
+            }
             let permit = self.connection(&url).await;
             let client = self.clients.for_url(&url)?;
             let mut request = client.request(method.clone(), url.clone()).headers(headers.clone());
@@ -138,10 +142,24 @@ impl Transport {
         sent: &AtomicU64,
         wanted: &str,
     ) -> Result<reqwest::Response, RegistryError> {
-        let after = self.settings.timeouts.first_byte;
+        let (after, silence) = (self.settings.timeouts.first_byte, self.settings.timeouts.silence);
         let mut sending = std::pin::pin!(request.send());
+        let mut patience = after;
+        if let Some(tell) = self.settings.tell.as_ref().filter(|_| silence < after) {
+            match tokio::time::timeout(silence, &mut sending).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(self.failure(&error, url, wanted)),
+                // What takes long to send is told of as progress.
+                Err(_) if sent.load(Ordering::Relaxed) > 0 => {}
+                Err(_) => {
+                    let place = place(url, wanted);
+                    tell.tell(&format!("no answer yet after {} s: {place}", silence.as_secs()));
+                }
+            }
+            patience = after - silence;
+        }
         loop {
-            match tokio::time::timeout(after, &mut sending).await {
+            match tokio::time::timeout(std::mem::replace(&mut patience, after), &mut sending).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => return Err(self.failure(&error, url, wanted)),
                 Err(_) if sent.swap(0, Ordering::Relaxed) > 0 => {}

@@ -64,7 +64,7 @@ pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagno
                 if platform.as_ref().is_some_and(|platform| platform.os == "unknown") {
                     continue;
                 }
-                let manifest = documents.manifest(&child.digest, &child.media_type).await?;
+                let manifest = documents.manifest(&child).await?;
                 manifests.push((platform, child, manifest));
             }
         }

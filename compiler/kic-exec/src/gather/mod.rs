@@ -4,6 +4,7 @@
 mod base_contents;
 mod chart_version;
 mod charts;
+mod empty_layers;
 mod gaps;
 mod images;
 mod known;

@@ -10,6 +10,7 @@ use kic_manifest::{Confidence, Discovery, Found, Gap, Object};
 use kic_redirect::{Pod, Policy};
 use kic_spec::{Spec, Step};
 
+use super::empty_layers;
 use super::gaps::{self, Open};
 use super::known_needs::KnownNeeds;
 use super::renders::Render;
@@ -165,12 +166,16 @@ pub(super) async fn gather(
                     more.push((*before, InTexts { needs: named.needs, policies, objects: named.objects }));
                 }
             }
-            Err(interrupted) => diagnostics.append(interrupted),
+            Err(interrupted) => wrong.push(interrupted),
         }
     }
     known.save(context);
+    let all_read = wrong.is_empty();
     wrong.into_iter().for_each(|errors| diagnostics.append(errors));
     let InTexts { mut needs, policies, objects } = in_texts.with(more);
+    if all_read {
+        empty_layers::tell(spec, files, fetches, renders, &objects, diagnostics);
+    }
     diagnostics.append(gaps::tell(&open, spec, &needs));
     for step in spec.launch.iter().flatten() {
         if let Step::Run(command) = &step.value {

@@ -200,7 +200,7 @@ async fn facts(
         artifact_type: None,
         annotations: BTreeMap::new(),
     };
-    match documents.document(&document.digest, &document.media_type).await? {
+    match documents.described(document).await? {
         Document::Manifest(manifest) => {
             facts.artifact_type =
                 manifest.artifact_type.clone().or_else(|| Some(manifest.config.media_type.clone()));
@@ -211,7 +211,7 @@ async fn facts(
             facts.artifact_type.clone_from(&index.artifact_type);
             facts.annotations.clone_from(&index.annotations);
             for child in &index.manifests {
-                let manifest = documents.manifest(&child.digest, &child.media_type).await?;
+                let manifest = documents.manifest(child).await?;
                 facts.documents.push(blob_facts(child));
                 facts.blobs.extend(blobs(&manifest));
             }

@@ -57,7 +57,7 @@ pub(super) async fn resolve(
             for platform in platforms {
                 match documents.choose(&index, &platform.value) {
                     Ok(child) => {
-                        let manifest = documents.manifest(&child.digest, &child.media_type).await?;
+                        let manifest = documents.manifest(child).await?;
                         manifests.insert(platform.value.clone(), (blob_facts(child), manifest));
                     }
                     Err(error) => diagnostics.push(error),

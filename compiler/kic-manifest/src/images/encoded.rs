@@ -13,23 +13,33 @@ const MAXIMUM_LENGTH: usize = 1 << 20;
 /// found is the object's `kind`: messages show lines, and the line of the value would show the secret.
 pub(crate) fn secret(walk: &mut Walk, root: &Yaml) {
     let Some(place) = root.get("kind") else { return };
-    let data = root.get("data").map(Yaml::entries).unwrap_or_default();
-    walk.entry("data", |walk| {
+    member(walk, root, "data", Some(place), "in the data of a secret, written in base64");
+}
+
+/// The `binaryData` of a ConfigMap, in the same way. Nothing in it is a secret.
+pub(crate) fn binary_data(walk: &mut Walk, root: &Yaml) {
+    member(walk, root, "binaryData", None, "in binary data, written in base64");
+}
+
+/// Looks at the values of a member; what is found stands at `place`, else at its value.
+fn member(walk: &mut Walk, root: &Yaml, name: &str, place: Option<&Yaml>, because: &'static str) {
+    let data = root.get(name).map(Yaml::entries).unwrap_or_default();
+    walk.entry(name, |walk| {
         for (key, value) in data {
             let key = key.key();
             let decoded = value.as_str().and_then(decode);
             let Some(text) = decoded.filter(|text| text.contains([':', '{'])) else { continue };
-            walk.entry(&key, |walk| inside(walk, place, &text, &key));
+            walk.entry(&key, |walk| inside(walk, place.unwrap_or(value), &text, &key, because));
         }
     });
 }
 
-fn inside(walk: &mut Walk, place: &Yaml, text: &str, key: &str) {
+fn inside(walk: &mut Walk, place: &Yaml, text: &str, key: &str, because: &'static str) {
     let source = Source::new(walk.path.clone(), text);
     let (documents, _) = documents(&source);
     for root in documents.iter().filter(|root| root.style == Style::Collection) {
         let mut inside = Walk::new(walk.title.clone(), walk.cap, walk.because);
-        inside.at_most(Confidence::Likely, "in the data of a secret, written in base64");
+        inside.at_most(Confidence::Likely, because);
         inside.level = walk.level + 1;
         inside.path = format!("{} > ", walk.path);
         let field = |key: &str| root.get(key).and_then(Yaml::as_str);

@@ -22,6 +22,10 @@ pub(crate) fn object(walk: &mut Walk, root: &Yaml, api_version: &str, kind: &str
             encoded::secret(walk, root);
             false
         }
+        "ConfigMap" if api_version == "v1" => {
+            encoded::binary_data(walk, root);
+            false
+        }
         "ClusterConfiguration" if api_version.starts_with("kubeadm.k8s.io/") => {
             cluster_configuration(walk, root);
             true

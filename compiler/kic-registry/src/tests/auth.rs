@@ -40,7 +40,7 @@ pub(super) fn with_config(config: &str) -> (Registries, tempfile::TempDir) {
 }
 
 pub(super) fn with_folder(folder: &Path) -> Settings {
-    Settings { docker_config: Some(folder.into()), ..quick() }
+    Settings { credential_files: vec![folder.join("config.json")], ..quick() }
 }
 
 fn token_requests(server: &ScriptedServer) -> Vec<Request> {
@@ -183,7 +183,7 @@ async fn a_token_server_in_disorder_is_said_so() {
         (Reply::new(200).body(r#"{"token":"two\nlines"}"#), "sent no token"),
         (Reply::new(200).body(r#"{"secret":"hidden"}"#), "sent no token"),
         (Reply::new(200).body([b'x'; 1000]).endless(), "more than 1048576 bytes"),
-        (Reply::new(404), "not found"),
+        (Reply::new(404), "names no usable token server"),
         (Reply::new(400), "answers 400"),
     ] {
         let server = token_registry(|_| true, move |_, _| reply.clone()).await;
@@ -191,6 +191,64 @@ async fn a_token_server_in_disorder_is_said_so() {
         assert!(error.contains(expected) && !error.contains("hidden"), "{error}");
         assert_eq!(server.requests().len(), 2);
     }
+}
+
+#[tokio::test]
+async fn tokens_are_taken_in_all_the_forms_that_servers_write() {
+    for rest in [
+        r#""token":"{}""#,
+        r#""access_token":"{}""#,
+        r#""token":"","access_token":"{}""#,
+        r#""token":"{}","access_token":"other""#,
+        r#""token":"{}","expires_in":300.5"#,
+        r#""token":"{}","expires_in":"300""#,
+        r#""token":"{}","expires_in":1e300"#,
+        r#""token":"{}","expires_in":null"#,
+        r#""token":"{}","expires_in":{}"#,
+    ] {
+        let server = token_registry(
+            |_| true,
+            move |_, token| Reply::new(200).body(format!("{{{}}}", rest.replacen("{}", token, 1))),
+        )
+        .await;
+        let registries = registries();
+        for _ in 0..2 {
+            registries.resolve(&image(&server, "a")).await.unwrap();
+        }
+        assert_eq!(token_requests(&server).len(), 1, "{rest}");
+    }
+    let server = token_registry(
+        |_| true,
+        |_, token| Reply::new(200).body(format!(r#"{{"token":"{token}","expires_in":-1}}"#)),
+    )
+    .await;
+    let registries = registries();
+    for _ in 0..2 {
+        registries.resolve(&image(&server, "a")).await.unwrap();
+    }
+    assert_eq!(token_requests(&server).len(), 2);
+}
+
+#[tokio::test]
+async fn a_host_that_a_registry_redirects_to_got_no_credentials_and_is_not_said_to() {
+    let other = ScriptedServer::start(|_| Reply::new(401)).await;
+    let address = format!("http://{}/elsewhere", other.host());
+    let server = ScriptedServer::start(move |request| match request.header("authorization") {
+        Some(_) => Reply::new(307).header("Location", &address),
+        None => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+    })
+    .await;
+    let config = format!(r#"{{"auths":{{"{}":{{"auth":"bWU6aGlkZGVu"}}}}}}"#, server.host());
+    let (registries, _folder) = with_config(&config);
+    // The second request knows the way at once.
+    for _ in 0..2 {
+        let error = registries.resolve(&image(&server, "a")).await.unwrap_err();
+        assert!(
+            matches!(&error, RegistryError::Unauthorized { credentials: CredentialsUsed::None, .. }),
+            "{error}"
+        );
+    }
+    assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
 }
 
 #[tokio::test]

@@ -74,6 +74,51 @@ async fn a_broken_configuration_is_named_without_its_secrets() {
     }
 }
 
+#[tokio::test]
+async fn entries_are_decoded_as_docker_decodes_them() {
+    let server = basic_registry().await;
+    let host = server.host();
+    for (entry, expected) in [
+        (r#""auth":"bWU6aGlk\nZGVu\r\n""#, Some("bWU6aGlkZGVu")),
+        (r#""auth":"bWU6aGlkZGVuAAA=""#, Some("bWU6aGlkZGVu")),
+        (r#""auth":"bWU6YTpi""#, Some("bWU6YTpi")),
+        (r#""auth":null,"email":"me@example.com""#, None),
+        (r#""auth":"","identitytoken":"""#, None),
+    ] {
+        let (registries, _folder) = with_config(&format!(r#"{{"auths":{{"{host}":{{{entry}}}}}}}"#));
+        let result = registries.resolve(&image(&server, "a")).await;
+        let Some(expected) = expected else {
+            assert!(matches!(result, Err(RegistryError::Unauthorized { .. })), "{entry}: {result:?}");
+            continue;
+        };
+        result.unwrap();
+        assert_eq!(last_authorization(&server), Some(format!("Basic {expected}")), "{entry}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_file_that_has_credentials_counts() {
+    let server = basic_registry().await;
+    let host = server.host();
+    let folder = tempfile::tempdir().unwrap();
+    let entry = |key: &str, user: &str| {
+        format!(
+            r#"{{"auths":{{"{key}":{{"username":"{user}","password":"x"}}}},"credsStore":"no-such-helper"}}"#
+        )
+    };
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("other"), entry("other.example.com", "other")).unwrap();
+    std::fs::write(file("team"), entry(&format!("{host}/team"), "team")).unwrap();
+    std::fs::write(file("host"), entry(&host, "host")).unwrap();
+    let credential_files = ["missing", "other", "team", "host"].map(file).to_vec();
+    let settings = Settings { credential_files, credential_helpers: Some(folder.path().into()), ..quick() };
+    let registries = Registries::new(settings).unwrap();
+    for (repository, user) in [("app", "aG9zdDp4"), ("team/app", "dGVhbTp4")] {
+        registries.resolve(&image(&server, repository)).await.unwrap();
+        assert_eq!(last_authorization(&server), Some(format!("Basic {user}")), "{repository}");
+    }
+}
+
 /// Writes an executable script. Only the one test below starts programs, as a program cannot be started while another
 /// thread, about to start one too, holds the file open for writing.
 fn helper(folder: &Path, name: &str, script: &str) {

@@ -45,7 +45,8 @@ async fn a_redirect_to_another_host_has_no_credentials() {
     let config = format!(r#"{{"auths":{{"{}":{{"username":"me","password":"hidden"}}}}}}"#, server.host());
     std::fs::write(folder.path().join("config.json"), config).unwrap();
     let registries =
-        Registries::new(Settings { docker_config: Some(folder.path().into()), ..quick() }).unwrap();
+        Registries::new(Settings { credential_files: vec![folder.path().join("config.json")], ..quick() })
+            .unwrap();
     registries.resolve(&image(&server, "a")).await.unwrap();
     let authorizations: Vec<bool> =
         server.requests().iter().map(|request| request.header("authorization").is_some()).collect();
@@ -105,6 +106,40 @@ async fn redirects_end() {
     let server = ScriptedServer::start(|_| Reply::new(302)).await;
     let error = registries().resolve(&image(&server, "a")).await.unwrap_err();
     assert!(matches!(error, RegistryError::Refused { status: 302, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn long_waits_are_told_of_and_short_ones_are_not() {
+    for (silence, pause, repository, expected) in [
+        (20, 1, "silent", Some("no answer yet")),
+        (20, 200, "busy", Some("waiting 0 s before the next try: the registry answers 503")),
+        (10_000, 1, "silent", None),
+        (10_000, 1, "busy", None),
+    ] {
+        let mut asked = 0;
+        let server = ScriptedServer::start(move |request| {
+            asked += 1;
+            match (request.path(), asked) {
+                ("/v2/silent/manifests/latest", _) => manifest_reply().wait(Duration::from_millis(300)),
+                (_, 1) => Reply::new(503),
+                _ => manifest_reply(),
+            }
+        })
+        .await;
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&told);
+        let mut settings = quick();
+        settings.tell = Some(crate::Tell::new(move |what| writer.lock().unwrap().push(what.to_owned())));
+        settings.timeouts.silence = Duration::from_millis(silence);
+        settings.backoff.first = Duration::from_millis(pause);
+        settings.backoff.most = Duration::from_millis(pause);
+        Registries::new(settings).unwrap().resolve(&image(&server, repository)).await.unwrap();
+        let told = told.lock().unwrap().clone();
+        match expected {
+            Some(words) => assert!(told.len() == 1 && told[0].contains(words), "{repository}: {told:?}"),
+            None => assert!(told.is_empty(), "{repository}: {told:?}"),
+        }
+    }
 }
 
 /// Settings for hosts that exist only behind a proxy.
