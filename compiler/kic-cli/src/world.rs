@@ -51,6 +51,11 @@ pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A path in the environment, which need not be UTF-8.
+fn path_variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), else 0.
 pub fn source_date_epoch() -> Result<u64, Diagnostics> {
     match variable("SOURCE_DATE_EPOCH") {
@@ -71,10 +76,10 @@ pub fn store_path(global: &Global) -> Result<PathBuf, Diagnostics> {
     if let Some(path) = &global.store {
         return Ok(path.clone());
     }
-    if let Some(path) = variable("KIC_STORE") {
-        return Ok(PathBuf::from(path));
+    if let Some(path) = path_variable("KIC_STORE") {
+        return Ok(path);
     }
-    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| path_variable(name).filter(|path| path.is_absolute());
     let cache = if cfg!(target_os = "macos") {
         absolute("HOME").map(|home| home.join("Library/Caches"))
     } else {
@@ -156,9 +161,8 @@ fn build() -> Option<Digest> {
 }
 
 fn registries(network: &Network) -> Result<Registries, Diagnostics> {
-    let docker_config = variable("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".docker")));
+    let docker_config =
+        path_variable("DOCKER_CONFIG").or_else(|| path_variable("HOME").map(|home| home.join(".docker")));
     let either = |upper: &str, lower: &str| variable(lower).or_else(|| variable(upper));
     let mut settings = Settings {
         insecure: network.insecure_registry.iter().cloned().collect(),

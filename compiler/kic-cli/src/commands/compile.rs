@@ -167,7 +167,7 @@ fn as_json(compiled: &Compiled) -> serde_json::Value {
     let mut json = json!({
         "digest": compiled.image.root.digest,
         "mediaType": compiled.image.root.media_type,
-        "output": compiled.output,
+        "output": compiled.output.as_ref().map(|path| path.display().to_string()),
         "tag": compiled.tag,
         "platforms": platforms.collect::<Vec<_>>(),
         "warnings": kic_diag::json(&compiled.warnings),

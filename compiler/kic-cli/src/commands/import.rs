@@ -65,7 +65,7 @@ impl Import {
         };
         write_new(output, &text, manifest.force)?;
         match terminal.format {
-            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output }))),
+            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output.display().to_string() }))),
             _ if terminal.quiet => {}
             _ => terminal.print(&format!("wrote {}\n", output.display())),
         }

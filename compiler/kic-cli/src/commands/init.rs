@@ -102,7 +102,7 @@ impl Init {
         said.or(())?;
         write_new(&output, &text, self.force)?;
         match terminal.format {
-            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output }))),
+            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output.display().to_string() }))),
             _ if terminal.quiet => {}
             _ => terminal.print(&format!("wrote {}\n", plain(&output).display())),
         }
