@@ -6,6 +6,7 @@
 use std::env;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -246,8 +247,12 @@ fn run<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
-    let runtime = runtime.enable_all().build();
-    let runtime = runtime.map_err(|error| fault::internal(format!("no runtime: {error}")))?;
+    // Tokio opens half a dozen files, and panics where the pair of sockets is refused by which signals come in.
+    let room = (0..4).map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>();
+    let runtime = room.map(drop).and_then(|()| runtime.enable_all().build()).map_err(|error| {
+        Diagnostic::new(&code::INVALID_ENVIRONMENT, format!("there is no room to work in: {error}"))
+            .help("allow more open files, with `ulimit -n`, and more threads, with `ulimit -u`")
+    })?;
     // Before anything is done: a task gets its turn once the work waits.
     let (interrupts, terminations) = {
         let _inside = runtime.enter();
