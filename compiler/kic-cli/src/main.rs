@@ -9,6 +9,7 @@ mod new_file;
 mod quantity;
 mod report;
 mod terminal;
+mod text_file;
 mod usage;
 mod watcher;
 mod world;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::{Building, Global, Network};
 
 /// More of a file is not read: twice what the language takes of one text, so that it is the language that refuses it.
-const MOST_READ: u64 = 32 << 20;
+pub const MOST_READ: u64 = 32 << 20;
 
 /// Files of this machine.
 pub struct Disk;
