@@ -61,7 +61,7 @@ impl Compile {
         match terminal.format {
             Format::Json => terminal.print(&format!("{}\n", as_json(&compiled))),
             _ if terminal.quiet => terminal.print(&format!("{}\n", compiled.image.root.digest)),
-            _ => terminal.print(&as_text(&compiled, terminal)),
+            _ => terminal.print(&as_text(&compiled, self.check, terminal)),
         }
         let warnings = std::mem::take(&mut compiled.warnings);
         // The system is quicker with it.
@@ -110,7 +110,7 @@ fn outcome(layer: &CompiledLayer) -> (&'static str, String) {
     }
 }
 
-fn as_text(compiled: &Compiled, terminal: &Terminal) -> String {
+fn as_text(compiled: &Compiled, is_checked: bool, terminal: &Terminal) -> String {
     let mut text = String::new();
     for lock in &compiled.written_locks {
         text.push_str(&format!("wrote {}\n", lock.display()));
@@ -140,6 +140,9 @@ fn as_text(compiled: &Compiled, terminal: &Terminal) -> String {
     text.push_str(&reasons(compiled, terminal.color_out));
     if let Some(output) = &compiled.output {
         text.push_str(&format!("\n{} as {}\n", output.display(), compiled.tag));
+    }
+    if is_checked {
+        text.push_str("built twice, and the same both times\n");
     }
     text.push_str(&format!("{}\n", compiled.image.root.digest));
     text
