@@ -11,6 +11,7 @@
 //! | `console` | commands of one shell session a page, each of which succeeds |
 //! | `console,error-CODE` | as `console`, but the block fails with that code |
 //! | `console,network`, `console,install` | not run; the pages are listed below |
+//! | `LANGUAGE,printed` | is what the commands before it printed last |
 //! | `json,fields=NAME` | has the fields of the JSON in that file, which the session has written |
 //! | another language | nothing |
 //!
@@ -105,8 +106,7 @@ fn wrong_kdl(page: &Page) -> Vec<String> {
             continue;
         }
         let known = |tag: &String| {
-            tag == "fragment"
-                || tag == "module"
+            ["fragment", "module", "printed"].contains(&tag.as_str())
                 || ["file=", "in=", "error-"].iter().any(|beginning| tag.starts_with(beginning))
         };
         if let Some(unknown) = block.tags.iter().skip(1).find(|tag| !known(tag)) {
@@ -141,6 +141,7 @@ fn wrong_console(page: &Page) -> Vec<String> {
     let scratch = tempfile::tempdir().unwrap();
     let (folder, store) = (scratch.path().join("page"), scratch.path().join("store"));
     let mut is_ready = false;
+    let mut printed = String::new();
     for block in &page.blocks {
         if let Some(name) = block.tag("file=") {
             write_files(&folder, &BTreeMap::from([(PathBuf::from(name), block.text.clone())]));
@@ -148,6 +149,10 @@ fn wrong_console(page: &Page) -> Vec<String> {
         if let Some(name) = block.tag("fields=") {
             let place = format!("{}:{}", page.path.display(), block.line);
             wrong.extend(wrong_fields(block, &folder.join(name)).map(|why| format!("{place}: {why}")));
+        }
+        if block.has("printed") && !printed.ends_with(&block.text) {
+            let place = format!("{}:{}", page.path.display(), block.line);
+            wrong.push(format!("{place}: the commands before it printed\n{printed}"));
         }
         let skipped = block.has("network") || block.has("install");
         if block.language() != "console" || skipped {
@@ -160,6 +165,7 @@ fn wrong_console(page: &Page) -> Vec<String> {
         }
         let place = format!("{}:{}", page.path.display(), block.line);
         let output = shell(&folder, &store, &format!("set -e\n{}", block.text)).output().unwrap();
+        printed = String::from_utf8_lossy(&output.stdout).into_owned();
         match block.tag("error-") {
             None if output.status.success() => {}
             None => wrong.push(format!("{place}: {}", shown(&output))),

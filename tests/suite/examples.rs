@@ -128,6 +128,15 @@ fn images_kept_in_examples_are_what_their_specs_compile_to() {
     assert_eq!(kept, 1);
 }
 
+/// What people copy is written as `kic fmt` writes it, but for `hello`: cases of `kic verify` record its text, and have the digest.
+#[test]
+fn examples_and_modules_are_formatted() {
+    let mut places = folders(&root().join("examples"));
+    places.retain(|example| !example.ends_with("hello"));
+    places.push(root().join("stdlib"));
+    assert_eq!(stdout(Command::new(program()).args(["fmt", "--check"]).args(places)), "");
+}
+
 /// The program of the image that `examples/hello` caches does what its source says.
 #[test]
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

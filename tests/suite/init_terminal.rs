@@ -36,15 +36,24 @@ print("status", status)
 
 /// What the screen shows when these keys are typed, and the spec.
 fn typed(keys: &[&str]) -> Option<(String, Option<String>)> {
+    typed_for(".", keys)
+}
+
+/// The same for a spec in the folder `target`, as seen from the working folder.
+fn typed_for(target: &str, keys: &[&str]) -> Option<(String, Option<String>)> {
     let python = peer("python3")?;
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("shop");
     fs::create_dir(&folder).unwrap();
     let mut command = Command::new(python);
-    command.args(["-c", TYPIST]).arg(program()).arg("init").arg("--").args(keys);
+    command.args(["-c", TYPIST]).arg(program()).args(["init", target, "--"]).args(keys);
     let output = command.current_dir(&folder).env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let spec = fs::read_to_string(folder.join("cluster.kdl")).ok();
+    let spec = fs::read_to_string(folder.join(target).join("cluster.kdl")).ok();
+    // Who stopped has the folders that were there before.
+    assert!(
+        spec.is_some() || folder.join(target).canonicalize().ok().is_none_or(|path| path.ends_with("shop"))
+    );
     Some((String::from_utf8_lossy(&output.stdout).into_owned(), spec))
 }
 
@@ -83,6 +92,8 @@ fn who_stops_gets_no_spec() {
         let Some((screen, spec)) = typed(&["", key]) else { return };
         assert!(screen.ends_with(status), "{key}: {screen}");
         assert_eq!(spec, None, "{key}: {screen}");
+        let Some((screen, spec)) = typed_for("new", &["", key]) else { return };
+        assert!(screen.contains("[new]") && spec.is_none(), "{key}: {screen}");
     }
 }
 

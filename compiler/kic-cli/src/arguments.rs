@@ -82,7 +82,7 @@ pub struct Network {
     #[arg(long)]
     pub offline: bool,
     /// Speak plain http to this registry (loopback hosts need no such word)
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = host)]
     pub insecure_registry: Vec<String>,
     /// Ask this mirror before the registry itself; the digest still decides
     #[arg(long, value_name = "HOST=URL", value_parser = mirror)]
@@ -93,6 +93,13 @@ pub struct Network {
     /// Connections to one host at a time
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub connections: u16,
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if ImageReference::is_registry(text) {
+        return Ok(text.to_owned());
+    }
+    Err("write HOST or HOST:PORT, such as registry.example.com:5000".to_owned())
 }
 
 fn mirror(text: &str) -> Result<(String, String), String> {

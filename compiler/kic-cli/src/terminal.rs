@@ -1,6 +1,7 @@
 //! How things are drawn: colours, widths, diagnostics.
 
 use std::cell::OnceCell;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -73,11 +74,25 @@ impl Terminal {
     /// Prints a result on standard output. What goes wrong with that is kept for [`Self::unprinted`], so that it hides nothing
     /// else that a command has to tell.
     pub fn print(&self, text: &str) {
+        self.print_bytes(text.as_bytes());
+    }
+
+    /// Prints lines for scripts, byte for byte: a path need not be UTF-8.
+    pub fn print_lines<L: AsRef<OsStr>>(&self, lines: impl IntoIterator<Item = L>) {
+        let mut bytes = Vec::new();
+        for line in lines {
+            bytes.extend_from_slice(line.as_ref().as_encoded_bytes());
+            bytes.push(b'\n');
+        }
+        self.print_bytes(&bytes);
+    }
+
+    fn print_bytes(&self, bytes: &[u8]) {
         if self.failed.get().is_some() {
             return;
         }
         let mut out = io::stdout().lock();
-        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
             // It is the first one: nothing is printed after it.
             drop(self.failed.set(error));
         }

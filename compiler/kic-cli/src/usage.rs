@@ -10,7 +10,7 @@ use crate::terminal::Terminal;
 
 /// Prints the answer to these words, and gives the exit status.
 pub fn answer(error: &clap::Error, words: &[OsString]) -> u8 {
-    let format = if asks_for_json(words) { Format::Json } else { Format::Human };
+    let format = format_of(words);
     let global = Global { format, quiet: false, verbose: 0, color: Color::Auto, store: None };
     let terminal = Terminal::new(&global);
     let mut diagnostics = Diagnostics::new();
@@ -27,6 +27,20 @@ pub fn answer(error: &clap::Error, words: &[OsString]) -> u8 {
     }
     terminal.diagnostics(&diagnostics);
     diagnostics.exit_status()
+}
+
+/// The words with `kic help COMMAND` written as `kic COMMAND --help`.
+pub fn as_options(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.push("--help".into());
+    }
+    words
+}
+
+/// The format that the words ask for, as far as that can be told before they are read.
+pub fn format_of(words: &[OsString]) -> Format {
+    if asks_for_json(words) { Format::Json } else { Format::Human }
 }
 
 /// Whether the words ask for JSON, as far as that can be told of those that make no command line.

@@ -6,6 +6,7 @@
 use std::env;
 use std::fs;
 use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::{Building, Global, Network};
 
 /// More of a file is not read: twice what the language takes of one text, so that it is the language that refuses it.
-const MOST_READ: u64 = 32 << 20;
+pub const MOST_READ: u64 = 32 << 20;
 
 /// Files of this machine.
 pub struct Disk;
@@ -51,6 +52,11 @@ pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A path in the environment, which need not be UTF-8.
+fn path_variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), else 0.
 pub fn source_date_epoch() -> Result<u64, Diagnostics> {
     match variable("SOURCE_DATE_EPOCH") {
@@ -71,10 +77,10 @@ pub fn store_path(global: &Global) -> Result<PathBuf, Diagnostics> {
     if let Some(path) = &global.store {
         return Ok(path.clone());
     }
-    if let Some(path) = variable("KIC_STORE") {
-        return Ok(PathBuf::from(path));
+    if let Some(path) = path_variable("KIC_STORE") {
+        return Ok(path);
     }
-    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| path_variable(name).filter(|path| path.is_absolute());
     let cache = if cfg!(target_os = "macos") {
         absolute("HOME").map(|home| home.join("Library/Caches"))
     } else {
@@ -191,12 +197,11 @@ fn tell(watch: Arc<dyn Watch>) -> Tell {
 
 /// The files of credentials: the one that is named, that of Docker, and those of podman and skopeo.
 fn credential_files() -> Vec<PathBuf> {
-    let folder = |name: &str| variable(name).map(PathBuf::from);
-    let below_home = |path: &str| folder("HOME").map(|home| home.join(path));
-    let docker = folder("DOCKER_CONFIG").or_else(|| below_home(".docker"));
-    let settings = folder("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
-    let containers = [folder("XDG_RUNTIME_DIR"), settings].into_iter().flatten();
-    let mut files: Vec<PathBuf> = folder("REGISTRY_AUTH_FILE").into_iter().collect();
+    let below_home = |path: &str| path_variable("HOME").map(|home| home.join(path));
+    let docker = path_variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+    let settings = path_variable("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
+    let containers = [path_variable("XDG_RUNTIME_DIR"), settings].into_iter().flatten();
+    let mut files: Vec<PathBuf> = path_variable("REGISTRY_AUTH_FILE").into_iter().collect();
     files.extend(docker.map(|folder| folder.join("config.json")));
     files.extend(containers.map(|folder| folder.join("containers/auth.json")));
     files
@@ -226,6 +231,12 @@ pub fn interruptible<T: Send + 'static>(
         Ok(done)
     };
     run(threads(), &cancel, work)
+}
+
+/// Whether as many files may be opened as a runtime needs: tokio panics where the pair of sockets is refused by which signals come in.
+fn has_room() -> io::Result<()> {
+    let (one, _other) = UnixStream::pair()?;
+    (0..6).map(|_| one.try_clone()).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 /// Runs `work` to its end on a runtime of its own; the first Ctrl-C asks it to stop, the second one stops at once.
@@ -266,8 +277,10 @@ fn run<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, Diagnostics>>,
 ) -> Result<T, Diagnostics> {
-    let runtime = runtime.enable_all().build();
-    let runtime = runtime.map_err(|error| fault::internal(format!("no runtime: {error}")))?;
+    let runtime = has_room().and_then(|()| runtime.enable_all().build()).map_err(|error| {
+        Diagnostic::new(&code::INVALID_ENVIRONMENT, format!("there is no room to work in: {error}"))
+            .help("allow more open files, with `ulimit -n`, and more threads, with `ulimit -u`")
+    })?;
     // Before anything is done: a task gets its turn once the work waits.
     let (interrupts, terminations) = {
         let _inside = runtime.enter();

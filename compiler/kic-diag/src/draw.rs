@@ -86,11 +86,11 @@ impl SourceCode for Text {
         let text = self.printable.as_deref().unwrap_or(self.source.text());
         let start = span.offset().min(text.len());
         let end = (start + span.len()).min(text.len());
-        let mut from = start;
-        for _ in 0..=before {
-            from = text[..from].rfind('\n').unwrap_or(0);
+        let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let mut from = line_start(start);
+        for _ in 0..before {
+            from = line_start(from.saturating_sub(1));
         }
-        from += usize::from(text[from..].starts_with('\n'));
         let mut to = end;
         for _ in 0..=after {
             to = text[to..].find('\n').map_or(text.len(), |at| to + at + 1);
@@ -364,6 +364,16 @@ mod tests {
             let at = text.find("shown").unwrap_or_default();
             assert!(drawn(text, at..at + 5, "wrong").contains("a: shown"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_that_begins_with_an_empty_line_is_drawn_from_there() {
+        for text in ["\n", "\r\n", "\n\n", "\n\na\n"] {
+            let drawn = drawn(text, 0..0, "wrong");
+            assert!(drawn.contains("a.kdl:1:1") && !drawn.contains("OutOfBounds"), "{text:?}: {drawn}");
+        }
+        let second = drawn("\na b\n", 1..2, "wrong");
+        assert!(second.contains("1 │ \n") && second.contains("2 │ a b"), "{second}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use kic_base::Span;
-use kic_diag::{Diagnostic, declared as code};
+use kic_diag::{Code, Diagnostic, declared as code};
 use kic_oci::disk_image::{DiskImage, DiskImageError};
 use kic_spec::{DiskFormat, ImageSource};
 
@@ -59,7 +59,10 @@ fn not_an_image(path: &Path, error: &DiskImageError, span: Option<&Span>) -> Dia
             DiskImageError::Compressed { command, .. } => format!("unpack it first: `{command}`"),
             _ => "give an OCI layout with `oci:DIR`, one in a tar file with `oci-archive:FILE`, or what `docker save` wrote with `docker-archive:FILE`".to_owned(),
         };
-        Diagnostic::new(&code::NOT_AN_IMAGE, with_cause(error)).help(help)
+        match failure(error) {
+            Some(code) => Diagnostic::new(code, with_cause(error)).help(MAY_READ),
+            None => Diagnostic::new(&code::NOT_AN_IMAGE, with_cause(error)).help(help),
+        }
     };
     match span {
         Some(span) => diagnostic.at(span, "named here"),
@@ -76,10 +79,48 @@ fn with_cause(error: &DiskImageError) -> String {
 
 /// The diagnostic for a part of an image on disk that cannot be read.
 pub(crate) fn unreadable(source: &ImageSource, error: &DiskImageError, span: Option<&Span>) -> Diagnostic {
-    let diagnostic = Diagnostic::new(&code::NOT_AN_IMAGE, format!("`{source}`: {}", with_cause(error)));
+    let failure = failure(error);
+    let code = failure.unwrap_or(&code::NOT_AN_IMAGE);
+    let diagnostic = Diagnostic::new(code, format!("`{source}`: {}", with_cause(error)));
     let diagnostic = match span {
         Some(span) => diagnostic.at(span, "named here"),
         None => diagnostic,
     };
-    diagnostic.help("the image is damaged or incomplete: write it again")
+    diagnostic.help(match failure {
+        Some(_) => MAY_READ,
+        None => "the image is damaged or incomplete: write it again",
+    })
+}
+
+/// What helps where the system gives a file to nobody, or not to this process.
+const MAY_READ: &str = "check that you may read it, and how many files may be open (`ulimit -n`)";
+
+/// What to call it where the system failed, and the image may be as good as any: a right, the disk, too many open files.
+fn failure(error: &DiskImageError) -> Option<&'static Code> {
+    let DiskImageError::Io { source, .. } = error else { return None };
+    let is_of_the_path = matches!(
+        source.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::InvalidFilename
+    );
+    (source.raw_os_error().is_some() && !is_of_the_path).then_some(&code::UNREADABLE_FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_or_a_disk_that_fails_says_nothing_of_the_image() {
+        // ENOENT, EIO, EACCES, ENOTDIR, EMFILE: the numbers of Linux and macOS alike.
+        for (number, is_failure) in [(2, false), (5, true), (13, true), (20, false), (24, true)] {
+            let source = io::Error::from_raw_os_error(number);
+            let error = DiskImageError::Io { path: "blob".into(), source };
+            assert_eq!(failure(&error).is_some(), is_failure, "{error}: {number}");
+        }
+        let source = io::Error::other("it is no regular file");
+        assert!(failure(&DiskImageError::Io { path: "blob".into(), source }).is_none());
+    }
 }

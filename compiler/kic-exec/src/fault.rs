@@ -31,7 +31,7 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
             &code::REGISTRY_TLS,
             format!("give its certificate authority with `--ca-file FILE`, or `--insecure-registry {host}` if it speaks plain http"),
         ),
-        E::Proxy { .. } => (&code::REGISTRY_PROXY, "check `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`".into()),
+        E::UnusableProxy { .. } | E::Proxy { .. } => (&code::REGISTRY_PROXY, "check `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`".into()),
         E::Broken { .. } => (&code::REGISTRY_BROKEN, "try again: what has arrived is not fetched again".into()),
         E::Timeout { .. } => (&code::REGISTRY_TIMEOUT, "try again later, or ask a mirror with `--registry-mirror HOST=URL`".into()),
         E::TooSlow { .. } => (&code::REGISTRY_TOO_SLOW, "try again later, or ask a mirror with `--registry-mirror HOST=URL`".into()),

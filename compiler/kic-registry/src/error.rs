@@ -87,6 +87,16 @@ pub enum RegistryError {
         /// What TLS says.
         reason: String,
     },
+    /// What is set as the proxy is none that can be used.
+    #[error("`{proxy}` is no proxy that kic can use for {place}: {reason}")]
+    UnusableProxy {
+        /// Where.
+        place: Box<Place>,
+        /// Its address, without its user.
+        proxy: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// The proxy is not there or refuses.
     #[error("the proxy `{proxy}` fails for {place}: {reason}")]
     Proxy {
@@ -319,6 +329,7 @@ macro_rules! place_of {
         match $error {
             RegistryError::Unreachable { place, .. }
             | RegistryError::Tls { place, .. }
+            | RegistryError::UnusableProxy { place, .. }
             | RegistryError::Proxy { place, .. }
             | RegistryError::Broken { place, .. }
             | RegistryError::Timeout { place, .. }

@@ -35,8 +35,8 @@ impl ProxyRules {
     pub(crate) fn new(proxy: &Proxy) -> Self {
         let entries = proxy.no_proxy.as_deref().unwrap_or_default().split(',').map(str::trim);
         Self {
-            http: address(proxy.http.as_deref()),
-            https: address(proxy.https.as_deref()),
+            http: address(proxy.http.as_deref(), "http_proxy"),
+            https: address(proxy.https.as_deref(), "https_proxy"),
             direct: entries.filter(|entry| !entry.is_empty()).map(direct).collect(),
         }
     }
@@ -71,13 +71,14 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn address(text: Option<&str>) -> Result<Option<Url>, BadProxy> {
+/// Reads the address of a proxy, which stands in `variable`, in lower or upper case.
+fn address(text: Option<&str>, variable: &str) -> Result<Option<Url>, BadProxy> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
     let bad = |reason: &str| BadProxy { address: without_user(text), reason: reason.into() };
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url = Url::parse(&whole).map_err(|error| bad(&format!("its address is none: {error}")))?;
+    let url = Url::parse(&whole).map_err(|error| bad(&format!("the address in `{variable}`: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(bad("a proxy is reached by http or https"));
+        return Err(bad(&format!("that of `{variable}` must be reached by http or https")));
     }
     Ok(Some(url))
 }

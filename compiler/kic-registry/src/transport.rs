@@ -84,7 +84,7 @@ impl Transport {
         for _ in 0..=MOST_REDIRECTS {
             if let Some(bad) = self.proxies.unusable(&url) {
                 let (proxy, reason) = (bad.address.clone(), bad.reason.clone());
-                return Err(RegistryError::Proxy { place: place(&url, wanted), proxy, reason });
+                return Err(RegistryError::UnusableProxy { place: place(&url, wanted), proxy, reason });
             }
             let permit = self.connection(&url).await;
             let client = self.clients.for_url(&url)?;

@@ -43,6 +43,13 @@ async fn send(image: &str, to: &ImageReference, context: &Context) -> Result<Pus
             .help("leave `--offline` out")
             .into());
     };
+    // Before anything is sent: the registry would refuse the manifest at the end.
+    if let Some(digest) = to.digest().filter(|digest| **digest != opened.root.digest) {
+        let message = format!("`{image}` is the image {}, and not {digest}", opened.root.digest);
+        return Err(Diagnostic::new(&code::INVALID_ARGUMENT, message)
+            .help(format!("leave `@{digest}` out, or push the image that has this digest"))
+            .into());
+    }
     let mut blobs: Vec<&Descriptor> = Vec::new();
     for (_, _, manifest) in &opened.manifests {
         for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {

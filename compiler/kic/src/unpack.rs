@@ -2,12 +2,13 @@ use std::path::Path;
 
 use kic_base::Platform;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Stoppable, fault, obtain};
+use kic_exec::{Context, Documents, Stoppable, fault, obtain};
 use kic_graph::{BlobFacts, NAME_ANNOTATION};
+use kic_oci::model::{ImageConfig, Manifest, media_types};
 use kic_oci::unpack::{UnpackError, UnpackLayer, UnpackOptions};
 use kic_store::StoreError;
 
-use crate::image::open_image;
+use crate::image::{ImageAt, open_image};
 
 /// What was unpacked.
 #[derive(Debug)]
@@ -47,14 +48,21 @@ pub async fn unpack(
         }
         (Some(wanted), all) => all.iter().find(|(own, ..)| own.as_ref().is_none_or(|own| own == wanted)),
     };
-    let Some((_, _, manifest)) = chosen else {
-        return Err(Diagnostic::new(
-            &code::PLATFORM_MISSING,
-            format!("`{image}` is not there for that platform"),
-        )
-        .help(format!("it is there for {}", there()))
-        .into());
+    let not_there = |wanted: &Platform, there: String| {
+        Diagnostic::new(&code::PLATFORM_MISSING, format!("`{image}` is not there for `{wanted}`"))
+            .help(format!("it is there for {there}"))
     };
+    let (own, manifest) = match (chosen, platform) {
+        (Some((own, _, manifest)), _) => (own, manifest),
+        (None, Some(wanted)) => return Err(not_there(wanted, there()).into()),
+        (None, None) => return Err(fault::internal("an image has no manifest").into()),
+    };
+    if let (Some(wanted), None) = (platform, own)
+        && let Some(only) = platform_of(image, manifest, &opened, context).await?
+        && only != *wanted
+    {
+        return Err(not_there(wanted, format!("`{only}`")).into());
+    }
     let mut layers = Vec::new();
     for (index, layer) in manifest.layers.iter().enumerate() {
         let facts =
@@ -70,6 +78,24 @@ pub async fn unpack(
         move || kic_oci::unpack::unpack(layers, &directory, &options).map_err(|error| refused(&error).into());
     let report = context.blocking(unpacking).await?;
     Ok(Unpacked { layers: count, report })
+}
+
+/// The platform of an image without an index, as its configuration says it.
+async fn platform_of(
+    image: &str,
+    manifest: &Manifest,
+    opened: &ImageAt,
+    context: &Context,
+) -> Result<Option<Platform>, Diagnostics> {
+    if !media_types::is_config(&manifest.config.media_type) {
+        return Ok(None);
+    }
+    let documents = Documents { context, origin: opened.origin(), span: None };
+    let config = ImageConfig::parse(&documents.blob(&manifest.config).await?).map_err(|error| {
+        Diagnostic::new(&code::INVALID_MANIFEST, format!("`{image}`: {error}"))
+            .help("the image is damaged: write it again")
+    })?;
+    Ok(Some(config.platform()))
 }
 
 fn refused(error: &UnpackError) -> Diagnostic {

@@ -32,7 +32,8 @@ fn a_download_that_does_not_go_on_is_stopped_at_once() {
     let place = tempfile::tempdir().unwrap();
     rich_spec::make_images_only(place.path());
     let image = place.path().join("images/tool.oci");
-    for at in ["/manifests/", "/blobs/"] {
+    let (compile, why) = (["compile", "-q", "."], ["why", "-q", "nothing"]);
+    for (at, command) in [("/manifests/", compile), ("/blobs/", compile), ("/manifests/", why)] {
         let upstream = Upstream::serve(&[("e/tool", "v1", &image)], move |request, reply| {
             if request.path().contains(at) { reply.wait(Duration::from_secs(600)) } else { reply }
         });
@@ -44,8 +45,8 @@ fn a_download_that_does_not_go_on_is_stopped_at_once() {
             drop(fs::remove_dir_all(&store));
             let before = upstream.asked().len();
             let asked = || upstream.asked()[before..].iter().any(|line| line.contains(at));
-            let status = stop(kic(&place.path().join("slow"), &store).args(["compile", "-q"]), signal, asked);
-            assert_eq!(status, Some(130), "{signal} at {at}");
+            let status = stop(kic(&place.path().join("slow"), &store).args(command), signal, asked);
+            assert_eq!(status, Some(130), "{command:?}: {signal} at {at}");
             assert!(!place.path().join("slow/c.oci").exists());
             assert_eq!(names(&store.join("tmp")), [""; 0], "{signal} at {at}: left in the store");
         }

@@ -49,7 +49,10 @@ impl Check {
         }
         let ((), warnings) = all.or(())?;
         match terminal.format {
-            Format::Json => terminal.print(&format!("{}\n", json!({ "checked": self.specs }))),
+            Format::Json => {
+                let specs: Vec<String> = self.specs.iter().map(|spec| spec.display().to_string()).collect();
+                terminal.print(&format!("{}\n", json!({ "checked": specs })));
+            }
             _ if terminal.quiet => {}
             _ => {
                 let count = self.specs.len();

@@ -61,7 +61,7 @@ impl Compile {
         match terminal.format {
             Format::Json => terminal.print(&format!("{}\n", as_json(&compiled))),
             _ if terminal.quiet => terminal.print(&format!("{}\n", compiled.image.root.digest)),
-            _ => terminal.print(&as_text(&compiled, terminal)),
+            _ => terminal.print(&as_text(&compiled, self.check, terminal)),
         }
         let warnings = std::mem::take(&mut compiled.warnings);
         // The system is quicker with it.
@@ -110,7 +110,7 @@ fn outcome(layer: &CompiledLayer) -> (&'static str, String) {
     }
 }
 
-fn as_text(compiled: &Compiled, terminal: &Terminal) -> String {
+fn as_text(compiled: &Compiled, is_checked: bool, terminal: &Terminal) -> String {
     let mut text = String::new();
     for lock in &compiled.written_locks {
         text.push_str(&format!("wrote {}\n", lock.display()));
@@ -141,6 +141,9 @@ fn as_text(compiled: &Compiled, terminal: &Terminal) -> String {
     if let Some(output) = &compiled.output {
         text.push_str(&format!("\n{} as {}\n", output.display(), compiled.tag));
     }
+    if is_checked {
+        text.push_str("built twice, and the same both times\n");
+    }
     text.push_str(&format!("{}\n", compiled.image.root.digest));
     text
 }
@@ -167,7 +170,7 @@ fn as_json(compiled: &Compiled) -> serde_json::Value {
     let mut json = json!({
         "digest": compiled.image.root.digest,
         "mediaType": compiled.image.root.media_type,
-        "output": compiled.output,
+        "output": compiled.output.as_ref().map(|path| path.display().to_string()),
         "tag": compiled.tag,
         "platforms": platforms.collect::<Vec<_>>(),
         "warnings": kic_diag::json(&compiled.warnings),

@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,6 +8,7 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 
 use crate::arguments::Global;
 use crate::terminal::Terminal;
+use crate::text_file::{read_file, read_input, unread};
 
 /// Format specs and modules in place. Comments, blank lines and the meaning stay as they are.
 #[derive(Debug, Args)]
@@ -26,10 +27,8 @@ impl Fmt {
         let mut all = Diagnostics::new();
         for path in &self.paths {
             if path == Path::new("-") {
-                let mut text = String::new();
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(|error| unreadable("standard input", &error))?;
+                let text =
+                    read_input().and_then(utf8).map_err(|error| unreadable("standard input", &error))?;
                 let formatted = kic_syntax::format(&Source::new("standard input", text.clone()))?;
                 if !self.check {
                     terminal.print(&formatted);
@@ -55,7 +54,7 @@ impl Fmt {
     /// Formats one file; whether that changes it.
     fn file(&self, path: &Path) -> Result<bool, Diagnostics> {
         let name = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
+        let text = read_file(path).and_then(utf8).map_err(|error| unreadable(&name, &error))?;
         let formatted = kic_syntax::format(&Source::new(name.clone(), text.clone()))?;
         if formatted == text {
             return Ok(false);
@@ -104,13 +103,18 @@ fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<(), Dia
     below.iter().try_for_each(|path| collect(path, false, files))
 }
 
+fn utf8(bytes: Vec<u8>) -> std::io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
+    })
+}
+
 fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
-            .help("give the path of a file or folder")
+    let told = unread(name, error, "give the path of a file or folder");
+    if told.code == &code::UNREADABLE_FILE {
+        told.help("check that it is a text in UTF-8, and that you may read it")
     } else {
-        Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
-            .help("check that it is a text in UTF-8, and that you may read it")
+        told
     }
 }
 

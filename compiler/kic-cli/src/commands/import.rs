@@ -1,4 +1,3 @@
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -10,6 +9,7 @@ use serde_json::json;
 use crate::arguments::{Format, Global};
 use crate::new_file::write_new;
 use crate::terminal::Terminal;
+use crate::text_file::{read_file, read_input, unread};
 
 /// Turn what others have written into KDL.
 #[derive(Debug, Args)]
@@ -65,7 +65,9 @@ impl Import {
         };
         write_new(output, &text, manifest.force)?;
         match terminal.format {
-            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output }))),
+            Format::Json => {
+                terminal.print(&format!("{}\n", json!({ "written": output.display().to_string() })))
+            }
             _ if terminal.quiet => {}
             _ => terminal.print(&format!("wrote {}\n", output.display())),
         }
@@ -76,21 +78,8 @@ impl Import {
 /// The text at a path, `-` for standard input.
 pub(super) fn read(path: &Path) -> Result<Source, Diagnostic> {
     let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    let mut bytes = Vec::new();
-    let result = if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut bytes).map(|_| ())
-    } else {
-        std::fs::read(path).map(|read| bytes = read)
-    };
-    if let Err(error) = result {
-        return Err(if error.kind() == std::io::ErrorKind::NotFound {
-            Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
-                .help("give the path of a file")
-        } else {
-            Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
-                .help("check that it is a file, and that you may read it")
-        });
-    }
+    let bytes = if path == Path::new("-") { read_input() } else { read_file(path) };
+    let bytes = bytes.map_err(|error| unread(&name, &error, "give the path of a file"))?;
     String::from_utf8(bytes).map(|text| Source::new(name.as_str(), text)).map_err(|_| {
         Diagnostic::new(&code::INVALID_YAML, format!("`{name}` is not UTF-8 text")).help("save it as UTF-8")
     })

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::arguments::{Format, Global};
 use crate::new_file::write_new;
 use crate::terminal::Terminal;
+use crate::text_file::{read_file, unread};
 
 /// The most files below one folder that a Kubefile is held against.
 const MOST_FILES: usize = 100_000;
@@ -46,7 +47,7 @@ pub struct Init {
     /// The host and port of the registry in the cluster
     #[arg(long, value_name = "HOST", default_value = "sea.hub:5000")]
     registry: String,
-    /// A manifest of what the cluster is to start
+    /// A manifest of what the cluster is to start, as seen from the folder of the spec
     #[arg(long, value_name = "FILE")]
     manifest: Vec<String>,
 }
@@ -66,15 +67,6 @@ impl Init {
             Some(kubefile) => folder_of(kubefile),
             None => self.folder.as_path(),
         };
-        if self.from.is_none() && self.output.is_none() {
-            fs::create_dir_all(folder).map_err(|error| {
-                Diagnostic::new(
-                    &code::OUTPUT_UNWRITABLE,
-                    format!("`{}` cannot be made: {error}", folder.display()),
-                )
-                .help("give another folder, or check who owns the one around it")
-            })?;
-        }
         let output = self.output.clone().unwrap_or_else(|| folder.join("cluster.kdl"));
         if output.exists() && !self.force {
             // Before anything is asked.
@@ -100,9 +92,21 @@ impl Init {
         // What cannot be read again is told now, and not written.
         let (_, said) = kic_syntax::parse(&Source::new(output.display().to_string(), text.as_str()));
         said.or(())?;
+        if self.from.is_none() && self.output.is_none() {
+            // Not before all is answered: who stops there leaves nothing behind.
+            fs::create_dir_all(folder).map_err(|error| {
+                Diagnostic::new(
+                    &code::OUTPUT_UNWRITABLE,
+                    format!("`{}` cannot be made: {error}", folder.display()),
+                )
+                .help("give another folder, or check who owns the one around it")
+            })?;
+        }
         write_new(&output, &text, self.force)?;
         match terminal.format {
-            Format::Json => terminal.print(&format!("{}\n", json!({ "written": output }))),
+            Format::Json => {
+                terminal.print(&format!("{}\n", json!({ "written": output.display().to_string() })))
+            }
             _ if terminal.quiet => {}
             _ => terminal.print(&format!("wrote {}\n", plain(&output).display())),
         }
@@ -269,7 +273,7 @@ fn valid_file(file: &str) -> Result<String, Refused> {
 
 /// The name of a folder, as far as it can be one of a cluster image.
 fn name_of(folder: &Path) -> String {
-    let whole = folder.canonicalize().unwrap_or_default();
+    let whole = folder.canonicalize().or_else(|_| std::path::absolute(folder)).unwrap_or_default();
     plain_name(&whole.file_name().unwrap_or_default().to_string_lossy(), "cluster")
 }
 
@@ -286,19 +290,11 @@ fn plain_name(text: &str, otherwise: &str) -> String {
 
 fn read(path: &Path) -> Result<Source, Diagnostic> {
     let name = path.display().to_string();
-    match fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => Ok(Source::new(name, text)),
-        Ok(Err(_)) => Err(Diagnostic::new(&code::INVALID_KUBEFILE, format!("`{name}` is not UTF-8 text"))
-            .help("save it as UTF-8")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
-                .help("give the path of a Kubefile"))
-        }
-        Err(error) => {
-            Err(Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
-                .help("check that it is a file, and that you may read it"))
-        }
-    }
+    let bytes = read_file(path).map_err(|error| unread(&name, &error, "give the path of a Kubefile"))?;
+    String::from_utf8(bytes).map(|text| Source::new(name.as_str(), text)).map_err(|_| {
+        Diagnostic::new(&code::INVALID_KUBEFILE, format!("`{name}` is not UTF-8 text"))
+            .help("save it as UTF-8")
+    })
 }
 
 /// The folder of a Kubefile.

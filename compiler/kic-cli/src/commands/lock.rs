@@ -1,3 +1,5 @@
+use std::ffi::OsStr;
+
 use clap::Args;
 use kic::{LockFile, LockMode};
 use kic_diag::Diagnostics;
@@ -37,7 +39,7 @@ impl Lock {
         let (locks, warnings) = locked?;
         match terminal.format {
             Format::Json => terminal.print(&format!("{}\n", as_json(&locks))),
-            _ if terminal.quiet => terminal.print(&written(&locks)),
+            _ if terminal.quiet => terminal.print_lines(written(&locks)),
             _ => terminal.print(&as_text(&locks)),
         }
         Ok(warnings)
@@ -52,9 +54,8 @@ fn pins(lock: &kic_spec::Lock) -> std::collections::BTreeMap<String, String> {
 }
 
 /// The locks that were written, one a line.
-fn written(locks: &[LockFile]) -> String {
-    let written = locks.iter().filter(|file| file.is_changed());
-    written.map(|file| format!("{}\n", file.path.display())).collect()
+fn written(locks: &[LockFile]) -> impl Iterator<Item = &OsStr> {
+    locks.iter().filter(|file| file.is_changed()).map(|file| file.path.as_os_str())
 }
 
 fn as_text(locks: &[LockFile]) -> String {
@@ -82,6 +83,6 @@ fn as_text(locks: &[LockFile]) -> String {
 }
 
 fn as_json(locks: &[LockFile]) -> serde_json::Value {
-    let one = |file: &LockFile| json!({ "path": file.path, "changed": file.is_changed(), "pins": pins(&file.lock) });
+    let one = |file: &LockFile| json!({ "path": file.path.display().to_string(), "changed": file.is_changed(), "pins": pins(&file.lock) });
     json!(locks.iter().map(one).collect::<Vec<_>>())
 }

@@ -43,7 +43,7 @@ impl Unpack {
         let path = self.directory.display();
         match terminal.format {
             Format::Json => terminal
-                .print(&format!("{}\n", json!({ "directory": self.directory, "layers": unpacked.layers }))),
+                .print(&format!("{}\n", json!({ "directory": path.to_string(), "layers": unpacked.layers }))),
             _ if terminal.quiet => {}
             _ => terminal.print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
         }

@@ -1,6 +1,6 @@
 use clap::Args;
 use kic_base::{ImageReference, Span};
-use kic_diag::Diagnostics;
+use kic_diag::{Diagnostics, declared as code};
 use kic_graph::{ImageState, ListedImage};
 use kic_spec::Spec;
 
@@ -27,6 +27,10 @@ impl Why {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let images = list(global, &self.building, self.locked, terminal)?;
+        // Who stops it has not been told all, and a name that is not found may be one that nobody asked for yet.
+        if let Some(interrupted) = images.diagnostics.iter().find(|one| one.code == &code::INTERRUPTED) {
+            return Err(interrupted.clone().into());
+        }
         let known = images.list.iter().map(|image| &image.reference);
         let Some(image) = images.list.iter().find(|image| image.reference == self.image) else {
             return Err(kic_exec::unknown_image("kic why", &self.image, known).into());

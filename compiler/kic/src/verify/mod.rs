@@ -79,6 +79,10 @@ pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diag
             if path.is_dir() =>
         {
             is_folder = true;
+            // A folder without any part of a layout is no damaged image: it may be anything.
+            if !["oci-layout", "index.json", "blobs"].iter().any(|part| path.join(part).exists()) {
+                context.disk_images.open(&source, None)?;
+            }
             let root = named(&source, context)?;
             examine_files(LayoutFolder(path.clone()), root, options, context).await?
         }

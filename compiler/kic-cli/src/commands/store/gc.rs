@@ -4,7 +4,7 @@ use kic_exec::fault;
 use kic_store::{CollectOptions, Collected, ItemKind};
 use serde_json::json;
 
-use super::{Existing, in_words, pretty};
+use super::{Existing, in_words, pretty, shown};
 use crate::arguments::{Format, Global};
 use crate::quantity::{Age, Size};
 use crate::report::{plural, size};
@@ -66,7 +66,7 @@ impl Gc {
         let roots = collected
             .stale_roots
             .iter()
-            .map(|root| json!({ "kind": root.kind, "path": root.path(), "name": root.name, "digest": root.digest }));
+            .map(|root| json!({ "kind": root.kind, "path": shown(&root.path()), "name": root.name, "digest": root.digest }));
         json!({
             "dryRun": self.dry_run,
             "removed": removed.collect::<Vec<_>>(),

@@ -8,7 +8,8 @@ mod verify;
 mod why_alive;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kic_base::Digest;
@@ -39,7 +40,7 @@ enum What {
     /// Hash every blob again; name and set aside what is damaged
     Verify(verify::Verify),
     /// Print the file that holds a blob
-    Path(path::Path),
+    Path(path::Place),
     /// List the outputs and locks that keep things in the store
     Roots(roots::Roots),
     /// Tell what keeps a blob in the store
@@ -117,9 +118,13 @@ fn in_words(root: &Root) -> String {
 }
 
 /// The paths of roots, one a line and each once, for scripts.
-fn paths<'a>(roots: impl Iterator<Item = &'a Root>) -> String {
-    let paths: BTreeSet<String> = roots.map(|root| format!("{}\n", root.path().display())).collect();
-    paths.into_iter().collect()
+fn paths<'a>(roots: impl Iterator<Item = &'a Root>) -> BTreeSet<OsString> {
+    roots.map(|root| root.path().into_os_string()).collect()
+}
+
+/// A path in JSON, which holds text alone: what is no UTF-8 becomes `\u{fffd}`.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// The hexadecimal digits of what a user gives as a digest, or as the beginning of one. Upper case means the same.

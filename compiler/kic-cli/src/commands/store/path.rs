@@ -3,19 +3,19 @@ use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::fault;
 use serde_json::json;
 
-use super::{Existing, digits, one_digest, pretty};
+use super::{Existing, digits, one_digest, pretty, shown};
 use crate::arguments::{Format, Global};
 use crate::terminal::Terminal;
 
 /// Print the file that holds a blob; for a blob inside another one, with where it begins and its size in bytes.
 #[derive(Debug, Args)]
-pub struct Path {
+pub struct Place {
     /// The digest, or its first digits
     #[arg(value_name = "DIGEST")]
     digest: String,
 }
 
-impl Path {
+impl Place {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let digits = digits(&self.digest)?;
@@ -31,13 +31,16 @@ impl Path {
         };
         match terminal.format {
             Format::Json => terminal.print(&pretty(&json!({
-                "digest": digest, "path": place.path, "container": place.container, "offset": place.offset,
+                "digest": digest, "path": shown(&place.path), "container": place.container, "offset": place.offset,
                 "bytes": place.size,
             }))),
-            _ if place.container.is_some() => {
-                terminal.print(&format!("{}\t{}\t{}\n", place.path.display(), place.offset, place.size));
+            _ => {
+                let mut line = place.path.into_os_string();
+                if place.container.is_some() {
+                    line.push(format!("\t{}\t{}", place.offset, place.size));
+                }
+                terminal.print_lines([line]);
             }
-            _ => terminal.print(&format!("{}\n", place.path.display())),
         }
         Ok(Diagnostics::new())
     }

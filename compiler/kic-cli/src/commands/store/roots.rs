@@ -2,7 +2,7 @@ use clap::Args;
 use kic_diag::Diagnostics;
 use serde_json::json;
 
-use super::{Existing, paths, pretty};
+use super::{Existing, paths, pretty, shown};
 use crate::arguments::{Format, Global};
 use crate::report::table;
 use crate::terminal::Terminal;
@@ -21,15 +21,15 @@ impl Roots {
             Format::Json => {
                 let one = |(counts, root): &(bool, kic_store::Root)| {
                     json!({
-                        "kind": root.kind, "path": root.path(), "name": root.name, "digest": root.digest,
-                        "madeFrom": root.made_from(), "counts": counts, "kept": root.kept.len(),
+                        "kind": root.kind, "path": shown(&root.path()), "name": root.name, "digest": root.digest,
+                        "madeFrom": shown(&root.made_from()), "counts": counts, "kept": root.kept.len(),
                     })
                 };
                 terminal.print(&pretty(&roots.iter().map(one).collect()));
             }
             _ if terminal.quiet => {
                 let counted = roots.iter().filter(|(counts, _)| *counts);
-                terminal.print(&paths(counted.map(|(_, root)| root)));
+                terminal.print_lines(paths(counted.map(|(_, root)| root)));
             }
             _ if existing.store.is_none() => {}
             _ if roots.is_empty() => {

@@ -3,7 +3,7 @@ use kic_diag::Diagnostics;
 use kic_store::{Files, Usage};
 use serde_json::json;
 
-use super::{Existing, pretty};
+use super::{Existing, pretty, shown};
 use crate::arguments::{Format, Global};
 use crate::report::{size, table};
 use crate::terminal::Terminal;
@@ -20,7 +20,7 @@ impl Status {
         let bytes = total(&usage);
         match terminal.format {
             Format::Json => terminal.print(&pretty(&json!({
-                "store": existing.path,
+                "store": shown(&existing.path),
                 "bytes": bytes,
                 "blobs": files(usage.blobs),
                 "embedded": files(usage.embedded),

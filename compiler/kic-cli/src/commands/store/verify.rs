@@ -9,7 +9,7 @@ use kic_exec::fault;
 use kic_store::{DamagedBlob, ItemKind, StoreCheck, StoreError};
 use serde_json::json;
 
-use super::{Existing, pretty};
+use super::{Existing, pretty, shown};
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, size};
 use crate::terminal::Terminal;
@@ -234,7 +234,7 @@ fn as_json(work: &Work, set_aside: usize) -> serde_json::Value {
         json!({ "digest": damaged.digest, "bytes": damaged.size, "inside": inside, "unreadable": damaged.unreadable })
     });
     let lost = lost.iter().map(
-        |Lost { digest, what, needed_by }| json!({ "digest": digest, "what": what, "neededBy": needed_by }),
+        |Lost { digest, what, needed_by }| json!({ "digest": digest, "what": what, "neededBy": shown(needed_by) }),
     );
     let repaired = repaired.iter().map(|one| {
         let (outcome, from, spec) = match &one.repair {

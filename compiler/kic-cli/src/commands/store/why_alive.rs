@@ -5,7 +5,7 @@ use kic_exec::fault;
 use kic_store::{Kept, Root};
 use serde_json::json;
 
-use super::{Existing, digits, in_words, one_digest, paths, pretty};
+use super::{Existing, digits, in_words, one_digest, paths, pretty, shown};
 use crate::arguments::{Format, Global};
 use crate::report::{printable, short_quoted};
 use crate::terminal::Terminal;
@@ -41,13 +41,13 @@ impl WhyAlive {
                 "digest": digest,
                 "inStore": place.is_some(),
                 "roots": chains.iter().map(|(root, chain)| json!({
-                    "kind": root.kind, "path": root.path(), "name": root.name,
+                    "kind": root.kind, "path": shown(&root.path()), "name": root.name,
                     "chain": chain.iter().map(|kept| json!({ "digest": kept.digest, "what": kept.what }))
                         .collect::<Vec<_>>(),
                 })).collect::<Vec<_>>(),
             }))),
             _ if terminal.quiet => {
-                terminal.print(&paths(chains.iter().map(|(root, _)| *root)));
+                terminal.print_lines(paths(chains.iter().map(|(root, _)| *root)));
             }
             _ => {
                 let is_record = store.output(&digest).is_ok_and(|output| output.is_some());
