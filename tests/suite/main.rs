@@ -54,6 +54,7 @@ mod stock_registry;
 mod store_command;
 mod store_faults;
 mod support;
+mod terminal_width;
 mod umoci;
 mod unfinished;
 mod verify_command;

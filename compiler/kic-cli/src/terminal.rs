@@ -32,6 +32,12 @@ pub struct Terminal {
     failed: OnceCell<io::Error>,
 }
 
+/// How many columns the terminal has that standard error goes to, where it says so.
+fn width_of_error() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 impl Terminal {
     /// Looks at the streams and the environment, and starts tracing where it was asked for.
     pub fn new(global: &Global) -> Self {
@@ -59,6 +65,7 @@ impl Terminal {
         let locale =
             ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
         let columns = variable("COLUMNS").and_then(|columns| columns.parse().ok());
+        let columns = columns.or_else(|| error_is_terminal.then(width_of_error).flatten());
         Self {
             format: global.format,
             quiet: global.quiet,

@@ -101,7 +101,11 @@ impl TarIndex {
         let mut archive = tar::Archive::new(reader);
         let (mut count, mut path_bytes) = (0, 0);
         for entry in archive.entries_with_seek()? {
-            let entry = entry?;
+            let entry = entry.map_err(|error| {
+                // The tar reader would show the first bytes of whatever file this is, and they may be secret.
+                let is_other = count == 0 && error.raw_os_error().is_none();
+                if is_other { invalid("it does not begin with the header of a file") } else { error }
+            })?;
             budget.headers();
             count += 1;
             let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else { continue };
