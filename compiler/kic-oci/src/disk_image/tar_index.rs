@@ -33,6 +33,19 @@ enum Member {
     Unusable(&'static str),
 }
 
+/// Whether a file begins as a tar does: with a header whose checksum is right.
+fn begins_with_header(file: &File) -> bool {
+    let mut block = [0; 512];
+    if file.read_exact_at(&mut block, 0).is_err() {
+        return false;
+    }
+    let header = tar::Header::from_byte_slice(&block);
+    // It is taken with spaces in its own place.
+    let rest = block[..148].iter().chain(&block[156..]);
+    let sum = rest.map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ');
+    header.cksum().is_ok_and(|said| said == sum)
+}
+
 /// Some bytes of a file that others may read at the same time.
 #[derive(Clone)]
 pub(super) struct Range {
@@ -57,10 +70,14 @@ impl TarIndex {
             members: BTreeMap::new(),
             twice: BTreeSet::new(),
         };
-        // The tar reader shows fields as they are.
-        this.read_headers(metadata.len()).map_err(|error| DiskImageError::NotATar {
-            path: path.to_owned(),
-            reason: printable(error.to_string().as_bytes()),
+        this.read_headers(metadata.len()).map_err(|error| {
+            // The tar reader shows fields as they are: of what is no tar, the first bytes, which may be secret.
+            let reason = if error.raw_os_error().is_some() || begins_with_header(&this.file) {
+                printable(error.to_string().as_bytes())
+            } else {
+                "it does not begin with the header of a file".to_owned()
+            };
+            DiskImageError::NotATar { path: path.to_owned(), reason }
         })?;
         Ok(this)
     }
@@ -101,11 +118,7 @@ impl TarIndex {
         let mut archive = tar::Archive::new(reader);
         let (mut count, mut path_bytes) = (0, 0);
         for entry in archive.entries_with_seek()? {
-            let entry = entry.map_err(|error| {
-                // The tar reader would show the first bytes of whatever file this is, and they may be secret.
-                let is_other = count == 0 && error.raw_os_error().is_none();
-                if is_other { invalid("it does not begin with the header of a file") } else { error }
-            })?;
+            let entry = entry?;
             budget.headers();
             count += 1;
             let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else { continue };
