@@ -267,9 +267,9 @@ fn threads() -> tokio::runtime::Builder {
 }
 
 /// How long work is waited for that is still under way: not at all, where there is nothing left to wait for. Blocking work that was
-/// asked to stop ends soon; a read that hangs must not hold the process.
+/// asked to stop has mostly ended by now; a read that hangs must not hold the process.
 fn grace<T>(result: &Result<T, Diagnostics>) -> Option<Duration> {
-    result.is_err().then_some(Duration::from_secs(2))
+    result.is_err().then_some(Duration::from_millis(1500))
 }
 
 fn run<T>(

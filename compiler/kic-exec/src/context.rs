@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kic_base::{Digest, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
@@ -15,6 +16,9 @@ use crate::fault;
 use crate::render::Programs;
 use crate::sources::Sources;
 use crate::workers::Workers;
+
+/// How long blocking work that is to stop is waited for: it stops at its next read, or is at its last step.
+const LAST_STEP: Duration = Duration::from_millis(500);
 
 /// What all work needs.
 #[derive(Clone)]
@@ -164,8 +168,9 @@ impl Context {
     }
 
     /// Runs blocking work on the blocking pool; its panic is a bug that is reported, not passed on. When the work is
-    /// to stop, this returns at once, and leaves it to `work` to notice: that is why it must leave nothing half done
-    /// wherever the process ends.
+    /// to stop, it is left to `work` to notice, and this returns soon in any case: that is why it must leave nothing half
+    /// done wherever the process ends. Work that comes to its end instead has the result that it has: what stands in its
+    /// place must not be told to have been interrupted.
     ///
     /// # Errors
     /// Those of `work`, and `interrupted`.
@@ -208,10 +213,14 @@ impl Context {
     ) -> impl Future<Output = Result<T, Diagnostics>> + Send + 'static {
         let cancel = self.cancel.clone();
         async move {
+            let mut work = std::pin::pin!(work);
             let result = tokio::select! {
                 biased;
-                result = work => result,
-                () = cancel.cancelled() => return Err(interrupted().into()),
+                result = &mut work => result,
+                () = cancel.cancelled() => match tokio::time::timeout(LAST_STEP, work).await {
+                    Ok(result) => result,
+                    Err(_) => return Err(interrupted().into()),
+                },
             };
             match result {
                 // It noticed first that it is to stop.
@@ -227,4 +236,35 @@ impl Context {
 pub(crate) fn interrupted() -> Diagnostic {
     Diagnostic::new(&code::INTERRUPTED, "interrupted")
         .help("nothing is half written; the next run goes on from what is in the store")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of work that is interrupted while it is under way, and then takes so long.
+    async fn interrupted_before(end: Duration, result: Result<u32, Diagnostics>) -> Result<u32, Diagnostics> {
+        let folder = tempfile::tempdir().unwrap();
+        let context = Context::for_tests(Store::open(folder.path()).unwrap(), Sources::default());
+        let cancel = context.cancel.clone();
+        let work = move || {
+            cancel.cancel();
+            std::thread::sleep(end);
+            result
+        };
+        context.blocking(work).await
+    }
+
+    #[tokio::test]
+    async fn work_that_comes_to_its_end_was_not_interrupted() {
+        let failed = || Err(fault::internal("it noticed").into());
+        let code =
+            |result: Result<u32, Diagnostics>| result.map_err(|errors| errors.iter().next().unwrap().code);
+        assert_eq!(code(interrupted_before(Duration::from_millis(50), Ok(7)).await), Ok(7));
+        assert_eq!(
+            code(interrupted_before(Duration::from_millis(50), failed()).await),
+            Err(&code::INTERRUPTED)
+        );
+        assert_eq!(code(interrupted_before(LAST_STEP * 3, Ok(7)).await), Err(&code::INTERRUPTED));
+    }
 }
