@@ -4,7 +4,7 @@ use kic_base::{ImageReference, Platform};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Context, Documents, fault};
 use kic_graph::{BlobFacts, Origin};
-use kic_oci::model::{Descriptor, Document, Manifest};
+use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest, media_types};
 use kic_spec::{DiskFormat, ImageSource};
 
 /// An image that a user names on the command line.
@@ -25,6 +25,34 @@ impl ImageAt {
             ImageSource::Registry(reference) => Origin::Registry(reference.clone()),
             source @ ImageSource::Disk { .. } => Origin::Disk(source.clone()),
         }
+    }
+
+    /// The bytes of the configuration that a manifest of it names; `None` where that is of another kind, as artifacts have it.
+    pub(crate) async fn config_bytes(
+        &self,
+        manifest: &Manifest,
+        context: &Context,
+    ) -> Result<Option<Vec<u8>>, Diagnostics> {
+        if !media_types::is_config(&manifest.config.media_type) {
+            return Ok(None);
+        }
+        let documents = Documents { context, origin: self.origin(), span: None };
+        documents.blob(&manifest.config).await.map(Some)
+    }
+
+    /// The same, read. `name` is what the user calls the image.
+    pub(crate) async fn config(
+        &self,
+        name: &str,
+        manifest: &Manifest,
+        context: &Context,
+    ) -> Result<Option<ImageConfig>, Diagnostics> {
+        let Some(bytes) = self.config_bytes(manifest, context).await? else { return Ok(None) };
+        let config = ImageConfig::parse(&bytes).map_err(|error| {
+            Diagnostic::new(&code::INVALID_MANIFEST, format!("`{name}`: {error}"))
+                .help("the image is damaged: write it again")
+        })?;
+        Ok(Some(config))
     }
 }
 

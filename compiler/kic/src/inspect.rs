@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use kic_base::Digest;
-use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_diag::Diagnostics;
 use kic_exec::{Context, Documents};
 use kic_graph::{DERIVATION_ANNOTATION, KIND_ANNOTATION, NAME_ANNOTATION};
-use kic_oci::model::{ImageConfig, media_types};
+use kic_oci::model::ImageConfig;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -75,15 +75,7 @@ pub async fn inspect(image: &str, context: &Context) -> Result<Inspection, Diagn
     let documents = Documents { context, origin: opened.origin(), span: None };
     let mut platforms = Vec::new();
     for (platform, descriptor, manifest) in &opened.manifests {
-        let config = if media_types::is_config(&manifest.config.media_type) {
-            let bytes = documents.blob(&manifest.config).await?;
-            Some(ImageConfig::parse(&bytes).map_err(|error| {
-                Diagnostic::new(&code::INVALID_MANIFEST, format!("`{image}`: {error}"))
-                    .help("the image is damaged: write it again")
-            })?)
-        } else {
-            None
-        };
+        let config = opened.config(image, manifest, context).await?;
         let own = config.as_ref().map(ImageConfig::platform);
         let layers = manifest.layers.iter().enumerate().map(|(index, layer)| {
             let annotation = |name: &str| layer.annotations.get(name).cloned();

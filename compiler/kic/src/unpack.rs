@@ -2,13 +2,12 @@ use std::path::Path;
 
 use kic_base::Platform;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Documents, Stoppable, fault, obtain};
+use kic_exec::{Context, Stoppable, fault, obtain};
 use kic_graph::{BlobFacts, NAME_ANNOTATION};
-use kic_oci::model::{ImageConfig, Manifest, media_types};
 use kic_oci::unpack::{UnpackError, UnpackLayer, UnpackOptions};
 use kic_store::StoreError;
 
-use crate::image::{ImageAt, open_image};
+use crate::image::open_image;
 
 /// What was unpacked.
 #[derive(Debug)]
@@ -58,10 +57,10 @@ pub async fn unpack(
         (None, None) => return Err(fault::internal("an image has no manifest").into()),
     };
     if let (Some(wanted), None) = (platform, own)
-        && let Some(only) = platform_of(image, manifest, &opened, context).await?
-        && only != *wanted
+        && let Some(config) = opened.config(image, manifest, context).await?
+        && config.platform() != *wanted
     {
-        return Err(not_there(wanted, format!("`{only}`")).into());
+        return Err(not_there(wanted, format!("`{}`", config.platform())).into());
     }
     let mut layers = Vec::new();
     for (index, layer) in manifest.layers.iter().enumerate() {
@@ -78,24 +77,6 @@ pub async fn unpack(
         move || kic_oci::unpack::unpack(layers, &directory, &options).map_err(|error| refused(&error).into());
     let report = context.blocking(unpacking).await?;
     Ok(Unpacked { layers: count, report })
-}
-
-/// The platform of an image without an index, as its configuration says it.
-async fn platform_of(
-    image: &str,
-    manifest: &Manifest,
-    opened: &ImageAt,
-    context: &Context,
-) -> Result<Option<Platform>, Diagnostics> {
-    if !media_types::is_config(&manifest.config.media_type) {
-        return Ok(None);
-    }
-    let documents = Documents { context, origin: opened.origin(), span: None };
-    let config = ImageConfig::parse(&documents.blob(&manifest.config).await?).map_err(|error| {
-        Diagnostic::new(&code::INVALID_MANIFEST, format!("`{image}`: {error}"))
-            .help("the image is damaged: write it again")
-    })?;
-    Ok(Some(config.platform()))
 }
 
 fn refused(error: &UnpackError) -> Diagnostic {

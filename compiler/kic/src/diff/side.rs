@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use kic_base::{Digest, Platform};
+use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Context, Documents, Stoppable, obtain};
 use kic_graph::{BlobFacts, KIND_ANNOTATION};
@@ -47,26 +47,15 @@ pub(super) async fn platforms(
         let name = match platform {
             Some(platform) => platform.to_string(),
             None => {
-                own_platform(image, manifest, context).await?.map(|own| own.to_string()).unwrap_or_default()
+                let config = image.config_bytes(manifest, context).await?;
+                let config = config.and_then(|bytes| ImageConfig::parse(&bytes).ok());
+                config.map(|config| config.platform().to_string()).unwrap_or_default()
             }
         };
         let name = if name.is_empty() { "no platform".to_owned() } else { name };
         platforms.insert(unused(&platforms, name), (descriptor.clone(), manifest.clone()));
     }
     Ok(platforms)
-}
-
-async fn own_platform(
-    image: &ImageAt,
-    manifest: &Manifest,
-    context: &Context,
-) -> Result<Option<Platform>, Diagnostics> {
-    if !media_types::is_config(&manifest.config.media_type) {
-        return Ok(None);
-    }
-    let documents = Documents { context, origin: image.origin(), span: None };
-    let bytes = documents.blob(&manifest.config).await?;
-    Ok(ImageConfig::parse(&bytes).ok().map(|config| config.platform()))
 }
 
 /// Reads the documents of one platform, and the layers that the other image does not have.
@@ -78,12 +67,8 @@ pub(super) async fn side(
     context: &Context,
 ) -> Result<Side, Diagnostics> {
     let documents = Documents { context, origin: image.origin(), span: None };
-    let config = if media_types::is_config(&manifest.config.media_type) {
-        let bytes = documents.blob(&manifest.config).await?;
-        serde_json::from_slice(&bytes).ok()
-    } else {
-        None
-    };
+    let config = image.config_bytes(manifest, context).await?;
+    let config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let plan = documents.plan(manifest).await?;
     let mut layers = Vec::new();
     for layer in &manifest.layers {
