@@ -1,11 +1,12 @@
 //! What is built beside its place and renamed into it, and what dead processes have left of that.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use kic_store::is_at;
 use rustix::fs::FlockOperation;
 use tempfile::{TempDir, TempPath};
 
@@ -139,15 +140,6 @@ impl Destination {
 pub(crate) fn lock_exclusively(file: &File) -> io::Result<()> {
     rustix::io::retry_on_intr(|| rustix::fs::flock(file, FlockOperation::LockExclusive))?;
     Ok(())
-}
-
-/// Whether the open file is the one that `path` names now.
-pub(crate) fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(open), Ok(named)) => identity(open) == identity(named),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::StatFs;
@@ -57,6 +58,12 @@ pub fn is_local(status: &StatFs) -> bool {
 /// Whether the file system that holds this file [is local](is_local).
 pub fn is_on_local_disk(file: impl AsFd) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|status| is_local(&status))
+}
+
+/// Whether an open file is the one that stands at `path` now, and no link to it.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let (found, own) = (fs::symlink_metadata(path), file.metadata());
+    found.is_ok_and(|found| own.is_ok_and(|own| (found.dev(), found.ino()) == (own.dev(), own.ino())))
 }
 
 /// Gives the file at `from` the name `to` in one step, as [`fs::rename`] does. Gives whether the file that had that name stands at `from`

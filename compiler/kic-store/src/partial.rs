@@ -17,10 +17,11 @@ use kic_base::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
+use crate::file_system::is_at;
 use crate::items::entries;
 use crate::layout::{Layout, make_folder};
 use crate::record;
-use crate::temporary_file::{MODE, TemporaryFile, is_at};
+use crate::temporary_file::{MODE, TemporaryFile};
 
 /// Less is not kept: to fetch it again takes no longer than a few requests do, and most blobs are smaller than that.
 const LEAST: u64 = 1 << 20;

@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::StoreError;
-use crate::file_system::{exchange_or_rename, rename_to_free};
+use crate::file_system::{exchange_or_rename, is_at, rename_to_free};
 use crate::layout::Layout;
 use crate::record;
 
@@ -182,12 +182,6 @@ impl Write for TemporaryFile {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Whether a file stands at that path.
-pub(crate) fn is_at(file: &File, path: &Path) -> bool {
-    let (found, own) = (fs::symlink_metadata(path), file.metadata());
-    found.is_ok_and(|found| own.is_ok_and(|own| (found.dev(), found.ino()) == (own.dev(), own.ino())))
 }
 
 /// Gives a file a name that no other one has, under which its bytes may be changed.

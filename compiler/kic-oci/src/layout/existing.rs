@@ -2,13 +2,13 @@ use std::fs::{self, DirEntry, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use kic_store::Boot;
+use kic_store::{Boot, is_at};
 use serde::Deserialize;
 
 use super::files::{begin_file, make_directory};
 use super::{LayoutError, OCI_LAYOUT};
 use crate::model::{DOCUMENT_LIMIT, Document, Index, canonical_json, media_types};
-use crate::sibling::{is_at, lock_exclusively};
+use crate::sibling::lock_exclusively;
 
 /// The prefix of files that are being written in a layout, under its lock: whoever holds it removes them.
 const TEMPORARY: &str = ".kic-write-";
