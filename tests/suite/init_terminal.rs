@@ -1,38 +1,10 @@
-//! The questions of `kic init` on a terminal, as a person meets them: python3's pseudo terminal plays it.
+//! The questions of `kic init` on a terminal, as a person meets them.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::support::kic::{kic, program};
-use crate::support::peers::peer;
-
-/// Runs a program on a terminal, types each argument behind `--` when its question stands there, and prints what the screen
-/// got and the exit status. `^C` and `^D` are keys.
-const TYPIST: &str = r#"
-import os, pty, signal, sys
-split = sys.argv.index("--")
-program, keys = sys.argv[1:split], sys.argv[split + 1:]
-child, screen = pty.fork()
-if child == 0:
-    # What began the tests may ignore it, as shells do for what runs beside them.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(program[0], program)
-shown = b""
-while True:
-    try:
-        got = os.read(screen, 4096)
-    except OSError:
-        break
-    if not got:
-        break
-    shown += got
-    if keys and shown.endswith(b": "):
-        key = keys.pop(0)
-        os.write(screen, {"^C": b"\x03", "^D": b"\x04"}.get(key, key.encode() + b"\n"))
-status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(shown.decode().replace("\r\n", "\n"), end="")
-print("status", status)
-"#;
+use crate::support::kic::kic;
+use crate::support::pseudo_terminal::kic_on_a_terminal;
 
 /// What the screen shows when these keys are typed, and the spec.
 fn typed(keys: &[&str]) -> Option<(String, Option<String>)> {
@@ -41,12 +13,10 @@ fn typed(keys: &[&str]) -> Option<(String, Option<String>)> {
 
 /// The same for a spec in the folder `target`, as seen from the working folder.
 fn typed_for(target: &str, keys: &[&str]) -> Option<(String, Option<String>)> {
-    let python = peer("python3")?;
+    let mut command = kic_on_a_terminal(0, &["init", target], keys)?;
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("shop");
     fs::create_dir(&folder).unwrap();
-    let mut command = Command::new(python);
-    command.args(["-c", TYPIST]).arg(program()).args(["init", target, "--"]).args(keys);
     let output = command.current_dir(&folder).env("NO_COLOR", "1").stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let spec = fs::read_to_string(folder.join(target).join("cluster.kdl")).ok();

@@ -11,6 +11,7 @@ pub mod killing;
 pub mod large_tree;
 pub mod markdown;
 pub mod peers;
+pub mod pseudo_terminal;
 pub mod random;
 pub mod redirected;
 pub mod registry_data;

@@ -9,6 +9,7 @@ mod push;
 mod referrers;
 mod resolve;
 mod tls;
+mod unfinished;
 
 use std::time::Duration;
 

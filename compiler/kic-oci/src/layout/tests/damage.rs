@@ -12,13 +12,19 @@ fn lose(path: &Path) {
     file.set_modified(time).unwrap();
 }
 
+/// A folder where a power failure is told from the times of files; `None`, with a loud word, where there is none.
+fn local_folder() -> Option<tempfile::TempDir> {
+    let folder = tempfile::tempdir().unwrap();
+    if Boot::of(File::open(folder.path()).unwrap()).is_none() {
+        eprintln!("SKIPPED: no local file system at {}", folder.path().display());
+        return None;
+    }
+    Some(folder)
+}
+
 #[test]
 fn a_blob_of_the_time_before_the_machine_started_is_hashed_once() {
-    let parent = tempfile::tempdir().unwrap();
-    if Boot::of(File::open(parent.path()).unwrap()).is_none() {
-        eprintln!("SKIPPED: no local file system at {}", parent.path().display());
-        return;
-    }
+    let Some(parent) = local_folder() else { return };
     let out = parent.path().join("out");
     let image = image("a");
     write(&out, "a", &image).unwrap();
@@ -47,11 +53,7 @@ fn a_blob_of_the_time_before_the_machine_started_is_hashed_once() {
 
 #[test]
 fn after_a_power_failure_what_the_lost_image_left_is_removed() {
-    let parent = tempfile::tempdir().unwrap();
-    if Boot::of(File::open(parent.path()).unwrap()).is_none() {
-        eprintln!("SKIPPED: no local file system at {}", parent.path().display());
-        return;
-    }
+    let Some(parent) = local_folder() else { return };
     let out = parent.path().join("out");
     let (own, other, wanted) = (image("a"), image("b"), image("c"));
     write(&out, "own", &own).unwrap();
