@@ -167,7 +167,7 @@ impl Case {
         crate::support::copy_tree(output, &folder.path().join("out.oci"), 0o644);
         let before = files(&folder.path().join("out.oci"));
         let began = Instant::now();
-        let (status, code, text) = if self.says["impatient"] == true {
+        let Ended { status, code, is_placed, text } = if self.says["impatient"] == true {
             inside(folder.path()).await
         } else {
             let path = folder.path().to_owned();
@@ -178,6 +178,9 @@ impl Case {
         let wanted = (self.says["status"].as_u64().unwrap(), self.says["code"].as_str().unwrap());
         if (u64::from(status), code.as_str()) != wanted {
             wrong.push(format!("status {status} and code {code}, not {wanted:?}"));
+        }
+        if !is_placed {
+            wrong.push("it points at no line".to_owned());
         }
         for words in self.says["says"].as_array().into_iter().flatten() {
             let words = good.fill(words.as_str().unwrap());
@@ -222,23 +225,42 @@ fn plain() -> String {
     address
 }
 
-/// Exit status, code and text of the program.
-fn outside(folder: &Path) -> (u8, String, String) {
+/// How a compile ended.
+pub struct Ended {
+    /// Its exit status.
+    pub status: u8,
+    /// The code of its first diagnostic, or `none`.
+    pub code: String,
+    /// Whether that one points at a line of a file.
+    pub is_placed: bool,
+    /// All that it said.
+    pub text: String,
+}
+
+impl Ended {
+    fn with(status: u8, diagnostics: &Value, text: String) -> Self {
+        let first = &diagnostics[0];
+        let code = first["code"].as_str().unwrap_or("none").to_owned();
+        Self { status, code, is_placed: first["labels"][0]["line"].is_u64(), text }
+    }
+}
+
+/// What the program does.
+fn outside(folder: &Path) -> Ended {
     let mut command = kic(folder, &folder.join("store"));
     let output = command.args(["compile", "-o", "out.oci", "--format", "json"]).output().unwrap();
     let status = u8::try_from(output.status.code().unwrap_or(255)).unwrap();
     let diagnostics: Value = serde_json::from_slice(&output.stderr).unwrap_or_default();
-    let code = diagnostics[0]["code"].as_str().unwrap_or("none").to_owned();
-    (status, code, shown(&output))
+    Ended::with(status, &diagnostics, shown(&output))
 }
 
 /// The same of the library, with short time limits.
-pub async fn inside(folder: &Path) -> (u8, String, String) {
+pub async fn inside(folder: &Path) -> Ended {
     watched(folder, &folder.join("store"), Arc::new(kic::Unwatched)).await
 }
 
 /// The same with a store elsewhere, and somebody who watches.
-pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) -> (u8, String, String) {
+pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) -> Ended {
     struct Disk;
     impl kic::World for Disk {
         fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
@@ -289,10 +311,10 @@ pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) ->
         record_source: false,
     };
     match kic::compile(&request, &Disk, &context).await {
-        Ok(_) => (0, "none".to_owned(), String::new()),
+        Ok(_) => Ended::with(0, &Value::Null, String::new()),
         Err(diagnostics) => {
             let json = kic_diag::json(&diagnostics);
-            (diagnostics.exit_status(), json[0]["code"].as_str().unwrap().to_owned(), json.to_string())
+            Ended::with(diagnostics.exit_status(), &json, json.to_string())
         }
     }
 }

@@ -27,6 +27,7 @@ use std::process::Output;
 use kic_base::{Digest, Epoch, Sha256};
 use serde_json::{Value, json};
 
+use crate::faults::Ended;
 use crate::support::fault_proxy::FaultProxy;
 use crate::support::kic::{kic, shown, stdout};
 use crate::support::random::Random;
@@ -116,7 +117,7 @@ fn run(case: &Value, upstream: &Upstream, golden: &[String; 2]) -> Result<(), St
     let (status, said, digest, text) = if case["impatient"] == true {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (status, code, text) = runtime.block_on(crate::faults::inside(path));
+        let Ended { status, code, text, .. } = runtime.block_on(crate::faults::inside(path));
         let digest = fs::read(path.join("out.oci/index.json")).ok().and_then(|bytes| {
             let index: Value = serde_json::from_slice(&bytes).ok()?;
             index["manifests"][0]["digest"].as_str().map(str::to_owned)

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kic_base::Digest;
 use kic_registry::scripted_server::{Reply, Request};
 
+use crate::faults::Ended;
 use crate::support::kic::{json, kic, shown, stdout};
 use crate::support::killing::{send, wait};
 use crate::support::repeats::{chance, kills};
@@ -299,7 +300,7 @@ fn what_was_had_is_told_apart_from_what_comes_and_their_sum_is_the_whole() {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = place.folder.path().join("cache");
-        let (status, code, text) =
+        let Ended { status, code, text, .. } =
             runtime.block_on(crate::faults::watched(&folder, &place.store(), watch.clone()));
         assert_eq!((status, code.as_str()), (0, "none"), "{number}: {text}");
         let [planned, told, came] = *watch.0.lock().unwrap();

@@ -78,6 +78,15 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
     })
 }
 
+/// What a registry or server did, asked for bytes that a manifest of its own or a lock names.
+pub(crate) fn blob(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
+    let diagnostic = registry(error, span);
+    if diagnostic.code != &code::IMAGE_NOT_FOUND {
+        return diagnostic;
+    }
+    diagnostic.help("the registry has the image, but not all of its parts: push it again, or ask a mirror with `--registry-mirror HOST=URL`")
+}
+
 /// What a registry did that something was pushed to. Mirrors are not for that.
 pub fn push(error: &RegistryError) -> Diagnostic {
     use RegistryError as E;

@@ -67,6 +67,8 @@ pub(crate) struct CachedBlob<'a> {
     pub is_document: bool,
     /// The first image that has it.
     pub image: &'a ImageReference,
+    /// Where that one is asked for.
+    pub span: &'a Span,
 }
 
 impl CachedBlob<'_> {
@@ -150,6 +152,7 @@ pub(crate) fn lay_out<'a>(images: &'a [Cached<'a>], diagnostics: &mut Diagnostic
                 origins: vec![image.facts.origin.clone()],
                 is_document,
                 image: &image.reference,
+                span: &image.span,
             });
             if !cached.origins.contains(&image.facts.origin) {
                 cached.origins.push(image.facts.origin.clone());

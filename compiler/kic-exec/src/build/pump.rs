@@ -229,7 +229,7 @@ async fn from_stream<S: Sink, T: Stream<Item = Result<Piece, RegistryError>> + S
             if matches!(error, RegistryError::TooLarge { .. }) && attempt.had == 0 {
                 sink.forget();
             }
-            fault::registry(&error, node.span.as_ref())
+            fault::blob(&error, node.span.as_ref())
         })?;
         // Here, and not on the blocking pool: a piece takes a fraction of a millisecond, and to hand it to another thread
         // and back would cost as much again. A disk that is slower than the network stops the task, which is to be: what the

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kic_base::{ImageReference, Span};
+use kic_base::{DigestError, ImageReference, ImageReferenceError, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::Need;
 use kic_manifest::{Gap, GapKind};
@@ -31,7 +31,7 @@ pub(super) fn tell(open: &[Open], spec: &Spec, needs: &[Need]) -> Diagnostics {
         let gap = &one.gap;
         let diagnostic = match &gap.kind {
             GapKind::Unreadable if accepted.contains(gap.written.as_str()) => continue,
-            GapKind::Unreadable => unreadable(gap),
+            GapKind::Unreadable => of_another_digest(gap).unwrap_or_else(|| unreadable(gap)),
             GapKind::Versioned(kind) => {
                 if accepted.contains(kind.as_str())
                     || is_named(&gap.written, spec, needs)
@@ -50,6 +50,24 @@ pub(super) fn tell(open: &[Open], spec: &Spec, needs: &[Need]) -> Diagnostics {
         });
     }
     diagnostics
+}
+
+/// A name that a cluster can ask for and no cache of ours has: its digest is none of SHA-256.
+fn of_another_digest(gap: &Gap) -> Option<Diagnostic> {
+    let Err(ImageReferenceError::Digest(DigestError::Algorithm(algorithm))) =
+        gap.written.parse::<ImageReference>()
+    else {
+        return None;
+    };
+    let name: ImageReference = gap.written.split_once('@')?.0.parse().ok()?;
+    let message = format!(
+        "an image of `{}` is asked for by its {algorithm}, and would be missing in the cluster",
+        name.name()
+    );
+    Some(Diagnostic::new(&code::INVALID_IMAGE, message).help(format!(
+        "name it by tag or by `sha256:…`, which `crane digest` or `skopeo inspect` tells; where the cluster has it from elsewhere, add `accept {:?}` to the `registry`",
+        gap.written
+    )))
 }
 
 fn unreadable(gap: &Gap) -> Diagnostic {

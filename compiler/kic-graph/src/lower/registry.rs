@@ -39,7 +39,7 @@ impl Lowering {
             let hints = Hints {
                 kind: Kind::RegistryCache,
                 name: name_of(blob),
-                span: None,
+                span: Some(blob.span),
                 origins: blob.origins.clone(),
                 is_document: false,
             };
@@ -83,7 +83,7 @@ impl Lowering {
         let hints = Hints {
             kind: Kind::Blob,
             name: name_of(blob),
-            span: None,
+            span: Some(blob.span),
             origins: blob.origins.clone(),
             is_document: blob.is_document,
         };
