@@ -9,7 +9,7 @@ use kic_graph::{EntryFacts, FileFacts, PathFacts};
 
 use super::facts_digest::FactsDigest;
 use super::index::Index;
-use super::walk::{Found, FoundFile, walk};
+use super::walk::{Found, FoundFile, Tree, TreePart, walk};
 use super::{LookError, Looked, Place};
 use crate::context::Context;
 use crate::parallel::parallel;
@@ -22,7 +22,7 @@ pub(super) enum Look {
     /// A file: its folder's path from the root, and its name.
     File(FoundFile, PathBuf, String),
     /// A folder: its path from the root, and what is in it.
-    Folder(PathBuf, Vec<(String, Found)>),
+    Folder(PathBuf, Tree),
 }
 
 impl Look {
@@ -35,7 +35,7 @@ impl Look {
             Self::Held(_, digest) => return Some(digest.clone()),
             Self::File(file, ..) => hash_file(hasher.variant("File"), &file.facts()?),
             Self::Folder(_, found) => {
-                let parts: Vec<_> = found.chunks(PART).collect();
+                let parts = found.parts(PART);
                 let parts = parallel(&parts, context, || (), |(), part| digest_of_part(part));
                 let parts: Option<Vec<Digest>> = parts.into_iter().map(Option::flatten).collect();
                 hasher.variant("Folder").list(&parts?, |hasher, part| {
@@ -61,7 +61,7 @@ impl Look {
                     Ok((relative, facts))
                 };
                 found
-                    .into_iter()
+                    .into_entries()
                     .map(entry)
                     .collect::<Result<_, _>>()
                     .map(|found| PathFacts::Folder(Arc::new(found)))
@@ -74,9 +74,9 @@ impl Look {
 const PART: usize = 256;
 
 /// Nothing where it is not known what a file holds.
-fn digest_of_part(part: &[(String, Found)]) -> Option<Digest> {
+fn digest_of_part(part: &TreePart) -> Option<Digest> {
     let mut hasher = StableHasher::new();
-    for (path, found) in part {
+    for (path, found) in part.iter() {
         hasher.text(path);
         match found {
             Found::File(file) => hash_file(hasher.variant("File"), &file.facts()?),

@@ -343,8 +343,8 @@ impl Sources {
             };
             let (file, folder, name) = match &mut looks[*index] {
                 Look::File(file, folder, name) => (file, folder.clone(), name.clone()),
-                Look::Folder(absolute, found) => match &mut found[*entry] {
-                    (relative, Found::File(file)) => {
+                Look::Folder(absolute, found) => match found.entry_mut(*entry) {
+                    Some((relative, Found::File(file))) => {
                         let (folder, name) = relative.rsplit_once('/').unwrap_or(("", relative));
                         (file, below(absolute, folder), name.to_owned())
                     }

@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
+use kic_graph::EntryFacts;
 use tempfile::TempDir;
 
 use super::*;
@@ -114,6 +115,38 @@ fn a_file_is_read_once_and_again_when_it_changed_in_any_way() {
     assert_eq!(ground.run(), (ground.anew(), 2), "kinds changed");
     let (last, read) = ground.run();
     assert_eq!((last, read), (ground.anew(), 0));
+}
+
+#[test]
+fn what_is_found_is_in_the_order_of_paths_whatever_folder_it_is_in() {
+    let ground = Ground::new();
+    let files = ["a", "b-", "b.txt", "b/-", "b/c-/d", "b/c.d", "b/c/d", "b/c0", "b0", "c/d/e/f", "z"];
+    for path in files.iter().rev() {
+        ground.write(path, path);
+    }
+    symlink("..", ground.tree().join("b/c/back")).unwrap();
+    fs::create_dir(ground.tree().join("b/c/nothing")).unwrap();
+    let mut expected: Vec<&str> = files.into_iter().chain(["b/c/back", "b/c/nothing"]).collect();
+    expected.sort_unstable();
+    for jobs in [1, 2, 8] {
+        let context = Context { jobs, ..ground.context(Sources::default()) };
+        let place = Place { path: ground.tree(), globs: Vec::new(), deep: true };
+        let Ok(PathFacts::Folder(found)) = context.sources.look(&[place], &context).remove(0) else {
+            panic!("no folder");
+        };
+        assert_eq!(found.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), expected, "{jobs}");
+        // Each with what is at that path.
+        for (path, entry) in found.iter() {
+            let content = Digest::of(path.as_bytes());
+            match entry {
+                EntryFacts::File(file) => assert_eq!(file.content.digest, content, "{path}"),
+                EntryFacts::Symlink(target) => {
+                    assert_eq!((path.as_str(), target.as_str()), ("b/c/back", ".."))
+                }
+                EntryFacts::EmptyFolder => assert_eq!(path, "b/c/nothing"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -91,14 +91,74 @@ struct Walk<'a> {
 /// What one thread found.
 #[derive(Default)]
 struct Part {
-    /// Room for listings.
+    /// Room for listings, and for what is in one of them.
     listing: Vec<u8>,
+    names: Vec<(String, FileType)>,
     /// Of each folder what is in it, sorted by path.
     found: Vec<Vec<(String, Found)>>,
     errors: Vec<(String, LookError)>,
 }
 
 /// Everything below a folder, sorted by path.
+pub(super) struct Tree {
+    /// What each thread found, folder after folder. It stays where it is: to put all of it in one place would be the most that is done
+    /// in memory for a tree in which nothing changed.
+    folders: Vec<Vec<(String, Found)>>,
+    /// Where in them each entry stands, sorted by path.
+    order: Vec<(usize, usize)>,
+}
+
+impl Tree {
+    fn of(folders: Vec<Vec<(String, Found)>>) -> Self {
+        let mut sorted: Vec<usize> = (0..folders.len()).collect();
+        let first = |folder: usize| folders[folder].first().map(|one| &one.0);
+        sorted.sort_unstable_by(|left, right| first(*left).cmp(&first(*right)));
+        let mut order = Vec::with_capacity(folders.iter().map(Vec::len).sum());
+        for folder in sorted {
+            order.extend((0..folders[folder].len()).map(|entry| (folder, entry)));
+        }
+        // Most trees are in order then, folder after folder: whatever is sorted already is not sorted again.
+        let path = |(folder, entry): &(usize, usize)| &folders[*folder][*entry].0;
+        order.sort_by(|left, right| path(left).cmp(path(right)));
+        Self { folders, order }
+    }
+
+    /// The entries in parts of so many each.
+    pub fn parts(&self, size: usize) -> Vec<TreePart<'_>> {
+        self.order.chunks(size).map(|order| TreePart { tree: self, order }).collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &(String, Found)> {
+        self.order.iter().map(|(folder, entry)| &self.folders[*folder][*entry])
+    }
+
+    /// The entry in that place.
+    pub fn entry_mut(&mut self, place: usize) -> Option<&mut (String, Found)> {
+        let (folder, entry) = *self.order.get(place)?;
+        self.folders.get_mut(folder)?.get_mut(entry)
+    }
+
+    /// The entries themselves.
+    pub fn into_entries(mut self) -> impl Iterator<Item = (String, Found)> {
+        self.order.into_iter().map(move |(folder, entry)| {
+            std::mem::replace(&mut self.folders[folder][entry], (String::new(), Found::EmptyFolder))
+        })
+    }
+}
+
+/// Some entries of a tree.
+pub(super) struct TreePart<'a> {
+    tree: &'a Tree,
+    order: &'a [(usize, usize)],
+}
+
+impl TreePart<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = &(String, Found)> {
+        self.order.iter().map(|(folder, entry)| &self.tree.folders[*folder][*entry])
+    }
+}
+
+/// Everything below a folder.
 ///
 /// # Errors
 /// The first by path.
@@ -107,7 +167,7 @@ pub(super) fn walk(
     absolute: &Path,
     index: &Index,
     context: &Context,
-) -> Result<Vec<(String, Found)>, LookError> {
+) -> Result<Tree, LookError> {
     let first = Task { path: place.path.clone(), relative: String::new(), depth: 0 };
     let queue = Mutex::new(Queue { tasks: vec![first], busy: 0 });
     let walk = Walk { place, absolute, index, context, queue, changed: Condvar::new() };
@@ -130,14 +190,7 @@ pub(super) fn walk(
     if let Some((_, error)) = errors.into_iter().min_by(|left, right| left.0.cmp(&right.0)) {
         return Err(error);
     }
-    // Most trees are in order then, folder after folder: whatever is sorted already is not sorted again.
-    found
-        .sort_unstable_by(|left, right| left.first().map(|one| &one.0).cmp(&right.first().map(|one| &one.0)));
-    let mut all = Vec::with_capacity(found.iter().map(Vec::len).sum());
-    all.extend(found.into_iter().flatten());
-    let mut found = all;
-    found.sort_by(|left, right| left.0.cmp(&right.0));
-    Ok(found)
+    Ok(Tree::of(found))
 }
 
 impl Walk<'_> {
@@ -197,7 +250,8 @@ impl Walk<'_> {
             flags |= OFlags::NOFOLLOW;
         }
         let folder = rustix::fs::open(&task.path, flags, Mode::empty()).map_err(unreadable)?;
-        let (mut names, mut odd) = (Vec::new(), None);
+        let (names, mut odd) = (&mut part.names, None);
+        names.clear();
         let note = |name: &CStr, kind| {
             if name == c"." || name == c".." {
                 return;
@@ -223,7 +277,7 @@ impl Walk<'_> {
         let known = self.index.folder(&below(self.absolute, &task.relative));
         let mut own = Vec::with_capacity(names.len());
         let (mut any, mut next) = (false, 0);
-        for (relative, kind) in names {
+        for (relative, kind) in names.drain(..) {
             let name = relative.rsplit_once('/').map_or(relative.as_str(), |(_, name)| name);
             if self.is_excluded(&relative, name) {
                 continue;
