@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use miette::{GraphicalReportHandler, GraphicalTheme};
+use textwrap::{WordSeparator, WordSplitter};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -130,8 +131,13 @@ impl Terminal {
                     (false, true) => GraphicalTheme::unicode_nocolor(),
                     (false, false) => GraphicalTheme::none(),
                 };
-                let handler =
-                    GraphicalReportHandler::new_themed(theme).with_width(self.width).with_links(false);
+                // Names, digests and paths stay in one piece, however long: they are copied from here.
+                let handler = GraphicalReportHandler::new_themed(theme)
+                    .with_width(self.width)
+                    .with_word_separator(WordSeparator::AsciiSpace)
+                    .with_word_splitter(WordSplitter::NoHyphenation)
+                    .with_break_words(false)
+                    .with_links(false);
                 let first = diagnostics.iter().take(MOST_DRAWN).cloned().collect();
                 format!("{}\n{}", kic_diag::draw(&first, &handler), where_to_learn_more(diagnostics))
             }
