@@ -18,6 +18,7 @@ use crate::explain::{Explanation, Reason, explain};
 use crate::heal::heal;
 use crate::ingredients::{self, Ingredients};
 use crate::last_run::{self, Found, Known, Unchanged};
+use crate::not_a_spec::{instead_of, not_a_spec, other_than};
 use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
@@ -395,19 +396,26 @@ fn parse(request: &Request, world: &dyn World) -> Result<(kic_syntax::File, Diag
     let name = request.spec.display().to_string();
     let bytes = world.read(&request.spec).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
-            Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
-                .help("give the path of a spec")
+            instead_of(&request.spec, world).unwrap_or_else(|| {
+                Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
+                    .help("give the path of a spec")
+            })
         } else {
             Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
                 .help("check that it is a file, and that you may read it")
         }
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` is not UTF-8 text"))
-            .help("save it as UTF-8")
+    let text = String::from_utf8(bytes).map_err(|error| {
+        not_a_spec(&name, error.as_bytes()).unwrap_or_else(|| {
+            Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` is not UTF-8 text"))
+                .help("save it as UTF-8")
+        })
     })?;
     let (file, syntax) = kic_syntax::parse(&Source::new(name, text));
-    syntax.or(file)
+    match other_than(&file) {
+        Some(told) => Err(told.into()),
+        None => syntax.or(file),
+    }
 }
 
 /// The closed value of a spec: everything that can be known without looking at other files than modules and

@@ -23,6 +23,7 @@ mod input_value;
 mod inspect;
 mod kept_warnings;
 mod last_run;
+mod not_a_spec;
 mod push;
 mod rebuild;
 mod repair;
@@ -53,6 +54,7 @@ pub use kic_exec::{
     Watch,
 };
 pub use kic_spec::{Settings, World};
+pub use not_a_spec::other_than_spec;
 pub use push::{PushedImage, push};
 pub use rebuild::rebuild;
 pub use repair::{Lost, Repair, Repaired, lost, repair};

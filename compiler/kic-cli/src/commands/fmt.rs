@@ -55,7 +55,15 @@ impl Fmt {
     fn file(&self, path: &Path) -> Result<bool, Diagnostics> {
         let name = path.display().to_string();
         let text = read_file(path).and_then(utf8).map_err(|error| unreadable(&name, &error))?;
-        let formatted = kic_syntax::format(&Source::new(name.clone(), text.clone()))?;
+        let source = Source::new(name.clone(), text.clone());
+        let formatted = kic_syntax::format(&source);
+        // Some YAML is KDL as well, and must not be written anew as such.
+        if (formatted.is_err() || path.extension().is_none_or(|extension| extension != "kdl"))
+            && let Some(told) = kic::other_than_spec(&source)
+        {
+            return Err(told.into());
+        }
+        let formatted = formatted?;
         if formatted == text {
             return Ok(false);
         }
