@@ -226,9 +226,8 @@ async fn line(
     // Beside what is built, for nothing of that is needed. They are on their way to the store later: until then the compile before is known
     // by its own.
     let graph = Arc::clone(&prepared.graph);
-    let ingredients = key
-        .and_then(|_| ingredients::key(request))
-        .map(|key| context.beside(move || Ingredients::of(&graph).to_memo(key)));
+    let ingredients =
+        ingredients::key(request).map(|key| context.beside(move || Ingredients::of(&graph).to_memo(key)));
     let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
     let documents = || {
