@@ -14,7 +14,7 @@ use kic_oci::model::Descriptor;
 use kic_spec::{Settings, Spec, World};
 
 use crate::check::check;
-use crate::explain::{Explanation, Reason, explain};
+use crate::explain::{Explanation, Reason, explain, nothing_changed};
 use crate::heal::heal;
 use crate::ingredients::{self, Ingredients};
 use crate::last_run::{self, Found, Known, Unchanged};
@@ -157,14 +157,13 @@ impl<'a> Compilation<'a> {
             Some(key) => last_run::find(&key, &texts, &context),
             None => Found::default(),
         };
-        if let Some(unchanged) = &mut unchanged
-            && request.explain
-        {
-            for layer in unchanged.compiled.layers.values_mut().flatten() {
-                layer.reason = Some(Reason::Unchanged);
-            }
-            let explanation = Explanation { image: Reason::Unchanged, gone: Vec::new() };
-            unchanged.compiled.explanation = Some(explanation);
+        if request.explain {
+            // A run with other settings may have been the last one of the spec: what changed since is found out by going the whole line.
+            let is_last = |image: &Digest| {
+                Ingredients::of_last(request, &context).is_none_or(|last| last.made == Some(*image))
+            };
+            unchanged = unchanged.filter(|unchanged| is_last(&unchanged.compiled.image.root.digest));
+            unchanged.iter_mut().for_each(|unchanged| nothing_changed(&mut unchanged.compiled));
         }
         match unchanged {
             Some(unchanged) if unchanged.is_whole(&context.store) => {
@@ -226,8 +225,8 @@ async fn line(
     // Beside what is built, for nothing of that is needed. They are on their way to the store later: until then the compile before is known
     // by its own.
     let graph = Arc::clone(&prepared.graph);
-    let ingredients =
-        ingredients::key(request).map(|key| context.beside(move || Ingredients::of(&graph).to_memo(key)));
+    let parameters = ingredients::parameters(request);
+    let ingredients = context.beside(move || Ingredients::of(&graph, parameters).write());
     let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
     let documents = || {
@@ -270,10 +269,7 @@ async fn line(
     };
     // Beside it, for writing is mostly waiting for the disk.
     let tracing = async {
-        let ingredients = match ingredients {
-            Some(ingredients) => ingredients.await.ok(),
-            None => None,
-        };
+        let ingredients = ingredients.await.ok();
         let (key, output) = (key.as_ref(), output.as_ref());
         Trace::of(request, key, &prepared, &realised, &compiled, output, ingredients, known, texts, context)
     };

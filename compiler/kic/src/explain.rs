@@ -1,6 +1,9 @@
 //! Why each layer was built or reused, and what became of the image: what they were made from, held against the last compile of the
 //! spec.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use kic_base::Digest;
 use kic_exec::{LayerOutput, Outcome};
 use kic_graph::{Derivation, Graph, ImageLayer, Kind, Node, Origin};
 use kic_store::Store;
@@ -18,11 +21,24 @@ mod places;
 /// What became of the image since the last compile of the spec, beside what became of its layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
+    /// The parameters that were given otherwise: in the order of their names.
+    pub parameters: Vec<ParameterChange>,
     /// What became of what the image is made from beside its layers: their order, annotations, labels, the configuration of its base,
     /// platforms.
     pub image: Reason,
     /// The layers that the last compile had and this one has not.
     pub gone: Vec<GoneLayer>,
+}
+
+/// A parameter that was given otherwise than at the last compile. Its values may be secret, and are not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParameterChange {
+    /// Its name.
+    pub name: String,
+    /// Whether the last compile was given it.
+    pub was_given: bool,
+    /// Whether this one is.
+    pub is_given: bool,
 }
 
 /// A layer that is gone.
@@ -100,6 +116,19 @@ impl From<&LayerName> for NamedLayer {
     }
 }
 
+/// Adds that nothing changed.
+pub(crate) fn nothing_changed(compiled: &mut Compiled) {
+    without_changes(compiled, &Reason::Unchanged);
+}
+
+fn without_changes(compiled: &mut Compiled, reason: &Reason) {
+    for layer in compiled.layers.values_mut().flatten() {
+        layer.reason = Some(reason.clone());
+    }
+    let image = reason.clone();
+    compiled.explanation = Some(Explanation { parameters: Vec::new(), image, gone: Vec::new() });
+}
+
 /// Adds why each layer was built or reused, and what became of the image.
 pub(crate) fn explain(
     compiled: &mut Compiled,
@@ -109,11 +138,7 @@ pub(crate) fn explain(
     store: &Store,
 ) {
     let Some(before) = before else {
-        for layer in compiled.layers.values_mut().flatten() {
-            layer.reason = Some(Reason::FirstCompile);
-        }
-        compiled.explanation = Some(Explanation { image: Reason::FirstCompile, gone: Vec::new() });
-        return;
+        return without_changes(compiled, &Reason::FirstCompile);
     };
     let comparison = Comparison::of(now, before, store);
     let mut places = comparison.new.iter();
@@ -131,7 +156,8 @@ pub(crate) fn explain(
         GoneLayer { platform, layer: place.name.into(), files_now_in, changes }
     });
     let image = image::reason((before, &comparison.old), (now, &comparison.new));
-    compiled.explanation = Some(Explanation { image, gone: gone.collect() });
+    let parameters = parameters(&before.parameters, &now.parameters);
+    compiled.explanation = Some(Explanation { parameters, image, gone: gone.collect() });
 }
 
 /// What a compile was made from, beside what the last one was.
@@ -203,6 +229,18 @@ impl<'a> Comparison<'a> {
             }
         }
     }
+}
+
+/// What became of the parameters that were given, each with the digest of its value.
+fn parameters(old: &BTreeMap<String, Digest>, new: &BTreeMap<String, Digest>) -> Vec<ParameterChange> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let others = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    let change = |name: &String| ParameterChange {
+        name: name.clone(),
+        was_given: old.contains_key(name),
+        is_given: new.contains_key(name),
+    };
+    others.map(change).collect()
 }
 
 fn origin(origin: &Origin) -> String {

@@ -2,7 +2,8 @@
 //!
 //! The bytes, all numbers little-endian: [`MAGIC`]; the number of layers (4), and of each its platform, kind and name, and its
 //! derivation (32); the number of derivations (4), and of each its digest (32), the length of what follows (4), and its inputs; the
-//! number of platforms (4), and of each its name, the length of what follows (4), and the inputs of its image. An input is its name
+//! number of platforms (4), and of each its name, the length of what follows (4), and the inputs of its image; the number of parameters
+//! that were given (4), and of each its name and the digest of its value (32); the digest of the image (32). An input is its name
 //! and its value, as [`InputValue::pack`] has it. A text is its length (4) and its bytes.
 //!
 //! It is written at every compile and read for `--explain` alone: so a tree of many files is taken apart when it is read.
@@ -24,7 +25,7 @@ mod layer;
 /// What something was made from: what each input is, and by what it is known.
 pub(crate) type Inputs = BTreeMap<String, InputValue>;
 
-const MAGIC: &[u8; 8] = b"kicingr2";
+const MAGIC: &[u8; 8] = b"kicingr3";
 
 /// What a compile was made from.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,10 @@ pub(crate) struct Ingredients {
     inputs: BTreeMap<Digest, PackedInputs>,
     /// What the image of each platform was made from beside its layers.
     images: BTreeMap<String, PackedInputs>,
+    /// The parameters that were given, each with the digest of its value, which may be secret.
+    pub parameters: BTreeMap<String, Digest>,
+    /// The image that came out, where that is known.
+    pub made: Option<Digest>,
 }
 
 /// What a layer is called.
@@ -51,9 +56,9 @@ impl Ingredients {
         Self::read(&context.store.recall(&key(request)?)?)
     }
 
-    /// Those of a graph.
-    pub fn of(graph: &Graph) -> Self {
-        let mut ingredients = Self::default();
+    /// Those of a graph, and of the parameters that were given.
+    pub fn of(graph: &Graph, parameters: BTreeMap<String, Digest>) -> Self {
+        let mut ingredients = Self { parameters, ..Self::default() };
         for (platform, image) in &graph.image.platforms {
             let platform_name = platform.to_string();
             for layer in &image.layers {
@@ -69,9 +74,10 @@ impl Ingredients {
         ingredients
     }
 
-    /// What the next compile knows them by, under that [`key`].
-    pub fn to_memo(&self, key: Digest) -> Memo {
-        Memo::new(key, self.write())
+    /// What the next compile of the spec knows them by, once the image is made: `bytes` are those of [`Self::write`].
+    pub fn memo(request: &Request, mut bytes: Vec<u8>, image: &Digest) -> Option<Memo> {
+        bytes.extend_from_slice(image.as_bytes());
+        Some(Memo::new(key(request)?, bytes))
     }
 
     /// What a derivation was made from.
@@ -89,7 +95,8 @@ impl Ingredients {
         self.images.get(platform).map(PackedInputs::inputs)
     }
 
-    fn write(&self) -> Vec<u8> {
+    /// All of them as bytes, but for the image.
+    pub fn write(&self) -> Vec<u8> {
         let packed = self.inputs.values().chain(self.images.values());
         let mut bytes = Vec::with_capacity(packed.map(|packed| packed.0.len() + 64).sum());
         bytes.extend_from_slice(MAGIC);
@@ -109,6 +116,11 @@ impl Ingredients {
         for (platform, packed) in &self.images {
             put_text(&mut bytes, platform);
             put_bytes(&mut bytes, &packed.0);
+        }
+        put_length(&mut bytes, self.parameters.len());
+        for (name, digest) in &self.parameters {
+            put_text(&mut bytes, name);
+            bytes.extend_from_slice(digest.as_bytes());
         }
         bytes
     }
@@ -130,14 +142,24 @@ impl Ingredients {
             let platform = reader.text()?.to_owned();
             ingredients.images.insert(platform, PackedInputs(reader.bytes()?.to_vec()));
         }
+        for _ in 0..reader.length()? {
+            let name = reader.text()?.to_owned();
+            ingredients.parameters.insert(name, reader.digest()?);
+        }
+        ingredients.made = Some(reader.digest()?);
         reader.0.is_empty().then_some(ingredients)
     }
 }
 
+/// The parameters that a request gives, by name: the digests of their values.
+pub(crate) fn parameters(request: &Request) -> BTreeMap<String, Digest> {
+    request.settings.set.iter().map(|(name, value)| (name.clone(), Digest::of(value.as_bytes()))).collect()
+}
+
 /// What the ingredients of a spec are kept under.
-pub(crate) fn key(request: &Request) -> Option<Digest> {
+fn key(request: &Request) -> Option<Digest> {
     let mut hasher = kic_base::StableHasher::new();
-    hasher.text("kic ingredients 3");
+    hasher.text("kic ingredients 4");
     hasher.bytes(std::path::absolute(&request.spec).ok()?.as_os_str().as_encoded_bytes());
     Some(hasher.finish())
 }
@@ -202,8 +224,10 @@ mod tests {
             layers: vec![(name, Digest::of(b"1"))],
             inputs: [(Digest::of(b"1"), packed.clone()), (Digest::of(b"2"), PackedInputs::default())].into(),
             images: [(text("linux/amd64"), packed)].into(),
+            parameters: [(text("host"), Digest::of(b"3"))].into(),
+            made: Some(Digest::of(b"4")),
         };
-        let bytes = ingredients.write();
+        let bytes = [&ingredients.write()[..], Digest::of(b"4").as_bytes()].concat();
         assert_eq!(Ingredients::read(&bytes), Some(ingredients));
         for length in 0..bytes.len() {
             assert_eq!(Ingredients::read(&bytes[..length]), None, "{length}");

@@ -44,7 +44,7 @@ pub use diff::{
     BlobValue, Change, DiffSide, Difference as ImageDifference, FileValue, ImageDiff, Value as DiffValue,
     diff,
 };
-pub use explain::{Explanation, GoneLayer, InputChange, NamedLayer, Reason};
+pub use explain::{Explanation, GoneLayer, InputChange, NamedLayer, ParameterChange, Reason};
 pub use image::{ImageAt, open_image};
 pub use images::{Images, images, redirect};
 pub use input_value::InputValue;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kic::{Compiled, CompiledLayer, InputChange, InputValue, NamedLayer, Reason};
+use kic::{Compiled, CompiledLayer, InputChange, InputValue, NamedLayer, ParameterChange, Reason};
 use kic_graph::Kind;
 
 use crate::report::{printable, short_digest};
@@ -33,6 +33,10 @@ pub fn reasons(compiled: &Compiled, color: bool) -> String {
         format!("{}{platform}", paint("1", name, color))
     };
     let mut text = String::from("\n");
+    for parameter in &explanation.parameters {
+        let head = paint("1", &format!("parameter {}", parameter.name), color);
+        text.push_str(&format!("{head}: {}\n", since(parameter)));
+    }
     for (platform, layers) in &compiled.layers {
         let platform = platform.to_string();
         for layer in layers {
@@ -57,6 +61,15 @@ pub fn reasons(compiled: &Compiled, color: bool) -> String {
         changes.iter().for_each(|one| text.push_str(&line(one, false, color)));
     }
     text
+}
+
+/// What became of a parameter. Its values may be secret.
+fn since(parameter: &ParameterChange) -> &'static str {
+    match (parameter.was_given, parameter.is_given) {
+        (true, true) => "another value than the last compile was given",
+        (true, false) => "not given, and the last compile was given it",
+        (false, _) => "given, and the last compile was not given it",
+    }
 }
 
 /// A layer by its kind and name.

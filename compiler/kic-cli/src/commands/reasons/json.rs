@@ -1,6 +1,6 @@
 //! What `kic compile --explain` says to machines.
 
-use kic::{Explanation, GoneLayer, InputChange, InputValue, NamedLayer, Reason};
+use kic::{Explanation, GoneLayer, InputChange, InputValue, NamedLayer, ParameterChange, Reason};
 use serde_json::{Map, Value, json};
 
 /// Why a layer was built or reused, or what became of the image.
@@ -24,6 +24,8 @@ pub fn add_explanation(object: &mut Map<String, Value>, explanation: &Explanatio
             "filesNowIn": layers(&gone.files_now_in), "changes": changes(&gone.changes),
         })
     };
+    let parameter = |one: &ParameterChange| json!({ "name": one.name, "wasGiven": one.was_given, "isGiven": one.is_given });
+    object.insert("parameters".to_owned(), explanation.parameters.iter().map(parameter).collect());
     object.insert("image".to_owned(), reason(&explanation.image));
     object.insert("gone".to_owned(), explanation.gone.iter().map(gone).collect());
 }
