@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::error::{RegistryError, printable};
 use crate::settings::Settings;
+use crate::tell::Tell;
 
 /// The key under which Docker keeps the credentials of Docker Hub.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -41,6 +42,8 @@ pub(crate) struct Credentials {
     files: Vec<File>,
     helpers: Option<PathBuf>,
     patience: Duration,
+    silence: Duration,
+    tell: Option<Tell>,
     /// What helpers said, by helper and server: each is asked once.
     asked: Mutex<BTreeMap<(String, String), Once>>,
 }
@@ -71,6 +74,8 @@ impl Credentials {
                 .collect(),
             helpers: settings.credential_helpers.clone(),
             patience: settings.timeouts.credential_helper,
+            silence: settings.timeouts.silence,
+            tell: settings.tell.clone(),
             asked: Mutex::default(),
         }
     }
@@ -171,7 +176,24 @@ impl Credentials {
             }
             Ok::<_, std::io::Error>((child.wait().await?, output))
         };
-        let (status, output) = tokio::time::timeout(self.patience, run)
+        // It may ask its user for a password, or a keychain to be unlocked, in a window behind others.
+        let telling = async {
+            tokio::time::sleep(self.silence).await;
+            if let Some(tell) = &self.tell {
+                let after = self.silence.as_secs();
+                tell.tell(&format!(
+                    "no answer yet from `{helper}` after {after} s: the credentials for `{server}`"
+                ));
+            }
+            std::future::pending().await
+        };
+        let answer = async {
+            tokio::select! {
+                answer = run => answer,
+                never = telling => never,
+            }
+        };
+        let (status, output) = tokio::time::timeout(self.patience, answer)
             .await
             .map_err(|_| bad(format!("no answer after {} s", self.patience.as_secs_f64())))?
             .map_err(|error| bad(error.to_string()))?;

@@ -1,5 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use super::auth::{granted, token_registry, with_config, with_folder};
 use super::*;
@@ -145,6 +146,7 @@ async fn credential_helpers_are_asked_and_may_fail() {
     helper(folder.path(), "angry", "echo the keychain is locked; exit 1");
     helper(folder.path(), "babbling", "echo hidden nonsense");
     helper(folder.path(), "hanging", "exec sleep 600");
+    helper(folder.path(), "slow", r#"sleep 0.3; echo '{"ServerURL":"x","Username":"me","Secret":"hidden"}'"#);
     let mut settings = with_folder(folder.path());
     settings.credential_helpers = Some(folder.path().into());
     settings.timeouts.credential_helper = Duration::from_secs(10);
@@ -186,4 +188,22 @@ async fn credential_helpers_are_asked_and_may_fail() {
     }
     let error = resolve(format!(r#"{{"credHelpers":{{"{host}":"empty"}}}}"#), long).await.unwrap_err();
     assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
+
+    // One that takes long is told of.
+    for (silence, expected) in [(20, 1), (60_000, 0)] {
+        std::fs::write(
+            folder.path().join("config.json"),
+            format!(r#"{{"credHelpers":{{"{host}":"slow"}}}}"#),
+        )
+        .unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&told);
+        let mut settings = settings.clone();
+        settings.tell = Some(crate::Tell::new(move |what| writer.lock().unwrap().push(what.to_owned())));
+        settings.timeouts.silence = Duration::from_millis(silence);
+        Registries::new(settings).unwrap().resolve(&image(&server, "a")).await.unwrap();
+        let told = told.lock().unwrap().clone();
+        let is_of_it = |what: &&String| what.contains("docker-credential-slow") && what.contains(&host);
+        assert_eq!(told.iter().filter(is_of_it).count(), expected, "{told:?}");
+    }
 }
