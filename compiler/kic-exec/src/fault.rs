@@ -46,6 +46,10 @@ pub fn registry(error: &RegistryError, span: Option<&Span>) -> Diagnostic {
             &code::REGISTRY_RATE_LIMITED,
             format!("try again later, log in to {registry} for a higher limit, or ask a mirror with `--registry-mirror HOST=URL`"),
         ),
+        E::Unavailable { place, .. } if place.proxy.is_some() => (
+            &code::REGISTRY_UNAVAILABLE,
+            "try again later, and check `HTTP_PROXY` and `NO_PROXY`: the proxy may be what cannot reach the registry".into(),
+        ),
         E::Unavailable { .. } => (&code::REGISTRY_UNAVAILABLE, "try again later, or ask a mirror with `--registry-mirror HOST=URL`".into()),
         E::Refused { .. } => (&code::REGISTRY_REFUSED, "check that the address is that of a registry".into()),
         E::Garbage { content_type, .. } if content_type.starts_with("application/vnd.") => {

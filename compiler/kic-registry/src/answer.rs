@@ -26,6 +26,8 @@ pub(crate) struct Answer {
     came: u64,
     /// Whose credentials went along, for errors.
     pub(crate) credentials: CredentialsUsed,
+    /// The proxy that may have answered itself, for errors.
+    pub(crate) proxy: Option<String>,
 }
 
 impl Answer {
@@ -45,6 +47,7 @@ impl Answer {
             waited: Duration::ZERO,
             came: 0,
             credentials: CredentialsUsed::None,
+            proxy: None,
         }
     }
 
@@ -66,7 +69,7 @@ impl Answer {
     }
 
     pub(crate) fn place(&self) -> Box<Place> {
-        place(&self.url, &self.wanted)
+        Box::new(Place { proxy: self.proxy.clone(), ..*place(&self.url, &self.wanted) })
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

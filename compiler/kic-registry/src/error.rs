@@ -11,6 +11,9 @@ pub struct Place {
     pub host: String,
     /// What was wanted: an image reference or an address, without secrets and query.
     pub wanted: String,
+    /// The proxy that stands in between and may have answered itself, without its user. One that only hands on what is encrypted is not
+    /// told here.
+    pub proxy: Option<String>,
     /// How often it was tried, over all sources.
     pub attempts: u32,
     /// What the mirrors that were asked before said last, a sentence each.
@@ -20,6 +23,9 @@ pub struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` from `{}`", self.wanted, self.host)?;
+        if let Some(proxy) = &self.proxy {
+            write!(f, " through the proxy `{proxy}`")?;
+        }
         if self.attempts > 1 {
             write!(f, " ({} attempts)", self.attempts)?;
         }
@@ -172,7 +178,7 @@ pub enum RegistryError {
         message: String,
     },
     /// 408 or 5xx: the registry is out of order.
-    #[error("the registry answers {status}: {place}{}", said(message))]
+    #[error("{} answers {status}: {place}{}", who(place), said(message))]
     Unavailable {
         /// Where.
         place: Box<Place>,
@@ -184,7 +190,7 @@ pub enum RegistryError {
         message: String,
     },
     /// Any other status that is no success.
-    #[error("the registry answers {status}: {place}{}", said(message))]
+    #[error("{} answers {status}: {place}{}", who(place), said(message))]
     Refused {
         /// Where.
         place: Box<Place>,
@@ -387,6 +393,11 @@ fn seconds(duration: Duration) -> String {
     } else {
         format!("{} s", duration.as_secs())
     }
+}
+
+/// Who answers: nothing in an answer tells a proxy from what is behind it.
+fn who(place: &Place) -> &'static str {
+    if place.proxy.is_some() { "the registry, or the proxy," } else { "the registry" }
 }
 
 fn said(message: &str) -> String {

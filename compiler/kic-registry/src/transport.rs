@@ -109,6 +109,8 @@ impl Transport {
             }
             let mut answer =
                 Answer::new(response, url.clone(), wanted, permit, self.settings.timeouts.clone());
+            // What is encrypted is the registry's own.
+            answer.proxy = self.proxies.for_url(&url).filter(|_| url.scheme() == "http").map(host);
             let Some((next_method, next_url)) = self.redirect(&method, &answer, &rest)? else {
                 return Ok(answer);
             };
@@ -320,5 +322,6 @@ pub(crate) fn shown(url: &Url) -> String {
 }
 
 pub(crate) fn place(url: &Url, wanted: &str) -> Box<Place> {
-    Box::new(Place { host: host(url), wanted: wanted.to_owned(), attempts: 1, mirrors: Vec::new() })
+    let (host, wanted) = (host(url), wanted.to_owned());
+    Box::new(Place { host, wanted, proxy: None, attempts: 1, mirrors: Vec::new() })
 }

@@ -178,6 +178,29 @@ async fn plain_http_goes_through_the_proxy_and_docker_hub_has_its_address() {
 }
 
 #[tokio::test]
+async fn what_a_proxy_may_have_answered_itself_names_it() {
+    for (status, said) in
+        [(502, "the registry, or the proxy, answers 502"), (404, "not found"), (418, "answers 418")]
+    {
+        let proxy = ScriptedServer::start(move |_| Reply::new(status)).await;
+        let settings = Settings { retries: 0, ..behind(&format!("me:hidden@{}", proxy.host())) };
+        let error = Registries::new(settings)
+            .unwrap()
+            .resolve(&"plain.invalid/a".parse().unwrap())
+            .await
+            .unwrap_err();
+        let text = error.to_string();
+        let place = format!("from `plain.invalid` through the proxy `{}`", proxy.host());
+        assert!(text.contains(said) && text.contains(&place), "{text}");
+        assert!(!format!("{error:?}{error}").contains("hidden"), "{error:?}");
+    }
+    // Nobody stands between us and this machine.
+    let server = ScriptedServer::start(|_| Reply::new(502)).await;
+    let error = registries().resolve(&image(&server, "a")).await.unwrap_err();
+    assert!(!error.to_string().contains("proxy"), "{error}");
+}
+
+#[tokio::test]
 async fn https_asks_the_proxy_to_connect() {
     let proxy = ScriptedServer::start(|_| Reply::new(407)).await;
     let registries = Registries::new(behind(&proxy.url(""))).unwrap();
