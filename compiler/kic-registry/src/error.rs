@@ -405,7 +405,13 @@ fn said(message: &str) -> String {
 }
 
 fn wait(retry_after: Option<Duration>) -> String {
-    retry_after.map_or_else(String::new, |wait| format!(", the registry asks to wait {}", seconds(wait)))
+    // Nobody waits so long, and who says so may mean anything.
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    match retry_after {
+        None => String::new(),
+        Some(wait) if wait > DAY => ", the registry asks to wait more than a day".to_owned(),
+        Some(wait) => format!(", the registry asks to wait {}", seconds(wait)),
+    }
 }
 
 /// At most `most` printable characters of what a stranger sent; runs of white space become one space.

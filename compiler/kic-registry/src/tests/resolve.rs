@@ -164,6 +164,11 @@ async fn a_wait_that_is_too_long_ends_the_work_at_once() {
     assert_eq!(error.retry_after(), Some(Duration::from_secs(21600)));
     assert!(error.to_string().contains("21600 s"), "{error}");
     assert_eq!(server.requests().len(), 1);
+    let more = "to wait more than a day:";
+    for (asked, told) in [("86400", "to wait 86400 s:"), ("86401", more), ("99999999999999999999999", more)] {
+        let (error, _server) = refused(Reply::new(429).header("Retry-After", asked)).await;
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }
 
 #[tokio::test]
