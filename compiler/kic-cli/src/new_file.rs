@@ -3,6 +3,11 @@ use std::path::Path;
 
 use kic_diag::{Diagnostic, declared as code};
 
+/// Whether `path` stands for standard output, as `-` does wherever a text is written.
+pub fn is_output(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 /// Writes a file that is not there yet, or whatever is there where `replaces` says so, in one step.
 pub fn write_new(path: &Path, text: &str, replaces: bool) -> Result<(), Diagnostic> {
     let name = path.display();

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::arguments::{Building, Format, Global};
 use crate::commands::reasons::{json as reasons_json, reasons};
+use crate::new_file::is_output;
 use crate::report::{short_digest, size, table, time};
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
@@ -89,6 +90,12 @@ impl Compile {
 
 /// A folder that is missing is found out before anything is downloaded.
 fn check_parent(path: &Path) -> Result<(), Diagnostics> {
+    if is_output(path) {
+        // A layout of that name is nothing that anybody wants.
+        return Err(Diagnostic::new(&code::INVALID_ARGUMENT, "an image is not written to standard output")
+            .help("give a path with `-o`: of an archive where it ends with `.tar`, else of a layout")
+            .into());
+    }
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) if !parent.is_dir() => Err(Diagnostic::new(
             &code::OUTPUT_UNWRITABLE,

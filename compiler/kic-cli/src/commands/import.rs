@@ -7,7 +7,7 @@ use kic_import::Wrapping;
 use serde_json::json;
 
 use crate::arguments::{Format, Global};
-use crate::new_file::write_new;
+use crate::new_file::{is_output, write_new};
 use crate::terminal::Terminal;
 use crate::text_file::{read_file, read_input, unread};
 
@@ -31,7 +31,7 @@ struct Manifest {
     /// The manifest; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The file to write, instead of standard output
+    /// The file to write, instead of standard output, for which `-` stands as well
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write a module of this name that holds the objects in a layer, to be used as it is
@@ -56,7 +56,7 @@ impl Import {
             }
         };
         let text = kic_import::manifest(&read(&manifest.file)?, wrapping)?;
-        let Some(output) = &manifest.output else {
+        let Some(output) = manifest.output.as_ref().filter(|output| !is_output(output)) else {
             terminal.print(&match terminal.format {
                 Format::Json => format!("{}\n", json!({ "kdl": text })),
                 _ => text,

@@ -9,7 +9,7 @@ use kic_import::{Folder, Kind, KubefileOptions, NewSpec};
 use serde_json::json;
 
 use crate::arguments::{Format, Global};
-use crate::new_file::write_new;
+use crate::new_file::{is_output, write_new};
 use crate::terminal::Terminal;
 use crate::text_file::{read_file, unread};
 
@@ -26,7 +26,7 @@ pub struct Init {
     /// The Kubefile to turn into a spec, which is written beside it
     #[arg(long, value_name = "KUBEFILE", conflicts_with_all = ["base", "platform", "manifest", "folder"])]
     from: Option<PathBuf>,
-    /// The file to write; cluster.kdl in the folder when left out
+    /// The file to write, `-` for standard output; cluster.kdl in the folder when left out
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace the spec that is there
@@ -68,7 +68,7 @@ impl Init {
             None => self.folder.as_path(),
         };
         let output = self.output.clone().unwrap_or_else(|| folder.join("cluster.kdl"));
-        if output.exists() && !self.force {
+        if !is_output(&output) && output.exists() && !self.force {
             // Before anything is asked.
             write_new(&output, "", false)?;
         }
@@ -92,6 +92,13 @@ impl Init {
         // What cannot be read again is told now, and not written.
         let (_, said) = kic_syntax::parse(&Source::new(output.display().to_string(), text.as_str()));
         said.or(())?;
+        if is_output(&output) {
+            terminal.print(&match terminal.format {
+                Format::Json => format!("{}\n", json!({ "kdl": text })),
+                _ => text,
+            });
+            return Ok(warnings);
+        }
         if self.from.is_none() && self.output.is_none() {
             // Not before all is answered: who stops there leaves nothing behind.
             fs::create_dir_all(folder).map_err(|error| {
