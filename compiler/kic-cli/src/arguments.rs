@@ -91,7 +91,7 @@ pub struct Network {
     #[arg(long, value_name = "FILE")]
     pub ca_file: Vec<PathBuf>,
     /// Connections to one host at a time
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 12, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub connections: u16,
 }
 
@@ -119,7 +119,7 @@ pub struct Building {
     #[arg(value_name = "SPEC", default_value = "cluster.kdl")]
     pub spec: PathBuf,
     /// Layers to build at a time; as many as there are cores when left out
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// A value for a parameter that the spec declares
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]

@@ -1,11 +1,12 @@
 use std::ffi::OsStr;
+use std::path::Path;
 
 use clap::Args;
 use kic::{LockFile, LockMode};
-use kic_diag::Diagnostics;
+use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use serde_json::json;
 
-use crate::arguments::{Building, Format, Global};
+use crate::arguments::{Building, Format, Global, spec_in};
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{Disk, block_on, building_context};
@@ -26,6 +27,11 @@ pub struct Lock {
 impl Lock {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
+        let names = self.update.as_deref().unwrap_or_default();
+        // Before anything is asked of a registry for another spec.
+        if let Some(name) = names.iter().find(|name| name.ends_with(".kdl") && Path::new(name).is_file()) {
+            return Err(a_spec(name).into());
+        }
         let watch = watcher(terminal);
         let context = building_context(global, &self.building, watch.clone())?;
         let lock = match (&self.update, self.locked) {
@@ -36,7 +42,12 @@ impl Lock {
         let request = self.building.request(lock)?;
         let locked = block_on(&context, kic::lock(&request, &Disk, &context));
         drop(watch);
-        let (locks, warnings) = locked?;
+        // What is a pin is one, whatever else has its name.
+        let (locks, warnings) = locked.map_err(|errors| {
+            let is_unknown = errors.iter().any(|error| error.code == &code::UNKNOWN_PIN);
+            let name = names.iter().find(|name| is_unknown && spec_in(Path::new(name)).is_file());
+            name.map_or(errors, |name| a_spec(name).into())
+        })?;
         match terminal.format {
             Format::Json => terminal.print(&format!("{}\n", as_json(&locks))),
             _ if terminal.quiet => terminal.print_lines(written(&locks)),
@@ -44,6 +55,12 @@ impl Lock {
         }
         Ok(warnings)
     }
+}
+
+/// What is told of a spec that is taken for a pin, as it stands behind `--update`.
+fn a_spec(name: &str) -> Diagnostic {
+    Diagnostic::new(&code::UNKNOWN_PIN, format!("`{name}` is a spec, and no pin of one"))
+        .help(format!("name the spec first: `kic lock {name} --update`"))
 }
 
 /// The lines of a lock: for each pin its name and digest.

@@ -47,6 +47,16 @@ impl Redirect {
                     .into());
             }
         }
+        if !kic_spec::is_name(&self.namespace) {
+            return Err(Diagnostic::new(
+                &code::INVALID_NAME,
+                format!("`{}` is no namespace", self.namespace.escape_debug()),
+            )
+            .help(
+                "a namespace has 1 to 63 of `a-z`, `0-9` and `-`, and begins and ends with a letter or digit",
+            )
+            .into());
+        }
         let building = Building {
             spec: self.spec.clone(),
             jobs: None,

@@ -20,7 +20,7 @@ pub struct Verify {
     #[arg(value_name = "IMAGE")]
     image: String,
     /// Layers to read at a time; as many as there are cores when left out
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Compile the image again, from what is recorded in it, and tell whether the same comes out
     #[arg(long)]

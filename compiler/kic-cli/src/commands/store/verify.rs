@@ -23,7 +23,7 @@ pub struct Verify {
     #[arg(long)]
     repair: bool,
     /// Blobs to hash at a time; as many as there are cores when left out
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     #[command(flatten)]
     network: Network,
