@@ -31,7 +31,7 @@ pub struct Arguments {
 /// What every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Print for people, or as JSON for machines; `kic graph` also draws
+    /// Print for people, or as JSON for machines
     #[arg(long, global = true, value_enum, default_value_t = Format::Human, value_name = "FORMAT")]
     pub format: Format,
     /// Print no progress, and of a result only what a script needs
@@ -48,7 +48,7 @@ pub struct Global {
     pub store: Option<PathBuf>,
 }
 
-/// How results are printed.
+/// How results are printed. Those that are hidden are for `kic graph` alone, which shows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text for people.
@@ -56,10 +56,13 @@ pub enum Format {
     /// JSON for machines.
     Json,
     /// A graph for Graphviz.
+    #[value(hide = true)]
     Dot,
     /// A graph for Mermaid, which many Markdown readers draw.
+    #[value(hide = true)]
     Mermaid,
     /// A graph as a picture.
+    #[value(hide = true)]
     Svg,
 }
 

@@ -1,4 +1,5 @@
-use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Arg, Args, ValueEnum};
 use kic::LockMode;
 use kic_diag::Diagnostics;
 use kic_graph::NodeIndex;
@@ -11,6 +12,7 @@ use crate::world::{Disk, block_on, building_context};
 
 /// Draw the graph of layers on standard output: `--format dot` (for Graphviz, the default), `mermaid`, `svg` or `json`.
 #[derive(Debug, Args)]
+#[command(mut_args(with_drawings))]
 pub struct Graph {
     #[command(flatten)]
     building: Building,
@@ -34,6 +36,18 @@ impl Graph {
         terminal.print(&drawing);
         Ok(prepared.warnings)
     }
+}
+
+/// The option of the format, with those that this command alone has.
+fn with_drawings(option: Arg) -> Arg {
+    if option.get_id() != "format" {
+        return option;
+    }
+    let formats = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let shown = PossibleValuesParser::new(formats.map(|format| format.hide(false)));
+    option
+        .value_parser(shown.try_map(|format| Format::from_str(&format, false)))
+        .help("Draw for Graphviz, for Mermaid or as a picture, or print JSON for machines; `human` is `dot`")
 }
 
 /// Every node with what it waits for, by derivation.

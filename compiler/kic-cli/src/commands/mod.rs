@@ -31,13 +31,19 @@ use crate::terminal::Terminal;
 /// Runs a command, draws what went wrong, and gives the exit status.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
     let global = &arguments.global;
-    let draws = matches!(global.format, Format::Dot | Format::Mermaid | Format::Svg);
+    let drawing = match global.format {
+        Format::Human | Format::Json => None,
+        Format::Dot => Some("dot"),
+        Format::Mermaid => Some("mermaid"),
+        Format::Svg => Some("svg"),
+    };
     // What a command ends with that went well; some tell by it what they found.
     let mut status = 0;
     let result = match &arguments.command {
-        command if draws && !matches!(command, Command::Graph(_)) => {
-            Err(Diagnostic::new(&code::INVALID_ARGUMENT, "only `kic graph` draws")
-                .help("write `--format json`, or nothing")
+        command if drawing.is_some() && !matches!(command, Command::Graph(_)) => {
+            let message = format!("only `kic graph` has the format `{}`", drawing.unwrap_or_default());
+            Err(Diagnostic::new(&code::INVALID_ARGUMENT, message)
+                .help("this command has `human`, which is the default, and `json`")
                 .into())
         }
         Command::Compile(command) => command.run(global, terminal),
