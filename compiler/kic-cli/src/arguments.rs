@@ -255,4 +255,6 @@ commands! {
     Store(commands::store::Store) = "store",
     /// Explain an error code or a node of the language
     Explain(commands::explain::Explain) = "explain",
+    /// Print what makes a shell complete kic's command line
+    Completions(commands::completions::Completions) = "completions",
 }

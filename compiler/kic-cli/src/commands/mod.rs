@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod compile;
+pub mod completions;
 pub mod diff;
 mod differences;
 pub mod eval;
@@ -66,6 +67,7 @@ pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
         Command::Std(command) => command.run(global, terminal),
         Command::Store(command) => command.run(global, terminal),
         Command::Explain(command) => command.run(global, terminal),
+        Command::Completions(command) => command.run(global, terminal),
     };
     let mut diagnostics = result.unwrap_or_else(|errors| errors);
     diagnostics.extend(terminal.unprinted());
