@@ -159,10 +159,8 @@ impl<'a> Compilation<'a> {
         };
         if request.explain {
             // A run with other settings may have been the last one of the spec: what changed since is found out by going the whole line.
-            let is_last = |image: &Digest| {
-                Ingredients::of_last(request, &context).is_none_or(|last| last.made == Some(*image))
-            };
-            unchanged = unchanged.filter(|unchanged| is_last(&unchanged.compiled.image.root.digest));
+            unchanged = unchanged
+                .filter(|_| Ingredients::of_last(request, &context).is_none_or(|last| last.request == key));
             unchanged.iter_mut().for_each(|unchanged| nothing_changed(&mut unchanged.compiled));
         }
         match unchanged {
@@ -225,8 +223,10 @@ async fn line(
     // Beside what is built, for nothing of that is needed. They are on their way to the store later: until then the compile before is known
     // by its own.
     let graph = Arc::clone(&prepared.graph);
-    let parameters = ingredients::parameters(request);
-    let ingredients = context.beside(move || Ingredients::of(&graph, parameters).write());
+    let ingredients = ingredients::key(request).map(|own| {
+        let parameters = ingredients::parameters(request);
+        context.beside(move || Ingredients::of(&graph, parameters, key).to_memo(own))
+    });
     let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
     let documents = || {
@@ -269,7 +269,10 @@ async fn line(
     };
     // Beside it, for writing is mostly waiting for the disk.
     let tracing = async {
-        let ingredients = ingredients.await.ok();
+        let ingredients = match ingredients {
+            Some(ingredients) => ingredients.await.ok(),
+            None => None,
+        };
         let (key, output) = (key.as_ref(), output.as_ref());
         Trace::of(request, key, &prepared, &realised, &compiled, output, ingredients, known, texts, context)
     };

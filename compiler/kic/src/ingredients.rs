@@ -3,8 +3,8 @@
 //! The bytes, all numbers little-endian: [`MAGIC`]; the number of layers (4), and of each its platform, kind and name, and its
 //! derivation (32); the number of derivations (4), and of each its digest (32), the length of what follows (4), and its inputs; the
 //! number of platforms (4), and of each its name, the length of what follows (4), and the inputs of its image; the number of parameters
-//! that were given (4), and of each its name and the digest of its value (32); the digest of the image (32). An input is its name
-//! and its value, as [`InputValue::pack`] has it. A text is its length (4) and its bytes.
+//! that were given (4), and of each its name and a digest over its value (32); the number of keys of the request (4), none or one, and
+//! that key (32). An input is its name and its value, as [`InputValue::pack`] has it. A text is its length (4) and its bytes.
 //!
 //! It is written at every compile and read for `--explain` alone: so a tree of many files is taken apart when it is read.
 
@@ -36,10 +36,10 @@ pub(crate) struct Ingredients {
     inputs: BTreeMap<Digest, PackedInputs>,
     /// What the image of each platform was made from beside its layers.
     images: BTreeMap<String, PackedInputs>,
-    /// The parameters that were given, each with the digest of its value, which may be secret.
+    /// The parameters that were given, each with a digest over its value, which may be secret.
     pub parameters: BTreeMap<String, Digest>,
-    /// The image that came out, where that is known.
-    pub made: Option<Digest>,
+    /// The [`key`](crate::last_run::key) of what was asked for, where it has one.
+    pub request: Option<Digest>,
 }
 
 /// What a layer is called.
@@ -56,9 +56,9 @@ impl Ingredients {
         Self::read(&context.store.recall(&key(request)?)?)
     }
 
-    /// Those of a graph, and of the parameters that were given.
-    pub fn of(graph: &Graph, parameters: BTreeMap<String, Digest>) -> Self {
-        let mut ingredients = Self { parameters, ..Self::default() };
+    /// Those of a graph, of the parameters that were given, and of the request with that key.
+    pub fn of(graph: &Graph, parameters: BTreeMap<String, Digest>, request: Option<Digest>) -> Self {
+        let mut ingredients = Self { parameters, request, ..Self::default() };
         for (platform, image) in &graph.image.platforms {
             let platform_name = platform.to_string();
             for layer in &image.layers {
@@ -74,10 +74,9 @@ impl Ingredients {
         ingredients
     }
 
-    /// What the next compile of the spec knows them by, once the image is made: `bytes` are those of [`Self::write`].
-    pub fn memo(request: &Request, mut bytes: Vec<u8>, image: &Digest) -> Option<Memo> {
-        bytes.extend_from_slice(image.as_bytes());
-        Some(Memo::new(key(request)?, bytes))
+    /// What the next compile knows them by, under that [`key`].
+    pub fn to_memo(&self, key: Digest) -> Memo {
+        Memo::new(key, self.write())
     }
 
     /// What a derivation was made from.
@@ -95,8 +94,7 @@ impl Ingredients {
         self.images.get(platform).map(PackedInputs::inputs)
     }
 
-    /// All of them as bytes, but for the image.
-    pub fn write(&self) -> Vec<u8> {
+    fn write(&self) -> Vec<u8> {
         let packed = self.inputs.values().chain(self.images.values());
         let mut bytes = Vec::with_capacity(packed.map(|packed| packed.0.len() + 64).sum());
         bytes.extend_from_slice(MAGIC);
@@ -122,6 +120,8 @@ impl Ingredients {
             put_text(&mut bytes, name);
             bytes.extend_from_slice(digest.as_bytes());
         }
+        put_length(&mut bytes, self.request.iter().len());
+        bytes.extend(self.request.iter().flat_map(Digest::as_bytes));
         bytes
     }
 
@@ -146,18 +146,25 @@ impl Ingredients {
             let name = reader.text()?.to_owned();
             ingredients.parameters.insert(name, reader.digest()?);
         }
-        ingredients.made = Some(reader.digest()?);
+        if reader.length()? > 0 {
+            ingredients.request = Some(reader.digest()?);
+        }
         reader.0.is_empty().then_some(ingredients)
     }
 }
 
-/// The parameters that a request gives, by name: the digests of their values.
+/// The parameters that a request gives, by name: digests over their values.
 pub(crate) fn parameters(request: &Request) -> BTreeMap<String, Digest> {
-    request.settings.set.iter().map(|(name, value)| (name.clone(), Digest::of(value.as_bytes()))).collect()
+    let digest = |(name, value): &(String, String)| {
+        let mut hasher = kic_base::StableHasher::new();
+        hasher.text("kic parameter").text(name).text(value);
+        (name.clone(), hasher.finish())
+    };
+    request.settings.set.iter().map(digest).collect()
 }
 
 /// What the ingredients of a spec are kept under.
-fn key(request: &Request) -> Option<Digest> {
+pub(crate) fn key(request: &Request) -> Option<Digest> {
     let mut hasher = kic_base::StableHasher::new();
     hasher.text("kic ingredients 4");
     hasher.bytes(std::path::absolute(&request.spec).ok()?.as_os_str().as_encoded_bytes());
@@ -225,9 +232,9 @@ mod tests {
             inputs: [(Digest::of(b"1"), packed.clone()), (Digest::of(b"2"), PackedInputs::default())].into(),
             images: [(text("linux/amd64"), packed)].into(),
             parameters: [(text("host"), Digest::of(b"3"))].into(),
-            made: Some(Digest::of(b"4")),
+            request: Some(Digest::of(b"4")),
         };
-        let bytes = [&ingredients.write()[..], Digest::of(b"4").as_bytes()].concat();
+        let bytes = ingredients.write();
         assert_eq!(Ingredients::read(&bytes), Some(ingredients));
         for length in 0..bytes.len() {
             assert_eq!(Ingredients::read(&bytes[..length]), None, "{length}");

@@ -7,7 +7,7 @@
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_exec::{Context, Realised, fault};
-use kic_store::{PreparedRoot, Remembering};
+use kic_store::{Memo, PreparedRoot, Remembering};
 
 use crate::compile::{Compiled, Prepared, Request};
 use crate::ingredients::Ingredients;
@@ -29,7 +29,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again, and
-    /// `ingredients` what the layers are made from, as [`Ingredients::write`] gives it; `known` is what the compile before left.
+    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it; `known` is what the compile before left.
     ///
     /// # Errors
     /// Those of the store.
@@ -41,7 +41,7 @@ impl Trace {
         realised: &Realised,
         compiled: &Compiled,
         output: Option<&Output>,
-        ingredients: Option<Vec<u8>>,
+        ingredients: Option<Memo>,
         known: &Known,
         texts: &Texts<'_>,
         context: &Context,
@@ -51,8 +51,6 @@ impl Trace {
         let roots = Roots::of(request, output, graph, realised, image, locks, documents, lock, context)?;
         let last_run = LastRun::of(compiled, output, &roots, (graph, realised), texts, context);
         let roots = roots.prepare(context)?;
-        let ingredients =
-            ingredients.and_then(|bytes| Ingredients::memo(request, bytes, &compiled.image.root.digest));
         let asked =
             ingredients.as_ref().filter(|_| request.explain).and_then(|memo| Ingredients::read(memo.bytes()));
         // Where that does not work, the next compile cannot explain.
