@@ -259,14 +259,8 @@ pub async fn inside(folder: &Path) -> Ended {
     watched(folder, &folder.join("store"), Arc::new(kic::Unwatched)).await
 }
 
-/// The same with a store elsewhere, and somebody who watches.
-pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) -> Ended {
-    struct Disk;
-    impl kic::World for Disk {
-        fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-            fs::read(path)
-        }
-    }
+/// What work in a store needs that has little patience with the network, and somebody who watches.
+pub fn context_for(store: &Path, watch: Arc<dyn kic::Watch>) -> kic::Context {
     let settings = Settings {
         retries: 2,
         backoff: Backoff { first: Duration::from_millis(10), ..Backoff::default() },
@@ -281,7 +275,7 @@ pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) ->
         unannounced: 1 << 20,
         ..Settings::default()
     };
-    let context = kic::Context {
+    kic::Context {
         store: kic_store::Store::open(store).unwrap(),
         substituter: None,
         registries: Some(Registries::new(settings).unwrap()),
@@ -296,7 +290,18 @@ pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) ->
         sources: Arc::default(),
         workers: None,
         early: None,
-    };
+    }
+}
+
+/// The same with a store elsewhere, and somebody who watches.
+pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) -> Ended {
+    struct Disk;
+    impl kic::World for Disk {
+        fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+            fs::read(path)
+        }
+    }
+    let context = context_for(store, watch);
     let request = kic::Request {
         spec: folder.join("cluster.kdl"),
         output: Some(kic::Output::at(folder.join("out.oci"))),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,13 +41,23 @@ impl Watch for Lines {
     }
 }
 
+/// What is over sooner shows nothing, as that would only flicker.
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// How often the screen is drawn in a second, at most.
+const DRAWN: u8 = 10;
+
 /// A bar for the whole, and one for each thing under way.
 struct Bars {
     all: MultiProgress,
+    /// Whether they are on the screen.
+    shown: Arc<Once>,
     state: Mutex<BarState>,
 }
 
 struct BarState {
+    /// Shows them after a moment, unless the sender is gone by then.
+    curtain: Option<(Sender<()>, JoinHandle<()>)>,
     total: ProgressBar,
     nodes: BTreeMap<usize, ProgressBar>,
     resolving: BTreeMap<String, ProgressBar>,
@@ -59,15 +71,43 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Bars {
     fn new() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let total = all.add(ProgressBar::hidden());
-        Self {
-            all,
-            state: Mutex::new(BarState { total, nodes: BTreeMap::new(), resolving: BTreeMap::new() }),
-        }
+        let (nodes, resolving) = (BTreeMap::new(), BTreeMap::new());
+        let state = BarState { curtain: None, total, nodes, resolving };
+        Self { all, shown: Arc::new(Once::new()), state: Mutex::new(state) }
     }
 
-    fn spinner(&self, state: &BarState, text: String) -> ProgressBar {
+    /// Shows the bars in a moment.
+    fn show_soon(&self, state: &mut BarState) {
+        if state.curtain.is_some() {
+            return;
+        }
+        let (sender, receiver) = mpsc::channel();
+        let (all, shown) = (self.all.clone(), Arc::clone(&self.shown));
+        let wait = move || {
+            if receiver.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
+                show(&all, &shown);
+            }
+        };
+        state.curtain = thread::Builder::new()
+            .name("kic-bars".to_owned())
+            .spawn(wait)
+            .ok()
+            .map(|thread| (sender, thread));
+    }
+
+    /// The bar for the whole, in place of the one before.
+    fn begin(&self, state: &mut BarState, bar: ProgressBar) {
+        state.total.finish_and_clear();
+        state.total = self.all.add(bar);
+        state.total.tick();
+        state.total.enable_steady_tick(Duration::from_millis(120));
+        self.show_soon(state);
+    }
+
+    fn spinner(&self, state: &mut BarState, text: String) -> ProgressBar {
+        self.show_soon(state);
         let bar = ProgressBar::new_spinner().with_style(style("  {spinner} {wide_msg}")).with_message(text);
         let bar = self.all.insert_before(&state.total, bar);
         bar.enable_steady_tick(Duration::from_millis(120));
@@ -75,12 +115,17 @@ impl Bars {
     }
 }
 
+fn show(all: &MultiProgress, shown: &Once) {
+    shown.call_once(|| all.set_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWN)));
+}
+
 impl Watch for Bars {
     fn event(&self, event: Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
         match event {
             Event::Resolving(what) => {
-                let bar = self.spinner(&state, format!("resolving {what}"));
+                let bar = self.spinner(state, format!("resolving {what}"));
                 state.resolving.insert(what.to_owned(), bar);
             }
             Event::Resolved(what) => {
@@ -88,11 +133,15 @@ impl Watch for Bars {
                     bar.finish_and_clear();
                 }
             }
-            Event::Waiting(what) => drop(self.all.println(format!("  {what}"))),
+            Event::Waiting(what) => {
+                show(&self.all, &self.shown);
+                drop(self.all.println(format!("  {what}")));
+            }
             Event::Planned { nodes, bytes } => {
                 for (_, bar) in std::mem::take(&mut state.resolving) {
                     bar.finish_and_clear();
                 }
+                state.total.finish_and_clear();
                 if nodes == 0 {
                     return;
                 }
@@ -101,14 +150,26 @@ impl Watch for Bars {
                 } else {
                     "{spinner} building {elapsed}"
                 };
-                let bar = ProgressBar::new(bytes).with_style(style(template));
-                state.total = self.all.add(bar);
-                state.total.enable_steady_tick(Duration::from_millis(120));
+                self.begin(state, ProgressBar::new(bytes).with_style(style(template)));
+            }
+            Event::Reading { done, bytes: Some(bytes) } => {
+                let template = "{bar:30} {bytes} of {total_bytes} {msg}, {bytes_per_sec}, {eta} left";
+                let bar = ProgressBar::new(bytes).with_style(style(template)).with_message(done.to_owned());
+                self.begin(state, bar);
+            }
+            Event::Reading { done, bytes: None } => {
+                let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg}"));
+                self.begin(state, bar.with_message(format!("the image is being {done}")));
+            }
+            // Documents are read again after their image.
+            Event::Read { bytes } => {
+                let left = state.total.length().map(|length| length.saturating_sub(state.total.position()));
+                state.total.inc(left.map_or(bytes, |left| left.min(bytes)));
             }
             Event::Started { node, kind, name, bytes } => {
                 let text = format!("{} {name}", kind.name());
                 let bar = match bytes {
-                    None => self.spinner(&state, text),
+                    None => self.spinner(state, text),
                     // Many wait for others to be received, or for the disk at their end: not shown, as the screen is small.
                     Some(bytes) => ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden())
                         .with_style(style("  {bar:20} {bytes:>10} of {total_bytes:<10} {wide_msg}"))
@@ -143,7 +204,7 @@ impl Watch for Bars {
             }
             Event::Writing => {
                 state.total.finish_and_clear();
-                let bar = self.spinner(&state, "writing the image".to_owned());
+                let bar = self.spinner(state, "writing the image".to_owned());
                 state.total = bar;
             }
         }
@@ -152,6 +213,12 @@ impl Watch for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
+        // Nothing is to come on the screen after this.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some((sender, thread)) = state.curtain.take() {
+            drop(sender);
+            drop(thread.join());
+        }
         // What an error left on the screen would be torn by its message.
         drop(self.all.clear());
     }

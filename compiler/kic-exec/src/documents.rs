@@ -1,9 +1,11 @@
 //! The small parts of an image: manifests, indexes, configurations, the launch plan.
 
+use std::time::Instant;
+
 use futures::StreamExt;
 use kic_base::{Digest, Platform, Span};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_graph::{BlobFacts, KIND_ANNOTATION, Origin};
+use kic_graph::{BlobFacts, KIND_ANNOTATION, Kind, NodeIndex, Origin};
 use kic_oci::layer::read_file;
 use kic_oci::model::{DOCUMENT_LIMIT, Descriptor, Document, Index, Manifest, ModelError};
 use kic_store::StoreError;
@@ -11,10 +13,14 @@ use serde_json::Value as Json;
 
 use crate::build::launch::PLAN_PATH;
 use crate::context::Context;
+use crate::event::{Event, Watch};
 use crate::{disk, fault};
 
 /// The largest launch layer that is read, in bytes.
 const LAUNCH_LIMIT: u64 = 64 << 20;
+
+/// Blobs of fewer bytes come in a moment.
+const TOLD: u64 = 1 << 20;
 
 /// So often a small blob is asked for when its content is wrong.
 pub(crate) const ATTEMPTS: u32 = 3;
@@ -157,16 +163,20 @@ impl Documents<'_> {
             };
             let mut bytes = Vec::new();
             // Wrong content may be that of one mirror, or of a cache on the way.
+            let told = TellsOfBlob::begin(digest, size, self.context);
             for attempt in 0..ATTEMPTS {
                 bytes.clear();
                 let mut stream = std::pin::pin!(network.blob_again(reference, digest, size, attempt));
                 while let Some(piece) = stream.next().await {
-                    bytes.extend_from_slice(&piece?);
+                    let piece = piece?;
+                    told.came(piece.len());
+                    bytes.extend_from_slice(&piece);
                 }
                 if Digest::of(&bytes) == *digest {
                     break;
                 }
             }
+            told.end();
             Ok(bytes)
         };
         let fetch = async { fetch.await.map_err(|error| fault::registry(&error, self.span).into()) };
@@ -221,6 +231,43 @@ impl Documents<'_> {
         };
         self.diagnostic(code, format!("{digest} of `{}`: {error}", self.name()))
             .help("push the image again with a current tool")
+    }
+}
+
+/// Tells whoever watches of a blob that takes a while. Of those that configurations are, nobody is told.
+struct TellsOfBlob<'a> {
+    name: String,
+    size: u64,
+    began: Instant,
+    watch: Option<&'a dyn Watch>,
+}
+
+impl<'a> TellsOfBlob<'a> {
+    fn begin(digest: &Digest, size: u64, context: &'a Context) -> Self {
+        let watch = (size >= TOLD).then_some(&*context.watch);
+        let told = Self { name: digest.short(), size, began: Instant::now(), watch };
+        told.tell(Event::Started {
+            node: NodeIndex::end(),
+            kind: Kind::Blob,
+            name: &told.name,
+            bytes: Some(size),
+        });
+        told
+    }
+
+    fn came(&self, bytes: usize) {
+        self.tell(Event::Progress { node: NodeIndex::end(), bytes: bytes as u64 });
+    }
+
+    fn end(&self) {
+        let (node, kind, name) = (NodeIndex::end(), Kind::Blob, &self.name);
+        self.tell(Event::Finished { node, kind, name, bytes: self.size, elapsed: self.began.elapsed() });
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(watch) = self.watch {
+            watch.event(event);
+        }
     }
 }
 

@@ -56,6 +56,18 @@ pub enum Event<'a> {
         /// How long it took.
         elapsed: Duration,
     },
+    /// An image that is there is being read.
+    Reading {
+        /// What becomes of the bytes, such as `verified`.
+        done: &'a str,
+        /// How many there are, where that is known.
+        bytes: Option<u64>,
+    },
+    /// More of its bytes were.
+    Read {
+        /// How many.
+        bytes: u64,
+    },
     /// The output is being written.
     Writing,
 }

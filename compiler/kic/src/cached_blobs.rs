@@ -6,7 +6,7 @@ use std::io;
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_exec::{Context, Stoppable, fault, obtain};
-use kic_graph::{BlobFacts, KIND_ANNOTATION, NAME_ANNOTATION, REGISTRY_ROOT};
+use kic_graph::{BlobFacts, KIND_ANNOTATION, NAME_ANNOTATION, NodeIndex, REGISTRY_ROOT};
 use kic_oci::model::Descriptor;
 use kic_oci::validate::{LayerContent, LayerEntry, LayerVisitor, visit_layer};
 use kic_store::Store;
@@ -30,7 +30,8 @@ pub(crate) async fn keep_cached_blobs(
         }
         let facts =
             BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
-        let reader = Stoppable::new(obtain(&facts, &opened.origin(), context).await?, context);
+        let reader =
+            Stoppable::new(obtain(&facts, &opened.origin(), NodeIndex::end(), context).await?, context);
         let mut keeper = Keeper { stores: Some((context.store.clone(), store.clone())), failed: None };
         let keep = move || {
             // A layer that is no tar was told by the verification.

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use kic_base::{ImageReference, Platform};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Documents, fault};
+use kic_exec::{Context, Documents, Event, fault};
 use kic_graph::{BlobFacts, Origin};
 use kic_oci::model::{Descriptor, Document, ImageConfig, Manifest, media_types};
 use kic_spec::{DiskFormat, ImageSource};
@@ -68,9 +68,16 @@ pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagno
         source @ ImageSource::Disk { .. } => Origin::Disk(source.clone()),
     };
     let documents = Documents { context, origin, span: None };
+    let resolving = match &source {
+        ImageSource::Registry(reference) => Some(reference.to_string()),
+        ImageSource::Disk { .. } => None,
+    };
+    resolving.iter().for_each(|what| context.watch.event(Event::Resolving(what)));
     let (root, document) = match &source {
         ImageSource::Registry(reference) => registry(reference, context).await?,
         ImageSource::Disk { .. } => {
+            // Every layer of what older Dockers saved is read to know its digest.
+            context.watch.event(Event::Reading { done: "read", bytes: None });
             let image = context.disk_images.open(&source, None)?;
             let root = image.root();
             let document = documents.document(&root.digest, &root.media_type).await?;
@@ -97,6 +104,7 @@ pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagno
             }
         }
     }
+    resolving.iter().for_each(|what| context.watch.event(Event::Resolved(what)));
     Ok(ImageAt { source, root, manifests })
 }
 

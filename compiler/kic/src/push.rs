@@ -71,11 +71,11 @@ async fn send(image: &str, to: &ImageReference, context: &Context) -> Result<Pus
     let mut results = stream::iter(blobs.into_iter().enumerate())
         .map(|(place, blob)| async move {
             let (node, kind, name) = (NodeIndex::new(place), Kind::Blob, blob.digest.short());
-            context.watch.event(Event::Started { node, kind, name: &name, bytes: Some(blob.size) });
+            context.watch.event(Event::Started { node, kind, name: &name, bytes: Some(moved(blob)) });
             let began = Instant::now();
             let facts =
                 BlobFacts { media_type: blob.media_type.clone(), digest: blob.digest, size: blob.size };
-            let reader = obtain(&facts, origin, context).await?;
+            let reader = obtain(&facts, origin, node, context).await?;
             let watch = Arc::clone(&context.watch);
             let read = move |bytes| watch.event(Event::Progress { node, bytes });
             let (body, unread) = stream_of(reader, read);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kic_base::{Digest, Platform};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Assembled, Context, DiskImages, Documents, GatherOptions, LockMode, fault, obtain};
-use kic_graph::{BlobFacts, KIND_ANNOTATION, NAME_ANNOTATION};
+use kic_graph::{BlobFacts, KIND_ANNOTATION, NAME_ANNOTATION, NodeIndex};
 use kic_oci::layer::read_file;
 use kic_oci::layer_diff::diff_layers;
 use kic_oci::model::{Descriptor, Manifest};
@@ -190,7 +190,7 @@ async fn layer_difference(
             return Ok(Some(format!("layer {}, {only}, is in one of them alone", index + 1)));
         };
         let facts = BlobFacts { media_type: old.media_type.clone(), digest: old.digest, size: old.size };
-        let reader = obtain(&facts, &opened.origin(), context).await?;
+        let reader = obtain(&facts, &opened.origin(), NodeIndex::end(), context).await?;
         let again = store.blob(&new.digest).map_err(|error| fault::store(&error))?;
         let (one, other) = (old.media_type.clone(), new.media_type.clone());
         let compare = move || Ok(diff_layers(reader, &one, again, &other).map_err(|error| error.to_string()));

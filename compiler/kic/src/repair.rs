@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use kic_exec::{Context, Documents, fault, obtain};
-use kic_graph::{BlobFacts, Origin};
+use kic_graph::{BlobFacts, NodeIndex, Origin};
 use kic_oci::layer::embedded_file_trailer;
 use kic_spec::{DiskFormat, ImageSource};
 use kic_store::{Kept, Root, Store};
@@ -250,7 +250,7 @@ fn surround(container: &Digest, body: &Digest, size: u64, context: &Context) -> 
 
 async fn copy(digest: &Digest, origin: &Origin, size: u64, context: &Context) -> Result<(), Diagnostics> {
     let facts = BlobFacts { media_type: String::new(), digest: *digest, size };
-    let mut reader = obtain(&facts, origin, context).await?;
+    let mut reader = obtain(&facts, origin, NodeIndex::end(), context).await?;
     if context.store.contains(digest) {
         return Ok(());
     }

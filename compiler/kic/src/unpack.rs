@@ -2,12 +2,14 @@ use std::path::Path;
 
 use kic_base::Platform;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Stoppable, fault, obtain};
-use kic_graph::{BlobFacts, NAME_ANNOTATION};
+use kic_exec::{Context, Event, fault, obtain};
+use kic_graph::{BlobFacts, NAME_ANNOTATION, NodeIndex};
 use kic_oci::unpack::{UnpackError, UnpackLayer, UnpackOptions};
 use kic_store::StoreError;
 
+use crate::fetch::fetch_all;
 use crate::image::open_image;
+use crate::told_reader::ToldReader;
 
 /// What was unpacked.
 #[derive(Debug)]
@@ -62,13 +64,17 @@ pub async fn unpack(
     {
         return Err(not_there(wanted, format!("`{}`", config.platform())).into());
     }
+    let origin = opened.origin();
+    fetch_all(&manifest.layers, &origin, context).await?;
+    let bytes = manifest.layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
+    context.watch.event(Event::Reading { done: "unpacked", bytes: Some(bytes) });
     let mut layers = Vec::new();
     for (index, layer) in manifest.layers.iter().enumerate() {
         let facts =
             BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
-        let reader = obtain(&facts, &opened.origin(), context).await?;
+        let reader = obtain(&facts, &origin, NodeIndex::end(), context).await?;
         let name = layer.annotations.get(NAME_ANNOTATION).cloned().unwrap_or_else(|| (index + 1).to_string());
-        let reader = Box::new(Stoppable::new(reader, context));
+        let reader = Box::new(ToldReader::new(reader, context));
         layers.push(UnpackLayer { media_type: layer.media_type.clone(), reader, name });
     }
     let count = layers.len();

@@ -1,13 +1,11 @@
-use std::sync::Arc;
-
 use clap::Args;
-use kic::Unwatched;
 use kic_diag::Diagnostics;
 use serde_json::json;
 
 use super::differences::differences;
 use crate::arguments::{Format, Global, Network};
 use crate::terminal::Terminal;
+use crate::watcher::watcher;
 use crate::world::{block_on, context};
 
 /// Tell what two images differ in: layers, cached images, objects field by field, checks, the plan, files, configuration.
@@ -36,8 +34,11 @@ impl Diff {
         terminal: &Terminal,
         status: &mut u8,
     ) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
-        let diff = block_on(&context, kic::diff(&self.left, &self.right, &context))?;
+        let context = context(global, &self.network, 1, watcher(terminal))?;
+        let diff = block_on(&context, kic::diff(&self.left, &self.right, &context));
+        // What it shows on the screen goes with it.
+        drop(context);
+        let diff = diff?;
         match terminal.format {
             Format::Json => terminal.print(&format!("{:#}\n", json!(diff))),
             _ if terminal.quiet => {}

@@ -1,13 +1,12 @@
-use std::sync::Arc;
-
 use clap::Args;
-use kic::{InspectedImage, Inspection, Unwatched};
+use kic::{InspectedImage, Inspection};
 use kic_diag::Diagnostics;
 use serde_json::Value as Json;
 
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, short_digest, size, table};
 use crate::terminal::Terminal;
+use crate::watcher::watcher;
 use crate::world::{block_on, context};
 
 /// Tell what is in an image: its layers, the cached images, the launch plan, the labels. Reads no layer but the
@@ -24,8 +23,11 @@ pub struct Inspect {
 impl Inspect {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
-        let inspection = block_on(&context, kic::inspect(&self.image, &context))?;
+        let context = context(global, &self.network, 1, watcher(terminal))?;
+        let inspection = block_on(&context, kic::inspect(&self.image, &context));
+        // What it shows on the screen goes with it.
+        drop(context);
+        let inspection = inspection?;
         match terminal.format {
             Format::Json => {
                 let json = serde_json::to_string_pretty(&inspection);

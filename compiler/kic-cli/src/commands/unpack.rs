@@ -1,8 +1,6 @@
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
-use kic::Unwatched;
 use kic_base::Platform;
 use kic_diag::Diagnostics;
 use kic_oci::unpack::UnpackOptions;
@@ -10,6 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{Format, Global, Network};
 use crate::terminal::Terminal;
+use crate::watcher::watcher;
 use crate::world::{block_on, context};
 
 /// Unpack the root file system of an image into a folder that is new or empty.
@@ -31,7 +30,7 @@ pub struct Unpack {
 impl Unpack {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, Arc::new(Unwatched))?;
+        let context = context(global, &self.network, 1, watcher(terminal))?;
         let work = kic::unpack(
             &self.image,
             self.platform.as_ref(),
@@ -39,7 +38,10 @@ impl Unpack {
             UnpackOptions::default(),
             &context,
         );
-        let unpacked = block_on(&context, work)?;
+        let unpacked = block_on(&context, work);
+        // What it shows on the screen goes with it.
+        drop(context);
+        let unpacked = unpacked?;
         let path = self.directory.display();
         match terminal.format {
             Format::Json => terminal

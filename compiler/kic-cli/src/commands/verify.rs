@@ -1,8 +1,7 @@
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
-use kic::{Settings, Unwatched, Verification};
+use kic::{Settings, Verification};
 use kic_base::Digest;
 use kic_diag::Diagnostics;
 use serde_json::json;
@@ -10,6 +9,7 @@ use serde_json::json;
 use crate::arguments::{Format, Global, Network, setting};
 use crate::report::{plural, printable, size};
 use crate::terminal::Terminal;
+use crate::watcher::watcher;
 use crate::world::{block_on, context, cores};
 
 /// Tell whether an image is whole and is what it says: every digest and size, the layers against the configuration, the
@@ -39,7 +39,7 @@ impl Verify {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let jobs = self.jobs.map_or_else(cores, usize::from);
-        let context = context(global, &self.network, jobs, Arc::new(Unwatched))?;
+        let context = context(global, &self.network, jobs, watcher(terminal))?;
         let mut verified = block_on(&context, kic::verify(&self.image, &context))?;
         let mut rebuilt = None;
         // What is damaged already gives nothing to compare with.
@@ -51,6 +51,8 @@ impl Verify {
                 Err(errors) => verified.findings.append(errors),
             }
         }
+        // What it shows on the screen goes with it.
+        drop(context);
         match terminal.format {
             Format::Json => {
                 let mut result = json!(verified);

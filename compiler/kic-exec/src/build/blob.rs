@@ -59,13 +59,14 @@ pub(crate) async fn fetch(
 }
 
 /// A reader of a blob of an image: of an image on disk as it is, of one in a registry from the store, into which
-/// it is fetched first.
+/// it is fetched first: whoever watches is told of its bytes as those of `node`.
 ///
 /// # Errors
 /// Those of the disk, the store and the registry.
 pub async fn obtain(
     facts: &BlobFacts,
     origin: &Origin,
+    node: NodeIndex,
     context: &Context,
 ) -> Result<Box<dyn std::io::Read + Send>, Diagnostics> {
     if let Origin::Disk(source) = origin {
@@ -75,7 +76,7 @@ pub async fn obtain(
     }
     let content = ContentFacts { digest: facts.digest, size: facts.size };
     if !context.store.contains(&facts.digest) {
-        let node = Node {
+        let blob = Node {
             derivation: Derivation::Blob(content),
             digest: facts.digest,
             kind: Kind::Blob,
@@ -84,7 +85,7 @@ pub async fn obtain(
             origins: vec![origin.clone()],
             is_document: false,
         };
-        fetch(&node, NodeIndex::end(), &content, context).await?;
+        fetch(&blob, node, &content, context).await?;
     }
     Ok(Box::new(context.store.blob(&facts.digest).map_err(|error| fault::store(&error))?))
 }

@@ -28,6 +28,11 @@ pub trait ImageFiles: Sync {
 
     /// Whether there is anything of that name.
     fn exists(&self, name: &str) -> bool;
+
+    /// Blobs of so many bytes are going to be read, for those who tell how far that is.
+    fn announce(&self, bytes: u64) {
+        let _ = bytes;
+    }
 }
 
 /// The files of a layout in a folder.

@@ -132,6 +132,7 @@ pub(super) fn scan<V: LayerVisitor>(
     let mut order: Vec<(Digest, u64, Option<LayerFormat>)> =
         layers.into_iter().map(|(digest, (size, format))| (digest, size, format)).collect();
     order.sort_by_key(|(digest, size, _)| (std::cmp::Reverse(*size), *digest));
+    files.announce(order.iter().map(|(_, size, _)| size).fold(0, |sum, size| sum.saturating_add(*size)));
     let (next, scans) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     together(options.jobs.clamp(1, order.len().max(1)), || {
         while let Some((digest, _, format)) = order.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Documents, Stoppable, obtain};
-use kic_graph::{BlobFacts, KIND_ANNOTATION};
+use kic_exec::{Context, Documents, Event, obtain};
+use kic_graph::{BlobFacts, KIND_ANNOTATION, NodeIndex};
 use kic_oci::model::{Descriptor, ImageConfig, Manifest, media_types};
 use kic_oci::unpack::UnpackLimits;
 use kic_oci::validate::visit_layer;
@@ -15,7 +15,9 @@ use serde_json::Value as Json;
 
 use super::read::LayerFiles;
 use super::unused;
+use crate::fetch::fetch_all;
 use crate::image::ImageAt;
+use crate::told_reader::ToldReader;
 
 /// The image of one platform.
 pub(super) struct Side {
@@ -70,14 +72,20 @@ pub(super) async fn side(
     let config = image.config_bytes(manifest, context).await?;
     let config = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let plan = documents.plan(manifest).await?;
-    let mut layers = Vec::new();
-    for layer in &manifest.layers {
+    let is_read = |layer: &&Descriptor| {
         let kind = layer.annotations.get(KIND_ANNOTATION).map(String::as_str).unwrap_or_default();
         let is_listed = plan.is_some() && ["registry-cache", "registry-catalogue", "launch"].contains(&kind);
         let is_shared = other.layers.iter().any(|own| own.digest == layer.digest);
-        if is_listed || is_shared || media_types::layer_format(&layer.media_type).is_none() {
-            continue;
-        }
+        !is_listed && !is_shared && media_types::layer_format(&layer.media_type).is_some()
+    };
+    let to_read: Vec<&Descriptor> = manifest.layers.iter().filter(is_read).collect();
+    let is_unread = |layer: &&Descriptor| !read.contains_key(&layer.digest);
+    let unread: Vec<&Descriptor> = to_read.iter().copied().filter(is_unread).collect();
+    fetch_all(unread.iter().copied(), &image.origin(), context).await?;
+    let bytes = unread.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size));
+    context.watch.event(Event::Reading { done: "compared", bytes: Some(bytes) });
+    let mut layers = Vec::new();
+    for layer in to_read {
         if let Some(known) = read.get(&layer.digest) {
             layers.push((layer.digest, Arc::clone(known)));
             continue;
@@ -96,8 +104,8 @@ async fn read_layer(
     context: &Context,
 ) -> Result<LayerFiles, Diagnostics> {
     let facts = BlobFacts { media_type: layer.media_type.clone(), digest: layer.digest, size: layer.size };
-    let reader = obtain(&facts, &image.origin(), context).await?;
-    let reader: Box<dyn Read + Send> = Box::new(Stoppable::new(reader, context));
+    let reader = obtain(&facts, &image.origin(), NodeIndex::end(), context).await?;
+    let reader: Box<dyn Read + Send> = Box::new(ToldReader::new(reader, context));
     let (media_type, digest) = (layer.media_type.clone(), layer.digest);
     context
         .blocking(move || {

@@ -14,11 +14,9 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 
-use futures::StreamExt;
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
-use kic_exec::{Context, Stoppable, StoppableStore, obtain};
-use kic_graph::BlobFacts;
+use kic_exec::{Context, Event};
 use kic_oci::disk_image::LayoutArchive;
 use kic_oci::model::Descriptor;
 use kic_oci::validate::{
@@ -27,7 +25,9 @@ use kic_oci::validate::{
 use kic_spec::{DiskFormat, ImageSource};
 use serde::Serialize;
 
+use crate::fetch::fetch;
 use crate::image::{ImageAt, image_source, open_image};
+use crate::told_reader::ToldReader;
 use contents::Contents;
 use findings::Findings;
 use tree::Overlay;
@@ -94,7 +94,10 @@ pub async fn verify(image: &str, context: &Context) -> Result<Verification, Diag
         source => {
             let opened = open_image(image, context).await?;
             if let ImageSource::Registry(_) = source {
-                findings.unfetched(fetch(&opened, context).await);
+                let manifests = opened.manifests.iter().map(|(_, _, manifest)| manifest);
+                let blobs =
+                    manifests.flat_map(|manifest| std::iter::once(&manifest.config).chain(&manifest.layers));
+                findings.unfetched(fetch(blobs, &opened.origin(), context).await);
             }
             examine_opened(opened, options, context).await?
         }
@@ -141,7 +144,7 @@ async fn examine_files(
     let inner = context.clone();
     context
         .blocking(move || {
-            Ok(examine(&StoppableFiles { files: &files, context: &inner }, root.as_ref(), &options))
+            Ok(examine(&WatchedFiles { files: &files, context: &inner }, root.as_ref(), &options))
         })
         .await
 }
@@ -158,36 +161,14 @@ async fn examine_opened(
         .blocking(move || {
             Ok(if let source @ ImageSource::Disk { .. } = &opened.source {
                 let image = inner.disk_images.open(source, None)?;
-                examine(
-                    &StoppableFiles { files: &LooseBlobs(&*image), context: &inner },
-                    Some(&root),
-                    &options,
-                )
+                let files = WatchedFiles { files: &LooseBlobs(&*image), context: &inner };
+                examine(&files, Some(&root), &options)
             } else {
-                examine(&LooseBlobs(&StoppableStore::new(&inner)), Some(&root), &options)
+                let files = WatchedFiles { files: &LooseBlobs(&inner.store), context: &inner };
+                examine(&files, Some(&root), &options)
             })
         })
         .await
-}
-
-/// Fetches the blobs of an image in a registry into the store, and tells which could not be had, and why.
-async fn fetch(opened: &ImageAt, context: &Context) -> Vec<(Digest, Diagnostics)> {
-    let origin = opened.origin();
-    let mut wanted: Vec<BlobFacts> = Vec::new();
-    for (_, _, manifest) in &opened.manifests {
-        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
-            if !wanted.iter().any(|known| known.digest == blob.digest) {
-                let media_type = blob.media_type.clone();
-                wanted.push(BlobFacts { media_type, digest: blob.digest, size: blob.size });
-            }
-        }
-    }
-    let results: Vec<_> = futures::stream::iter(&wanted)
-        .map(|facts| async { (facts.digest, obtain(facts, &origin, context).await.err()) })
-        .buffered(context.downloads.max(1))
-        .collect()
-        .await;
-    results.into_iter().filter_map(|(digest, errors)| Some((digest, errors?))).collect()
 }
 
 /// Some names in words; not more than fit into a message.
@@ -234,15 +215,15 @@ fn check(examination: &Examination<Contents>, findings: &mut Findings) -> Vec<Ve
     images
 }
 
-/// Files whose reading ends once the work is to stop.
-struct StoppableFiles<'a> {
+/// Files whose reading ends once the work is to stop, and is told to whoever watches.
+struct WatchedFiles<'a> {
     files: &'a dyn ImageFiles,
     context: &'a Context,
 }
 
-impl ImageFiles for StoppableFiles<'_> {
+impl ImageFiles for WatchedFiles<'_> {
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, Problem> {
-        Ok(Box::new(Stoppable::new(self.files.open(name)?, self.context)))
+        Ok(Box::new(ToldReader::new(self.files.open(name)?, self.context)))
     }
 
     fn names(&self, folder: &str) -> Result<BTreeSet<OsString>, Problem> {
@@ -255,5 +236,9 @@ impl ImageFiles for StoppableFiles<'_> {
 
     fn exists(&self, name: &str) -> bool {
         self.files.exists(name)
+    }
+
+    fn announce(&self, bytes: u64) {
+        self.context.watch.event(Event::Reading { done: "verified", bytes: Some(bytes) });
     }
 }
