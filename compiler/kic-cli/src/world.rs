@@ -121,7 +121,22 @@ pub fn context(
     context_with(store, network, jobs, watch)
 }
 
-/// The same with a store that is open already.
+/// The context of a command that looks at these images: the store is opened where one of them has to be fetched.
+pub fn looking_context(
+    images: &[&str],
+    global: &Global,
+    network: &Network,
+    jobs: usize,
+    watch: Arc<dyn Watch>,
+) -> Result<Context, Diagnostics> {
+    if images.iter().any(|image| kic::is_in_registry(image)) {
+        return context(global, network, jobs, watch);
+    }
+    let store = Store::nowhere().map_err(|error| fault::store(&error))?;
+    context_with(store, network, jobs, watch)
+}
+
+/// The context with a store that is open already.
 pub fn context_with(
     store: Store,
     network: &Network,

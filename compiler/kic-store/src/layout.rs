@@ -18,6 +18,9 @@ const FOLDERS: [&str; 8] = ["tmp", "blobs", "embedded", "outputs", "memos", "cor
 /// A folder that a store may have.
 const PARTIAL: &str = "partial";
 
+/// In place of a folder where there is no store.
+const NOWHERE: &str = "/dev/null";
+
 /// Where things lie in a store.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -74,6 +77,17 @@ impl Layout {
             }
             opened => opened.map(Some),
         }
+    }
+
+    /// That of no store, below what is no folder: nothing can be found or made there.
+    pub(crate) fn nowhere() -> Result<(Self, File), StoreError> {
+        let root = PathBuf::from(NOWHERE);
+        let lock = File::open(&root).map_err(|error| StoreError::at(&root, error))?;
+        Ok((Self { root, blobs: None }, lock))
+    }
+
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.root == Path::new(NOWHERE)
     }
 
     pub(crate) fn root(&self) -> &Path {

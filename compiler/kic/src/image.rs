@@ -108,6 +108,11 @@ pub async fn open_image(text: &str, context: &Context) -> Result<ImageAt, Diagno
     Ok(ImageAt { source, root, manifests })
 }
 
+/// Whether `text` names an image in a registry, which is fetched into the store.
+pub fn is_in_registry(text: &str) -> bool {
+    matches!(image_source(text), Ok(ImageSource::Registry(_)))
+}
+
 /// Where the image is that `text` names.
 pub(crate) fn image_source(text: &str) -> Result<ImageSource, Diagnostics> {
     if Path::new(text).exists() {

@@ -47,7 +47,7 @@ pub use diff::{
     diff,
 };
 pub use explain::{Explanation, GoneLayer, InputChange, NamedLayer, ParameterChange, Reason};
-pub use image::{ImageAt, open_image};
+pub use image::{ImageAt, is_in_registry, open_image};
 pub use images::{Images, images, redirect};
 pub use input_value::InputValue;
 pub use inspect::{InspectedImage, InspectedLayer, Inspection, inspect};

@@ -6,7 +6,7 @@ use super::differences::differences;
 use crate::arguments::{Format, Global, Network};
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
-use crate::world::{block_on, context};
+use crate::world::{block_on, looking_context};
 
 /// Tell what two images differ in: layers, cached images, objects field by field, checks, the plan, files, configuration.
 /// Layers that both have are not read.
@@ -34,7 +34,8 @@ impl Diff {
         terminal: &Terminal,
         status: &mut u8,
     ) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, watcher(terminal))?;
+        let context =
+            looking_context(&[&self.left, &self.right], global, &self.network, 1, watcher(terminal))?;
         let diff = block_on(&context, kic::diff(&self.left, &self.right, &context));
         // What it shows on the screen goes with it.
         drop(context);

@@ -7,7 +7,7 @@ use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, short_digest, size, table};
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
-use crate::world::{block_on, context};
+use crate::world::{block_on, looking_context};
 
 /// Tell what is in an image: its layers, the cached images, the launch plan, the labels. Reads no layer but the
 /// small one with the plan.
@@ -23,7 +23,7 @@ pub struct Inspect {
 impl Inspect {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, watcher(terminal))?;
+        let context = looking_context(&[&self.image], global, &self.network, 1, watcher(terminal))?;
         let inspection = block_on(&context, kic::inspect(&self.image, &context));
         // What it shows on the screen goes with it.
         drop(context);

@@ -8,7 +8,7 @@ use crate::arguments::{Format, Global, Network};
 use crate::report::size;
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
-use crate::world::{block_on, context};
+use crate::world::{block_on, looking_context};
 
 /// Send an image to a registry, and print its digest. What the registry has already is not sent again.
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub struct Push {
 impl Push {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, watcher(terminal))?;
+        let context = looking_context(&[&self.image], global, &self.network, 1, watcher(terminal))?;
         let pushed = block_on(&context, kic::push(&self.image, &self.reference, &context));
         // What it shows on the screen goes with it.
         drop(context);

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::arguments::{Format, Global, Network};
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
-use crate::world::{block_on, context};
+use crate::world::{block_on, looking_context};
 
 /// Unpack the root file system of an image into a folder that is new or empty.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub struct Unpack {
 impl Unpack {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let context = context(global, &self.network, 1, watcher(terminal))?;
+        let context = looking_context(&[&self.image], global, &self.network, 1, watcher(terminal))?;
         let work = kic::unpack(
             &self.image,
             self.platform.as_ref(),

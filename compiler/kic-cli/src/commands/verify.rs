@@ -10,7 +10,7 @@ use crate::arguments::{Format, Global, Network, setting};
 use crate::report::{plural, printable, size};
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
-use crate::world::{block_on, context, cores};
+use crate::world::{block_on, context, cores, looking_context};
 
 /// Tell whether an image is whole and is what it says: every digest and size, the layers against the configuration, the
 /// registry cache and its links, the plan and the annotations.
@@ -39,7 +39,12 @@ impl Verify {
     /// Runs the command.
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         let jobs = self.jobs.map_or_else(cores, usize::from);
-        let context = context(global, &self.network, jobs, watcher(terminal))?;
+        let watch = watcher(terminal);
+        // To compile takes a store.
+        let context = match self.rebuild {
+            true => context(global, &self.network, jobs, watch),
+            false => looking_context(&[&self.image], global, &self.network, jobs, watch),
+        }?;
         let mut verified = block_on(&context, kic::verify(&self.image, &context))?;
         let mut rebuilt = None;
         // What is damaged already gives nothing to compare with.
