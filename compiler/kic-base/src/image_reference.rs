@@ -39,6 +39,9 @@ pub enum ImageReferenceError {
     /// `https://…`
     #[error("an image reference has no scheme such as `https://`")]
     Scheme,
+    /// `USER:PASSWORD@HOST/…`
+    #[error("an image reference has no user and password")]
+    Login,
     /// A registry that is no host and port.
     #[error("`{0}` is no registry: it is written `HOST` or `HOST:PORT`")]
     Registry(String),
@@ -195,6 +198,8 @@ impl FromStr for ImageReference {
             return Err(ImageReferenceError::Scheme);
         }
         let (name_and_tag, digest) = match text.split_once('@') {
+            // The password is not to be repeated.
+            Some((_, digest)) if digest.contains('/') => return Err(ImageReferenceError::Login),
             Some((rest, digest)) => (rest, Some(digest.parse()?)),
             None => (text, None),
         };
@@ -342,6 +347,8 @@ mod tests {
             ("", E::Empty),
             ("a b", E::WhiteSpace),
             ("https://ghcr.io/a", E::Scheme),
+            ("me:hidden@ghcr.io/a", E::Login),
+            ("me:hid@den:x@ghcr.io/a", E::Login),
             ("Nginx", E::UpperCase("Nginx".into())),
             ("ghcr.io/A", E::UpperCase("A".into())),
             ("a//b", E::Repository("a//b".into())),

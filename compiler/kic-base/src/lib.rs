@@ -5,6 +5,7 @@
 mod digest;
 mod epoch;
 mod image_reference;
+mod login;
 mod nested_sha256;
 pub mod packed;
 mod platform;
@@ -15,6 +16,7 @@ mod suggest;
 pub use digest::{Digest, DigestError, DigestText, Sha256};
 pub use epoch::Epoch;
 pub use image_reference::{ImageReference, ImageReferenceError};
+pub use login::without_login;
 pub use nested_sha256::{NestedSha256, Sha256State};
 pub use platform::{Platform, PlatformError};
 pub use span::{Source, Span, Spanned};

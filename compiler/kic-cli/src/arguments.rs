@@ -102,7 +102,7 @@ fn host(text: &str) -> Result<String, String> {
     if ImageReference::is_registry(text) {
         return Ok(text.to_owned());
     }
-    Err("write HOST or HOST:PORT, such as registry.example.com:5000".to_owned())
+    Err("write HOST or HOST:PORT, such as registry.example.com:5000, without a user and password".to_owned())
 }
 
 fn mirror(text: &str) -> Result<(String, String), String> {

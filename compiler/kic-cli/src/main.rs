@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             let terminal = terminal::Terminal::new(&arguments.global);
             commands::run(arguments, &terminal)
         }
-        Err(error) => usage::answer(&error, &words),
+        Err(error) => usage::answer(error, &words),
     };
     ExitCode::from(bug::caught(usage::format_of(&words), run))
 }

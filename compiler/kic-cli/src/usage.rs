@@ -2,14 +2,17 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use kic_base::without_login;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 
 use crate::arguments::{Color, Format, Global};
 use crate::terminal::Terminal;
 
 /// Prints the answer to these words, and gives the exit status.
-pub fn answer(error: &clap::Error, words: &[OsString]) -> u8 {
+pub fn answer(mut error: clap::Error, words: &[OsString]) -> u8 {
+    hide_logins(&mut error);
+    let error = &error;
     let format = format_of(words);
     let global = Global { format, quiet: false, verbose: 0, color: Color::Auto, store: None };
     let terminal = Terminal::new(&global);
@@ -27,6 +30,20 @@ pub fn answer(error: &clap::Error, words: &[OsString]) -> u8 {
     }
     terminal.diagnostics(&diagnostics);
     diagnostics.exit_status()
+}
+
+/// Takes passwords out of what is repeated of the command line.
+fn hide_logins(error: &mut clap::Error) {
+    let repeated: Vec<(ContextKind, String)> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, without_login(text))),
+            _ => None,
+        })
+        .collect();
+    for (kind, text) in repeated {
+        error.insert(kind, ContextValue::String(text));
+    }
 }
 
 /// The words with `kic help COMMAND` written as `kic COMMAND --help`.

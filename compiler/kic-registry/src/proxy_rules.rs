@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use kic_base::without_login;
 use reqwest::Url;
 
-use crate::settings::{Proxy, without_user};
+use crate::settings::Proxy;
 
 /// The caller's proxies, read once.
 #[derive(Clone)]
@@ -74,7 +75,7 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 /// Reads the address of a proxy, which stands in `variable`, in lower or upper case.
 fn address(text: Option<&str>, variable: &str) -> Result<Option<Url>, BadProxy> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let bad = |reason: &str| BadProxy { address: without_user(text), reason: reason.into() };
+    let bad = |reason: &str| BadProxy { address: without_login(text), reason: reason.into() };
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&whole).map_err(|error| bad(&format!("the address in `{variable}`: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {

@@ -3,6 +3,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kic_base::without_login;
+
 use crate::tell::Tell;
 
 /// How [`Registries`](crate::Registries) reaches the world. Everything comes from here: the environment is never read.
@@ -72,7 +74,7 @@ impl fmt::Debug for Settings {
         let mirrors: BTreeMap<&str, Vec<String>> = self
             .mirrors
             .iter()
-            .map(|(host, urls)| (host.as_str(), urls.iter().map(|url| without_user(url)).collect()))
+            .map(|(host, urls)| (host.as_str(), urls.iter().map(|url| without_login(url)).collect()))
             .collect();
         f.debug_struct("Settings")
             .field("insecure", &self.insecure)
@@ -109,8 +111,8 @@ pub struct Proxy {
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxy")
-            .field("http", &self.http.as_deref().map(without_user))
-            .field("https", &self.https.as_deref().map(without_user))
+            .field("http", &self.http.as_deref().map(without_login))
+            .field("https", &self.https.as_deref().map(without_login))
             .field("no_proxy", &self.no_proxy)
             .finish()
     }
@@ -195,17 +197,6 @@ impl Default for Ranges {
     fn default() -> Self {
         Self { above: 16 << 20, front: 8 << 20, part: 2 << 20, at_once: 16, aim: Duration::from_secs(1) }
     }
-}
-
-/// An address without what stands before its `@`.
-pub(crate) fn without_user(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let rest = match rest[..authority_end].rfind('@') {
-        Some(at) => &rest[at + 1..],
-        None => rest,
-    };
-    if scheme.is_empty() { rest.to_owned() } else { format!("{scheme}://{rest}") }
 }
 
 #[cfg(test)]

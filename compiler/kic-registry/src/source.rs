@@ -1,10 +1,9 @@
 //! Where a repository is found: its registry, and the mirrors asked before it.
 
-use kic_base::ImageReference;
+use kic_base::{ImageReference, without_login};
 use reqwest::Url;
 
 use crate::error::RegistryError;
-use crate::settings::without_user;
 
 /// A repository at a registry or at a mirror of it.
 #[derive(Debug, Clone)]
@@ -36,7 +35,8 @@ impl Source {
     pub(crate) fn own(image: &ImageReference, scheme: &str) -> Result<Self, RegistryError> {
         let registry = image.registry();
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-        let bad = |reason: &str| RegistryError::BadUrl { url: without_user(registry), reason: reason.into() };
+        let bad =
+            |reason: &str| RegistryError::BadUrl { url: without_login(registry), reason: reason.into() };
         if !ImageReference::is_registry(registry) {
             return Err(bad("a registry is `HOST` or `HOST:PORT`"));
         }
@@ -69,7 +69,7 @@ impl Source {
 /// The origin and the repository prefix of `http(s)://HOST[:PORT][/PREFIX]`.
 pub(crate) fn mirror_address(address: &str) -> Result<(Url, String), RegistryError> {
     let shown = address.split(['?', '#']).next().unwrap_or_default();
-    let bad = |reason: &str| RegistryError::BadUrl { url: without_user(shown), reason: reason.into() };
+    let bad = |reason: &str| RegistryError::BadUrl { url: without_login(shown), reason: reason.into() };
     let mut url = Url::parse(address).map_err(|error| bad(&format!("a mirror's address: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(bad("a mirror is `http(s)://HOST[:PORT][/PREFIX]`"));

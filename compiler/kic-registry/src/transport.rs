@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use kic_base::without_login;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::Semaphore;
@@ -17,7 +18,7 @@ use crate::answer::Answer;
 use crate::client::{Clients, is_plain_http_allowed};
 use crate::error::{Place, RegistryError, Waiting};
 use crate::proxy_rules::ProxyRules;
-use crate::settings::{Settings, without_user};
+use crate::settings::Settings;
 
 /// As many redirects as browsers once followed, and more than any registry needs.
 const MOST_REDIRECTS: u32 = 10;
@@ -190,7 +191,7 @@ impl Transport {
         let from = answer.url();
         let text = String::from_utf8_lossy(location.as_bytes());
         let bad = |reason: &str| {
-            let to = without_user(text.split(['?', '#']).next().unwrap_or_default());
+            let to = without_login(text.split(['?', '#']).next().unwrap_or_default());
             answer.garbage(&format!("a redirect to `{to}`, {reason}"), b"")
         };
         let to = from.join(&text).map_err(|error| bad(&error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kic_base::{Digest, ImageReference, Platform, Span, closest};
+use kic_base::{Digest, ImageReference, Platform, Span, closest, without_login};
 use kic_diag::{Code, Diagnostic, declared as code};
 use kic_syntax::Value;
 
@@ -123,6 +123,7 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
             )
         }),
         Type::Registry | Type::RegistryOrBool => ImageReference::is_registry(text).then(plain).ok_or_else(|| {
+            let text = &*without_login(text);
             let help = match text.split_once("://") {
                 Some((_, rest)) => format!("leave the scheme out: `{}`", rest.trim_end_matches('/')),
                 None => "write `HOST` or `HOST:PORT`, such as `sea.hub:5000`".to_owned(),
@@ -149,7 +150,7 @@ fn read_text(text: &str, wanted: Type, span: &Span) -> Result<Typed, Diagnostic>
                 } else {
                     "write a whole URL, such as `https://example.com/install.yaml`"
                 };
-                wrong(&code::INVALID_URL, format!("`{}` is no URL that kic fetches", shown(text)), help)
+                wrong(&code::INVALID_URL, format!("`{}` is no URL that kic fetches", shown(&without_login(text))), help)
             })
         }
         Type::Checksum => {
@@ -242,15 +243,19 @@ fn platform(text: &str) -> Result<Platform, String> {
 
 /// The diagnostic for a text that is no image.
 pub(crate) fn invalid_image(text: &str, reason: &str, span: &Span) -> Diagnostic {
+    let plain = without_login(text);
     let lower = text.to_lowercase();
-    let help = if let Some(rest) = text.split_once("://").map(|(_, rest)| rest) {
+    let help = if plain != text {
+        "leave the user and password out: they belong into `docker login`, `podman login` or `skopeo login`"
+            .to_owned()
+    } else if let Some(rest) = text.split_once("://").map(|(_, rest)| rest) {
         format!("leave the scheme out: `{rest}`")
     } else if lower != text && lower.parse::<ImageReference>().is_ok() {
         format!("write it in lower case: `{lower}`")
     } else {
         "write `[HOST[:PORT]/]REPOSITORY[:TAG][@sha256:…]`, such as `docker.io/library/nginx:1.27`".to_owned()
     };
-    Diagnostic::new(&code::INVALID_IMAGE, format!("`{}` is no image reference", shown(text)))
+    Diagnostic::new(&code::INVALID_IMAGE, format!("`{}` is no image reference", shown(&plain)))
         .at(span, reason.to_owned())
         .help(help)
 }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use kic_base::{ImageReference, Platform};
+use kic_base::{ImageReference, Platform, without_login};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Context, Documents, Event, fault};
 use kic_graph::{BlobFacts, Origin};
@@ -142,15 +142,20 @@ pub(crate) fn image_source(text: &str) -> Result<ImageSource, Diagnostics> {
     }
     // `x.oci:5000/shop` has a host before it.
     let path = if name.is_some_and(|name| name.contains('/')) { text } else { path };
-    if looks_like_path(path) {
+    let plain = without_login(text);
+    if plain == text && looks_like_path(path) {
         return Err(Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{path}` does not exist"))
             .help("give an OCI layout, an archive, or a reference of an image in a registry")
             .into());
     }
     parsed.map_err(|reason| {
-        Diagnostic::new(&code::INVALID_IMAGE, format!("`{text}` is no image: {reason}"))
-            .help("give an OCI layout, an archive, or a reference of an image in a registry")
-            .into()
+        let help = match plain == text {
+            true => "give an OCI layout, an archive, or a reference of an image in a registry",
+            false => {
+                "leave the user and password out: they belong into `docker login`, `podman login` or `skopeo login`"
+            }
+        };
+        Diagnostic::new(&code::INVALID_IMAGE, format!("`{plain}` is no image: {reason}")).help(help).into()
     })
 }
 

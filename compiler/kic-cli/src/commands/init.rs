@@ -3,6 +3,7 @@ use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kic_base::without_login;
 use kic_base::{ImageReference, Platform, Source};
 use kic_diag::{Code, Diagnostic, Diagnostics, declared as code};
 use kic_import::{Folder, Kind, KubefileOptions, NewSpec};
@@ -262,7 +263,7 @@ fn valid_base(base: &str) -> Result<String, Refused> {
     }
     Err(Refused {
         code: &code::INVALID_IMAGE,
-        message: format!("`{}` is no image", base.escape_debug()),
+        message: format!("`{}` is no image", without_login(base).escape_debug()),
         help: "write a reference such as `registry.example.com/kubernetes:v1.31.0`, `oci:DIR`, or `scratch`",
     })
 }

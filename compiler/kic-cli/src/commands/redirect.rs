@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kic::LockMode;
+use kic_base::without_login;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::Redirected;
 use serde_json::{Value as Json, json};
@@ -41,7 +42,7 @@ impl Redirect {
     pub fn run(&self, global: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
         for image in &self.images {
             if let Err(error) = image.parse::<kic_base::ImageReference>() {
-                let message = format!("`{image}` is no image reference: {error}");
+                let message = format!("`{}` is no image reference: {error}", without_login(image));
                 return Err(Diagnostic::new(&code::INVALID_IMAGE, message)
                     .help("write it as a pod would, such as `nginx` or `ghcr.io/example/app:v1`")
                     .into());
