@@ -99,6 +99,20 @@ impl EntryHeader {
     }
 }
 
+/// Why unpacking would not take an entry for what it is, whatever its name. The entry is only looked at.
+pub(crate) fn refusal<R: Read>(entry: &mut Entry<'_, R>) -> std::io::Result<Option<Refusal>> {
+    // What names what is deleted may be of any kind.
+    let is_whiteout = entry.path_bytes().split(|byte| *byte == b'/').any(|name| name.starts_with(b".wh."));
+    match EntryHeader::read(entry, &[]) {
+        Ok(EntryHeader { kind: Kind::Special(what), .. }) if !is_whiteout => {
+            Ok(Some(Refusal::SpecialFile(what)))
+        }
+        Ok(_) | Err(Failure::Limit(_)) => Ok(None),
+        Err(Failure::Refused(reason)) => Ok(Some(reason)),
+        Err(Failure::Read(error) | Failure::Write(error)) => Err(error),
+    }
+}
+
 fn kind<R: Read>(entry: &Entry<'_, R>) -> Result<Kind, Refusal> {
     let target = || entry.link_name_bytes().map(|target| target.into_owned()).ok_or(Refusal::LinkTarget);
     Ok(match entry.header().entry_type() {

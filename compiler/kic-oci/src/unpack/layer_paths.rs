@@ -31,6 +31,8 @@ pub struct PathRefusal {
 #[derive(Debug, Default)]
 pub struct LayerPaths {
     pub(super) refused: Option<PathRefusal>,
+    /// The first entry that unpacking does not take for another reason than its path, and that does no harm.
+    pub(crate) unsupported: Option<PathRefusal>,
     /// The symbolic links that it has at its end, with their targets.
     pub(super) links: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Folders that its entries lie in, where the layers below say what those are, each with the first such entry.
@@ -61,6 +63,11 @@ impl LayerVisitor for LayerPaths {
             && let Err(reason) = self.take(entry)
         {
             self.refused = Some(PathRefusal { entry: printable(entry.path), reason });
+        }
+        if self.unsupported.is_none()
+            && let Some(reason) = &entry.refusal
+        {
+            self.unsupported = Some(PathRefusal { entry: printable(entry.path), reason: reason.clone() });
         }
         Ok(())
     }

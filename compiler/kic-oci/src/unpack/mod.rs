@@ -21,6 +21,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use bounded_reader::{BoundedReader, Meter};
+pub(crate) use entry_header::refusal;
 pub use entry_name::{Whiteout, split_name, whiteout};
 pub(crate) use error::printable;
 pub use error::{Limit, Refusal, UnpackError};

@@ -136,6 +136,14 @@ pub enum Problem {
         /// Why.
         reason: String,
     },
+    /// An entry of a layer that is whole, and that kic does not unpack.
+    #[error("`kic unpack` refuses the entry `{entry}`: {reason}")]
+    NotUnpacked {
+        /// The entry's name, made safe to print.
+        entry: String,
+        /// Why.
+        reason: String,
+    },
     /// The history and the layers disagree.
     #[error("the history tells of {history} layers, and there are {layers}")]
     HistoryCount {
@@ -176,7 +184,9 @@ impl Problem {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Unusual { .. } | Self::Unstated | Self::Unreferenced => Severity::Warning,
+            Self::Unusual { .. } | Self::Unstated | Self::NotUnpacked { .. } | Self::Unreferenced => {
+                Severity::Warning
+            }
             _ => Severity::Error,
         }
     }

@@ -165,7 +165,8 @@ impl<V: LayerVisitor> Validation<'_, V> {
     }
 
     /// Checks that the paths of an image's layers stay below the root, as unpacking would ask. Only the first entry that
-    /// does not is told: what follows may rest on it.
+    /// does not is told: what follows may rest on it. Of each layer, the first entry is told that is whole, and that kic does not
+    /// unpack.
     fn paths(&mut self, manifest: &Manifest) {
         let mut tree = TreePaths::default();
         for layer in &manifest.layers {
@@ -174,6 +175,10 @@ impl<V: LayerVisitor> Validation<'_, V> {
             if let Err(PathRefusal { entry, reason }) = tree.apply(&scan.paths) {
                 let problem = Problem::Refused { entry, reason: reason.to_string() };
                 return self.findings.add(blob::blob_place(&layer.digest), problem);
+            }
+            if let Some(PathRefusal { entry, reason }) = scan.paths.unsupported.clone() {
+                let problem = Problem::NotUnpacked { entry, reason: reason.to_string() };
+                self.findings.add(blob::blob_place(&layer.digest), problem);
             }
         }
     }

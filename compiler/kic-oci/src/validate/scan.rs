@@ -203,6 +203,7 @@ fn entries<V: LayerVisitor>(
         budget.content();
         let path = entry.path_bytes().into_owned();
         let records = if V::RECORDS { records(&mut entry)? } else { BTreeMap::new() };
+        let refusal = crate::unpack::refusal(&mut entry)?;
         let header = entry.header().clone();
         let facts = LayerEntry {
             path: &path,
@@ -210,6 +211,7 @@ fn entries<V: LayerVisitor>(
             mode: header.mode().ok(),
             size: entry.size(),
             link: entry.link_name_bytes().map(|link| link.into_owned()),
+            refusal,
             header: &header,
             records,
         };

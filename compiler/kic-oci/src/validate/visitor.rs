@@ -3,7 +3,7 @@ use std::io::{self, Read};
 
 use kic_base::Digest;
 
-use crate::unpack::LayerPaths;
+use crate::unpack::{LayerPaths, Refusal};
 
 /// Looks at the entries of one layer, in their order.
 pub trait LayerVisitor: Default + Send {
@@ -49,6 +49,8 @@ pub struct LayerEntry<'a> {
     pub size: u64,
     /// What it links to.
     pub link: Option<Vec<u8>>,
+    /// Why unpacking would not take it for what it is, whatever its path.
+    pub refusal: Option<Refusal>,
     /// Its header, which has what else there is to know of it.
     pub header: &'a tar::Header,
     /// The records of its extended header, by key, where the visitor looks at those. Of these, the path, the link and the size are in

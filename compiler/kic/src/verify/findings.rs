@@ -68,6 +68,10 @@ impl Findings {
             return;
         }
         let (code, help): (&'static Code, &str) = match (&finding.problem, finding.problem.severity()) {
+            (Problem::NotUnpacked { .. }, _) => (
+                &code::UNUSUAL_LAYOUT,
+                "the image is whole, and other tools may unpack it; for kic, build it without this entry",
+            ),
             (_, Severity::Warning) => (
                 &code::UNUSUAL_LAYOUT,
                 "most tools take it as it is; compile or copy the image again to be sure",
