@@ -26,7 +26,7 @@ fn a_new_store_has_every_folder_and_only_its_owner_enters() {
 fn a_store_that_is_nowhere_holds_nothing_and_makes_nothing() {
     let store = Store::nowhere().unwrap();
     let digest = store.put(b"hello").unwrap();
-    assert_eq!(digest, kic_base::Digest::of(b"hello"));
+    assert_eq!(digest, Digest::of(b"hello"));
     assert!(!store.contains(&digest) && store.size(&digest).unwrap().is_none());
     assert!(matches!(store.read(&digest, 100), Err(StoreError::Missing { .. })));
     assert!(store.writer().is_err() && store.record(&digest, &serde_json::json!(1)).is_err());
