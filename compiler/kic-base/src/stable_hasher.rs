@@ -64,6 +64,15 @@ impl StableHasher {
         self.bytes(text.as_bytes())
     }
 
+    /// Adds a text that is in pieces, as if it were in one.
+    pub fn text_of(&mut self, pieces: &[&str]) -> &mut Self {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        self.add(b"b");
+        self.add(&(length as u64).to_le_bytes());
+        pieces.iter().for_each(|piece| self.add(piece.as_bytes()));
+        self
+    }
+
     /// Adds a number.
     pub fn number(&mut self, number: u64) -> &mut Self {
         self.add(b"n");
@@ -127,6 +136,17 @@ impl StableHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_in_pieces_is_that_text() {
+        let long = "x".repeat(3 * ROOM);
+        for pieces in [&["a", "/", "bc"][..], &["", "", ""], &[], &["ü", &long, "b"], &[&long]] {
+            let (mut one, mut other) = (StableHasher::new(), StableHasher::new());
+            one.text_of(pieces).text("end");
+            other.text(&pieces.concat()).text("end");
+            assert_eq!(one.finish(), other.finish(), "{}", pieces.len());
+        }
+    }
 
     #[test]
     fn different_sequences_never_share_a_digest() {

@@ -9,7 +9,8 @@ use kic_graph::{EntryFacts, FileFacts, PathFacts};
 
 use super::facts_digest::FactsDigest;
 use super::index::Index;
-use super::walk::{Found, FoundFile, Tree, TreePart, walk};
+use super::tree::{Tree, TreePart};
+use super::walk::{Found, FoundFile, walk};
 use super::{LookError, Looked, Place};
 use crate::context::Context;
 use crate::parallel::parallel;
@@ -77,7 +78,7 @@ const PART: usize = 256;
 fn digest_of_part(part: &TreePart) -> Option<Digest> {
     let mut hasher = StableHasher::new();
     for (path, found) in part.iter() {
-        hasher.text(path);
+        hasher.text_of(&path.pieces());
         match found {
             Found::File(file) => hash_file(hasher.variant("File"), &file.facts()?),
             Found::Symlink(target) => hash_symlink(&mut hasher, target),

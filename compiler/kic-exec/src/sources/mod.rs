@@ -18,6 +18,7 @@ mod index;
 mod known_files;
 mod look;
 mod read;
+mod tree;
 mod walk;
 
 #[cfg(test)]
@@ -298,13 +299,9 @@ impl Sources {
             }
         }
         for look in looks {
-            let Look::Folder(absolute, found) = look else { continue };
-            let files = found.iter().filter(|(_, found)| matches!(found, Found::File(_)));
-            let folders: Vec<&str> = files
-                .map(|(relative, _)| relative.rsplit_once('/').map_or("", |(folder, _)| folder))
-                .collect();
-            for same in folders.chunk_by(|left, right| left == right) {
-                note(below(absolute, same[0]), same.len());
+            let Look::Folder(absolute, tree) = look else { continue };
+            for (folder, count) in tree.files_by_folder().filter(|(_, count)| *count > 0) {
+                note(below(absolute, folder), count);
             }
         }
     }
@@ -320,9 +317,9 @@ impl Sources {
                 Look::File(file, ..) if file.digest.is_none() => wanted.push((index, 0, place.path.clone())),
                 Look::File(..) => {}
                 Look::Folder(_, found) => {
-                    for (entry, (relative, found)) in found.iter().enumerate() {
+                    for (entry, (path, found)) in found.iter().enumerate() {
                         if let Found::File(FoundFile { digest: None, .. }) = found {
-                            wanted.push((index, entry, place.path.join(relative)));
+                            wanted.push((index, entry, place.path.join(path.to_string())));
                         }
                     }
                 }
@@ -344,9 +341,9 @@ impl Sources {
             let (file, folder, name) = match &mut looks[*index] {
                 Look::File(file, folder, name) => (file, folder.clone(), name.clone()),
                 Look::Folder(absolute, found) => match found.entry_mut(*entry) {
-                    Some((relative, Found::File(file))) => {
-                        let (folder, name) = relative.rsplit_once('/').unwrap_or(("", relative));
-                        (file, below(absolute, folder), name.to_owned())
+                    Some((path, Found::File(file))) => {
+                        let (folder, name) = (below(absolute, path.folder), path.name.to_owned());
+                        (file, folder, name)
                     }
                     _ => continue,
                 },

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, OsStr};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::fingerprint::Fingerprint;
 use super::index::{Folder, Index, Known};
+use super::tree::{FoundFolder, Tree, TreePath};
 use super::{LookError, Place, below};
 use crate::context::Context;
 
@@ -91,71 +93,20 @@ struct Walk<'a> {
 /// What one thread found.
 #[derive(Default)]
 struct Part {
-    /// Room for listings, and for what is in one of them.
+    /// Room for listings, and for the names in one of them.
     listing: Vec<u8>,
-    names: Vec<(String, FileType)>,
-    /// Of each folder what is in it, sorted by path.
-    found: Vec<Vec<(String, Found)>>,
+    names: Names,
+    found: Vec<FoundFolder>,
     errors: Vec<(String, LookError)>,
 }
 
-/// Everything below a folder, sorted by path.
-pub(super) struct Tree {
-    /// What each thread found, folder after folder. It stays where it is: to put all of it in one place would be the most that is done
-    /// in memory for a tree in which nothing changed.
-    folders: Vec<Vec<(String, Found)>>,
-    /// Where in them each entry stands, sorted by path.
-    order: Vec<(usize, usize)>,
-}
-
-impl Tree {
-    fn of(folders: Vec<Vec<(String, Found)>>) -> Self {
-        let mut sorted: Vec<usize> = (0..folders.len()).collect();
-        let first = |folder: usize| folders[folder].first().map(|one| &one.0);
-        sorted.sort_unstable_by(|left, right| first(*left).cmp(&first(*right)));
-        let mut order = Vec::with_capacity(folders.iter().map(Vec::len).sum());
-        for folder in sorted {
-            order.extend((0..folders[folder].len()).map(|entry| (folder, entry)));
-        }
-        // Most trees are in order then, folder after folder: whatever is sorted already is not sorted again.
-        let path = |(folder, entry): &(usize, usize)| &folders[*folder][*entry].0;
-        order.sort_by(|left, right| path(left).cmp(path(right)));
-        Self { folders, order }
-    }
-
-    /// The entries in parts of so many each.
-    pub fn parts(&self, size: usize) -> Vec<TreePart<'_>> {
-        self.order.chunks(size).map(|order| TreePart { tree: self, order }).collect()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &(String, Found)> {
-        self.order.iter().map(|(folder, entry)| &self.folders[*folder][*entry])
-    }
-
-    /// The entry in that place.
-    pub fn entry_mut(&mut self, place: usize) -> Option<&mut (String, Found)> {
-        let (folder, entry) = *self.order.get(place)?;
-        self.folders.get_mut(folder)?.get_mut(entry)
-    }
-
-    /// The entries themselves.
-    pub fn into_entries(mut self) -> impl Iterator<Item = (String, Found)> {
-        self.order.into_iter().map(move |(folder, entry)| {
-            std::mem::replace(&mut self.folders[folder][entry], (String::new(), Found::EmptyFolder))
-        })
-    }
-}
-
-/// Some entries of a tree.
-pub(super) struct TreePart<'a> {
-    tree: &'a Tree,
-    order: &'a [(usize, usize)],
-}
-
-impl TreePart<'_> {
-    pub fn iter(&self) -> impl Iterator<Item = &(String, Found)> {
-        self.order.iter().map(|(folder, entry)| &self.tree.folders[*folder][*entry])
-    }
+/// The names in a folder.
+#[derive(Default)]
+struct Names {
+    /// Each with a zero behind it.
+    text: String,
+    /// Where each stands, and what it is of.
+    places: Vec<(Range<usize>, FileType)>,
 }
 
 /// Everything below a folder.
@@ -250,8 +201,10 @@ impl Walk<'_> {
             flags |= OFlags::NOFOLLOW;
         }
         let folder = rustix::fs::open(&task.path, flags, Mode::empty()).map_err(unreadable)?;
-        let (names, mut odd) = (&mut part.names, None);
-        names.clear();
+        let Names { text, places } = &mut part.names;
+        text.clear();
+        places.clear();
+        let mut odd = None;
         let note = |name: &CStr, kind| {
             if name == c"." || name == c".." {
                 return;
@@ -260,36 +213,37 @@ impl Walk<'_> {
                 odd = Some(task.path.join(OsStr::from_bytes(name.to_bytes())));
                 return;
             };
-            let mut relative = String::with_capacity(task.relative.len() + 1 + name.len());
-            relative.push_str(&task.relative);
-            if !relative.is_empty() {
-                relative.push('/');
-            }
-            relative.push_str(name);
-            names.push((relative, kind));
+            let begin = text.len();
+            text.push_str(name);
+            places.push((begin..text.len(), kind));
+            text.push('\0');
         };
         list(&folder, &mut part.listing, note).map_err(unreadable)?;
         if let Some(path) = odd {
             return Err(failed(LookError::Unsupported(path, "its name is not UTF-8")));
         }
-        names.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        places.sort_unstable_by(|left, right| text[left.0.clone()].cmp(&text[right.0.clone()]));
         let folder = folder.as_fd();
         let known = self.index.folder(&below(self.absolute, &task.relative));
-        let mut own = Vec::with_capacity(names.len());
+        let mut entries = Vec::with_capacity(places.len());
         let (mut any, mut next) = (false, 0);
-        for (relative, kind) in names.drain(..) {
-            let name = relative.rsplit_once('/').map_or(relative.as_str(), |(_, name)| name);
-            if self.is_excluded(&relative, name) {
+        for (place, kind) in places.drain(..) {
+            let name = &text[place.clone()];
+            let relative = TreePath { folder: &task.relative, name };
+            if self.is_excluded(&relative) {
                 continue;
             }
             let path = || task.path.join(name);
-            match self.entry(folder, name, kind, known.map(|known| (known, &mut next))) {
+            // There is none without it.
+            let c_name =
+                CStr::from_bytes_with_nul(&text.as_bytes()[place.start..=place.end]).unwrap_or_default();
+            match self.entry(folder, (name, c_name), kind, known.map(|known| (known, &mut next))) {
                 Ok(Entry::Folder) if !self.place.deep => continue,
                 Ok(Entry::Folder) => {
-                    let path = path();
+                    let (path, relative) = (path(), relative.to_string());
                     deeper.push(Task { path, relative, depth: task.depth + 1 });
                 }
-                Ok(Entry::Found(found)) => own.push((relative, found)),
+                Ok(Entry::Found(found)) => entries.push((place, found)),
                 Ok(Entry::Nothing) => {}
                 Err(trouble) => {
                     let error = match trouble {
@@ -302,16 +256,17 @@ impl Walk<'_> {
                         }
                         Some(Trouble::Error(error)) => LookError::Unreadable(path(), error.into()),
                     };
-                    return Err((relative, error));
+                    return Err((relative.to_string(), error));
                 }
             }
             any = true;
         }
         if !any && !task.relative.is_empty() {
-            own.push((task.relative.clone(), Found::EmptyFolder));
+            entries.push((0..0, Found::EmptyFolder));
         }
-        if !own.is_empty() {
-            part.found.push(own);
+        if !entries.is_empty() {
+            let (path, names) = (task.relative.clone(), text.as_str().to_owned());
+            part.found.push(FoundFolder { path, names, entries });
         }
         Ok(())
     }
@@ -319,7 +274,7 @@ impl Walk<'_> {
     fn entry(
         &self,
         folder: BorrowedFd<'_>,
-        name: &str,
+        (name, c_name): (&str, &CStr),
         kind: FileType,
         known: Option<(Folder<'_>, &mut usize)>,
     ) -> Result<Entry, Option<Trouble>> {
@@ -328,7 +283,7 @@ impl Walk<'_> {
             Entry::Found(Found::File(FoundFile::new(stat, known, self.context)))
         };
         let error = |error| Some(Trouble::Error(error));
-        let stat = |flags| rustix::fs::statat(folder, name, flags);
+        let stat = |flags| rustix::fs::statat(folder, c_name, flags);
         // Some file systems do not tell the kind in a listing.
         let (kind, own) = match kind {
             FileType::Unknown => {
@@ -340,7 +295,7 @@ impl Walk<'_> {
         Ok(match kind {
             FileType::Directory => Entry::Folder,
             FileType::Symlink if self.place.deep => {
-                let target = rustix::fs::readlinkat(folder, name, Vec::new()).map_err(error)?;
+                let target = rustix::fs::readlinkat(folder, c_name, Vec::new()).map_err(error)?;
                 let target = target.into_string().map_err(|_| Some(Trouble::Name))?;
                 Entry::Found(Found::Symlink(target))
             }
@@ -359,11 +314,15 @@ impl Walk<'_> {
     }
 
     /// A glob with `/` is about the path below the root, one without about names in every folder.
-    fn is_excluded(&self, relative: &str, name: &str) -> bool {
+    fn is_excluded(&self, path: &TreePath<'_>) -> bool {
+        if self.place.globs.is_empty() {
+            return false;
+        }
+        let relative = path.to_string();
         self.place.globs.iter().any(|glob| {
             let glob = glob.trim_start_matches("./").trim_start_matches('/');
             let (glob, subject) =
-                if glob.trim_end_matches('/').contains('/') { (glob, relative) } else { (glob, name) };
+                if glob.trim_end_matches('/').contains('/') { (glob, &*relative) } else { (glob, path.name) };
             let glob = glob.trim_end_matches('/');
             glob_match::glob_match(glob, subject) || glob.strip_suffix("/**") == Some(subject)
         })
