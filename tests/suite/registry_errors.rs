@@ -275,3 +275,35 @@ fn a_pin_that_somebody_edited_is_named() {
     assert_eq!(said[0]["code"], "image-not-found", "{said:#}");
     assert!(said[0]["help"].as_str().unwrap().contains("kic lock --update"), "{said:#}");
 }
+
+#[test]
+fn what_is_fetched_is_told_without_the_secrets_in_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(|request| match request.target.as_str() {
+        "/tool?token=secret-word" => Reply::file(request, b"a tool"),
+        _ => Reply::new(404),
+    });
+    let inside = format!(
+        "base scratch\nfiles \"tools\" {{ fetch \"http://{}/tool?token=secret-word\" to=\"/tool\"; }}",
+        server.host()
+    );
+    fs::write(folder.path().join("cluster.kdl"), format!("cluster \"shop\" {{\n{inside}\n}}\n")).unwrap();
+    let shown_url = format!("http://{}/tool", server.host());
+    let run = |arguments: &[&str]| {
+        let output = kic(folder.path(), &folder.path().join("store")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+        assert!(!shown(&output).contains("secret-word"), "{}", shown(&output));
+        shown(&output)
+    };
+    assert!(run(&["lock"]).contains(&format!("resolved {shown_url}\n")));
+    // The bytes are there; without them, they are fetched once more, by the lock.
+    assert!(run(&["plan"]).contains(&shown_url));
+    fs::remove_dir_all(folder.path().join("store")).unwrap();
+    assert!(run(&["compile", "-o", "out.oci"]).contains(&shown_url));
+    run(&["graph"]);
+    run(&["inspect", "out.oci"]);
+    // Why the layer is built again, and from where.
+    let spec = fs::read_to_string(folder.path().join("cluster.kdl")).unwrap();
+    fs::write(folder.path().join("cluster.kdl"), spec.replace("to=\"/tool\"", "to=\"/bin/tool\"")).unwrap();
+    run(&["compile", "--explain", "-o", "out.oci"]);
+}

@@ -10,6 +10,13 @@ pub fn without_login(text: &str) -> String {
     format!("{scheme}{}", &rest[end_of_login(rest, !scheme.is_empty())..])
 }
 
+/// An address of a file without what secrets may be in: its login, its query and its fragment.
+pub fn without_secrets(url: &str) -> String {
+    let mut url = without_login(url);
+    url.truncate(url.find(['?', '#']).unwrap_or(url.len()));
+    url
+}
+
 /// Where the host begins, behind a login; 0 where there is none.
 fn end_of_login(rest: &str, has_scheme: bool) -> usize {
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
@@ -34,6 +41,19 @@ fn end_of_login(rest: &str, has_scheme: bool) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn queries_are_left_out_with_the_login() {
+        for (text, shown) in [
+            ("https://host/x?token=hidden#hidden", "https://host/x"),
+            ("https://me:hid?den@host/x#hidden", "https://host/x"),
+            ("https://host/x#hidden?", "https://host/x"),
+            ("https://host/x", "https://host/x"),
+            ("?", ""),
+        ] {
+            assert_eq!(without_secrets(text), shown, "{text}");
+        }
+    }
 
     #[test]
     fn logins_are_left_out_and_all_else_stays() {

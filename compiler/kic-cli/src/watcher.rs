@@ -128,6 +128,15 @@ impl Watch for Bars {
                 let bar = self.spinner(state, format!("resolving {what}"));
                 state.resolving.insert(what.to_owned(), bar);
             }
+            // How many there are to be is not known.
+            Event::Fetched { what, bytes } => {
+                if let Some(bar) = state.resolving.get(what) {
+                    if bar.position() == 0 {
+                        bar.set_style(style("  {spinner} {bytes}, {bytes_per_sec} {wide_msg}"));
+                    }
+                    bar.inc(bytes);
+                }
+            }
             Event::Resolved(what) => {
                 if let Some(bar) = state.resolving.remove(what) {
                     bar.finish_and_clear();

@@ -7,6 +7,13 @@ use kic_graph::{Kind, NodeIndex};
 pub enum Event<'a> {
     /// An image reference is being resolved, or a URL fetched to pin it.
     Resolving(&'a str),
+    /// Bytes of what is being resolved came.
+    Fetched {
+        /// What is.
+        what: &'a str,
+        /// How many.
+        bytes: u64,
+    },
     /// It was.
     Resolved(&'a str),
     /// Nothing comes for a while, and why.

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use futures::{Stream, stream};
-use kic_base::without_login;
+use kic_base::without_secrets;
 use reqwest::Url;
 
 use crate::error::RegistryError;
@@ -28,8 +28,7 @@ impl Registries {
 }
 
 fn address(text: &str) -> Result<Url, RegistryError> {
-    let shown = text.split(['?', '#']).next().unwrap_or_default();
-    let bad = |reason: &str| RegistryError::BadUrl { url: without_login(shown), reason: reason.into() };
+    let bad = |reason: &str| RegistryError::BadUrl { url: without_secrets(text), reason: reason.into() };
     let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(bad("only http and https are fetched"));

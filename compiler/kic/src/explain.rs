@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kic_base::Digest;
+use kic_base::{Digest, without_secrets};
 use kic_exec::{LayerOutput, Outcome};
 use kic_graph::{Derivation, Graph, ImageLayer, Kind, Node, Origin};
 use kic_store::Store;
@@ -247,7 +247,7 @@ fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Registry(reference) => reference.to_string(),
         Origin::Disk(source) => source.to_string(),
-        Origin::Url(url) => url.clone(),
+        Origin::Url(url) => without_secrets(url),
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use clap::Args;
 use kic::{LockFile, LockMode};
+use kic_base::without_secrets;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use serde_json::json;
 
@@ -79,15 +80,18 @@ fn as_text(locks: &[LockFile]) -> String {
     let mut text = String::new();
     for file in locks {
         let (before, after) = (file.before.as_ref().map(pins).unwrap_or_default(), pins(&file.lock));
+        // The right to a file may stand in its URL: in the lock it has to, and on the screen, which ends in logs, it must not.
+        let shown = |name: &str| if name.contains("://") { without_secrets(name) } else { name.to_owned() };
         for (name, digest) in &after {
+            let name_shown = shown(name);
             match before.get(name) {
-                None => text.push_str(&format!("  + {name} {digest}\n")),
-                Some(old) if old != digest => text.push_str(&format!("  ~ {name} {old} -> {digest}\n")),
+                None => text.push_str(&format!("  + {name_shown} {digest}\n")),
+                Some(old) if old != digest => text.push_str(&format!("  ~ {name_shown} {old} -> {digest}\n")),
                 Some(_) => {}
             }
         }
         for (name, digest) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
-            text.push_str(&format!("  - {name} {digest}\n"));
+            text.push_str(&format!("  - {} {digest}\n", shown(name)));
         }
         let what = match (file.is_changed(), after.is_empty() && file.before.is_none()) {
             (true, _) => "wrote",

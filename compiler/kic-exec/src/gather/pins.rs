@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::{StreamExt, stream};
-use kic_base::{Digest, ImageReference, Spanned};
+use kic_base::{Digest, ImageReference, Spanned, without_secrets};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::ContentFacts;
 use kic_spec::{ChartKey, ChartPin, Fetch, FetchPin, ImagePin, Lock, Spec};
@@ -213,7 +213,9 @@ async fn run(task: Task, context: &Context) -> Result<ContentFacts, Diagnostics>
     }
     let network = context.network(&task.url.value, Some(&task.url.span))?;
     let _receiving = context.receive().await?;
-    context.watch.event(Event::Resolving(&task.url.value));
+    // Some have the right to a file in their query.
+    let shown = without_secrets(&task.url.value);
+    context.watch.event(Event::Resolving(&shown));
     let store = context.store.clone();
     let mut writer =
         context.blocking(move || store.writer().map_err(|error| fault::store(&error).into())).await?;
@@ -224,6 +226,7 @@ async fn run(task: Task, context: &Context) -> Result<ContentFacts, Diagnostics>
             None => break,
             Some(Err(error)) => return Err(fault::registry(&error, Some(&task.url.span)).into()),
             Some(Ok(bytes)) => {
+                context.watch.event(Event::Fetched { what: &shown, bytes: bytes.len() as u64 });
                 writer = context
                     .blocking(move || {
                         use std::io::Write;
@@ -251,7 +254,7 @@ async fn run(task: Task, context: &Context) -> Result<ContentFacts, Diagnostics>
             })
         })
         .await?;
-    context.watch.event(Event::Resolved(&task.url.value));
+    context.watch.event(Event::Resolved(&shown));
     Ok(ContentFacts { digest, size })
 }
 

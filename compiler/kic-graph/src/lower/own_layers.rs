@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kic_base::Digest;
+use kic_base::{Digest, without_secrets};
 use kic_spec::{Layer, LayerKind, Spec};
 use kic_threads::together;
 use petgraph::graph::NodeIndex;
@@ -43,7 +43,7 @@ impl Lowering {
                         let (url, content, mode) = *fetch;
                         let hints = Hints {
                             kind: Kind::Blob,
-                            name: url.clone(),
+                            name: without_secrets(&url),
                             span: Some(&entry.span),
                             origins: vec![Origin::Url(url)],
                             is_document: false,
