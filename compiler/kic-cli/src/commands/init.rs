@@ -3,8 +3,7 @@ use std::io::{self, BufRead, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kic_base::without_login;
-use kic_base::{ImageReference, Platform, Source};
+use kic_base::{ImageReference, Platform, Source, without_login};
 use kic_diag::{Code, Diagnostic, Diagnostics, declared as code};
 use kic_import::{Folder, Kind, KubefileOptions, NewSpec};
 use serde_json::json;
