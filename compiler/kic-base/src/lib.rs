@@ -16,7 +16,7 @@ mod suggest;
 pub use digest::{Digest, DigestError, DigestText, Sha256};
 pub use epoch::Epoch;
 pub use image_reference::{ImageReference, ImageReferenceError};
-pub use login::{without_login, without_secrets};
+pub use login::{WHERE_LOGINS_BELONG, without_login, without_secrets};
 pub use nested_sha256::{NestedSha256, Sha256State};
 pub use platform::{Platform, PlatformError};
 pub use span::{Source, Span, Spanned};

@@ -1,5 +1,9 @@
 //! Logins in addresses, which are not to be shown.
 
+/// What to do with a user and password in the name of an image.
+pub const WHERE_LOGINS_BELONG: &str =
+    "leave the user and password out: they belong into `docker login`, `podman login` or `skopeo login`";
+
 /// An address or an image's name without the user and password before its host, for messages and logs: those are not to hold
 /// secrets, wherever the address came from.
 pub fn without_login(text: &str) -> String {
@@ -28,8 +32,10 @@ fn end_of_login(rest: &str, has_scheme: bool) -> usize {
         let may_be_name = !has_scheme && authority.len() == rest.len();
         return if may_be_name && !is_login { 0 } else { at + 1 };
     }
-    // A password may hold what ends a host; then what stands in the place of a port is none.
-    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    // A password may hold what ends a host; then what stands in the place of a port is none. IPv6 addresses have colons of their own.
+    let behind_address =
+        authority.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(_, rest)| rest);
+    let port = behind_address.unwrap_or(authority).rsplit_once(':').map(|(_, port)| port);
     match rest.rfind('@') {
         Some(at) if port.is_some_and(|port| port.parse::<u16>().is_err()) && rest[at..].contains('/') => {
             at + 1
@@ -69,6 +75,7 @@ mod tests {
             ("hidden@proxy:3128", "proxy:3128"),
             ("docker://me:hidden@host/x@sha256:00", "docker://host/x@sha256:00"),
             ("a=http://me:hidden@host/x", "a=http://host/x"),
+            ("http://me:hid/den@[::1]/x", "http://[::1]/x"),
         ] {
             assert_eq!(without_login(text), shown, "{text}");
         }
@@ -82,6 +89,8 @@ mod tests {
             "nginx@latest",
             "https://host/@types/node",
             "https://host:443/a@b/c",
+            "https://[::1]/@types/node",
+            "https://[::1]:443/a@b/c",
             "https://host/x?mail=a@b",
             "oci:folder/a@b",
         ] {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kic_base::{Digest, ImageReference, Platform, Span, closest, without_login};
+use kic_base::{Digest, ImageReference, Platform, Span, WHERE_LOGINS_BELONG, closest, without_login};
 use kic_diag::{Code, Diagnostic, declared as code};
 use kic_syntax::Value;
 
@@ -246,8 +246,7 @@ pub(crate) fn invalid_image(text: &str, reason: &str, span: &Span) -> Diagnostic
     let plain = without_login(text);
     let lower = text.to_lowercase();
     let help = if plain != text {
-        "leave the user and password out: they belong into `docker login`, `podman login` or `skopeo login`"
-            .to_owned()
+        WHERE_LOGINS_BELONG.to_owned()
     } else if let Some(rest) = text.split_once("://").map(|(_, rest)| rest) {
         format!("leave the scheme out: `{rest}`")
     } else if lower != text && lower.parse::<ImageReference>().is_ok() {

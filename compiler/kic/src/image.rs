@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use kic_base::{ImageReference, Platform, without_login};
+use kic_base::{ImageReference, Platform, WHERE_LOGINS_BELONG, without_login};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Context, Documents, Event, fault};
 use kic_graph::{BlobFacts, Origin};
@@ -151,9 +151,7 @@ pub(crate) fn image_source(text: &str) -> Result<ImageSource, Diagnostics> {
     parsed.map_err(|reason| {
         let help = match plain == text {
             true => "give an OCI layout, an archive, or a reference of an image in a registry",
-            false => {
-                "leave the user and password out: they belong into `docker login`, `podman login` or `skopeo login`"
-            }
+            false => WHERE_LOGINS_BELONG,
         };
         Diagnostic::new(&code::INVALID_IMAGE, format!("`{plain}` is no image: {reason}")).help(help).into()
     })
