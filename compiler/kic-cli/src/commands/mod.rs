@@ -24,6 +24,7 @@ pub mod unpack;
 pub mod verify;
 pub mod why;
 
+use clap::ValueEnum as _;
 use kic_diag::{Diagnostic, declared as code};
 
 use crate::arguments::{Arguments, Command, Format};
@@ -32,17 +33,14 @@ use crate::terminal::Terminal;
 /// Runs a command, draws what went wrong, and gives the exit status.
 pub fn run(arguments: Arguments, terminal: &Terminal) -> u8 {
     let global = &arguments.global;
-    let drawing = match global.format {
-        Format::Human | Format::Json => None,
-        Format::Dot => Some("dot"),
-        Format::Mermaid => Some("mermaid"),
-        Format::Svg => Some("svg"),
-    };
+    let draws = matches!(global.format, Format::Dot | Format::Mermaid | Format::Svg);
     // What a command ends with that went well; some tell by it what they found.
     let mut status = 0;
     let result = match &arguments.command {
-        command if drawing.is_some() && !matches!(command, Command::Graph(_)) => {
-            let message = format!("only `kic graph` has the format `{}`", drawing.unwrap_or_default());
+        command if draws && !matches!(command, Command::Graph(_)) => {
+            let format = global.format.to_possible_value();
+            let name = format.as_ref().map_or("", |format| format.get_name());
+            let message = format!("only `kic graph` has the format `{name}`");
             Err(Diagnostic::new(&code::INVALID_ARGUMENT, message)
                 .help("this command has `human`, which is the default, and `json`")
                 .into())
