@@ -1,6 +1,6 @@
 //! Where a repository is found: its registry, and the mirrors asked before it.
 
-use kic_base::{ImageReference, without_login};
+use kic_base::{ImageReference, without_login, without_secrets};
 use reqwest::Url;
 
 use crate::error::RegistryError;
@@ -68,8 +68,7 @@ impl Source {
 
 /// The origin and the repository prefix of `http(s)://HOST[:PORT][/PREFIX]`.
 pub(crate) fn mirror_address(address: &str) -> Result<(Url, String), RegistryError> {
-    let shown = address.split(['?', '#']).next().unwrap_or_default();
-    let bad = |reason: &str| RegistryError::BadUrl { url: without_login(shown), reason: reason.into() };
+    let bad = |reason: &str| RegistryError::BadUrl { url: without_secrets(address), reason: reason.into() };
     let mut url = Url::parse(address).map_err(|error| bad(&format!("a mirror's address: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(bad("a mirror is `http(s)://HOST[:PORT][/PREFIX]`"));
