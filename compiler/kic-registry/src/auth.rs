@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_auth::parser::ChallengeParser;
-use kic_base::without_login;
+use kic_base::without_secrets;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -160,7 +160,7 @@ impl Auth {
     fn realm(&self, source: &Source, text: &str, wanted: &str) -> Result<Url, RegistryError> {
         let bad = |reason: &str| RegistryError::BadRealm {
             place: place(&source.base, wanted),
-            realm: without_login(text.split(['?', '#']).next().unwrap_or_default()),
+            realm: without_secrets(text),
             reason: reason.to_owned(),
         };
         let realm = Url::parse(text).map_err(|error| bad(&error.to_string()))?;

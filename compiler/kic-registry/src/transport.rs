@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use kic_base::without_login;
+use kic_base::without_secrets;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::Semaphore;
@@ -191,7 +191,7 @@ impl Transport {
         let from = answer.url();
         let text = String::from_utf8_lossy(location.as_bytes());
         let bad = |reason: &str| {
-            let to = without_login(text.split(['?', '#']).next().unwrap_or_default());
+            let to = without_secrets(&text);
             answer.garbage(&format!("a redirect to `{to}`, {reason}"), b"")
         };
         let to = from.join(&text).map_err(|error| bad(&error.to_string()))?;
