@@ -62,6 +62,11 @@ fn what_a_power_failure_took_is_noticed_and_had_anew() {
             let before = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
             File::open(&path).unwrap().set_modified(before).unwrap();
         }
+        if random.below(3) == 0 {
+            let size = random.below(2) * 200;
+            fs::write(output.join("index.json"), vec![0; usize::try_from(size).unwrap()]).unwrap();
+            when += &format!(" index.json ({size})");
+        }
         match round % 3 {
             // What the last run found out is lost, too.
             1 => fs::remove_dir_all(store.join("memos")).unwrap(),

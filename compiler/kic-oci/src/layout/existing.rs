@@ -28,6 +28,12 @@ pub(super) struct Existing {
     _lock: File,
 }
 
+/// An `index.json` that has no name yet.
+pub(super) struct NewIndex {
+    file: File,
+    is_synced: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LayoutVersion {
@@ -60,6 +66,8 @@ impl Existing {
         let index_bytes = if is_empty { None } else { read(&path.join("index.json"))? };
         let index = match &index_bytes {
             None => Index::new(Vec::new()),
+            // All that a power failure may leave of one that names a single image, see [`Self::is_synced`].
+            Some(bytes) if bytes.iter().all(|byte| *byte == 0) => Index::new(Vec::new()),
             Some(bytes) => match Document::parse(media_types::OCI_INDEX, bytes) {
                 Ok(Document::Index(index)) => index,
                 Ok(Document::Manifest(_)) => {
@@ -76,11 +84,13 @@ impl Existing {
     /// Makes what a layout must have beside its blobs. First of all the file that says it is one, so that a
     /// process killed at any point leaves a layout that the next one adds to.
     pub fn prepare(&self) -> Result<(), LayoutError> {
-        for (name, bytes) in
-            [("oci-layout", OCI_LAYOUT.to_vec()), ("index.json", canonical_json(&Index::new(Vec::new())))]
-        {
+        let no_image = Index::new(Vec::new());
+        for (name, bytes, is_synced) in [
+            ("oci-layout", OCI_LAYOUT.to_vec(), true),
+            ("index.json", canonical_json(&no_image), self.is_synced(&no_image)),
+        ] {
             if !exists(&self.path.join(name)) {
-                self.replace(name, &bytes)?;
+                self.finish(name, &self.begin(name, &bytes, is_synced)?, is_synced)?;
             }
         }
         for directory in [self.path.join("blobs"), self.blobs()] {
@@ -116,28 +126,39 @@ impl Existing {
         self.index_bytes.as_ref() == Some(&canonical_json(index))
     }
 
+    /// Whether `index.json` has to be safe before it gets its name: one that names no other image than the one that is written is made
+    /// again with it, where it is known that it may have been lost.
+    fn is_synced(&self, index: &Index) -> bool {
+        self.boot.is_none() || index.manifests.len() > 1
+    }
+
     /// Begins to write `index.json`: nothing where it says that already. It has no name before [`Self::finish_index`].
-    pub fn begin_index(&self, index: &Index) -> Result<Option<File>, LayoutError> {
+    pub fn begin_index(&self, index: &Index) -> Result<Option<NewIndex>, LayoutError> {
         if self.has_index(index) {
             return Ok(None);
         }
-        begin_file(&self.temporary("index.json"), &canonical_json(index)).map(Some)
+        let is_synced = self.is_synced(index);
+        let file = self.begin("index.json", &canonical_json(index), is_synced)?;
+        Ok(Some(NewIndex { file, is_synced }))
     }
 
     /// Gives `index.json` its name in one step, and gives whether that changed it. Its new name is not yet synced.
-    pub fn finish_index(&self, begun: Option<File>) -> Result<bool, LayoutError> {
-        let Some(file) = begun else { return Ok(false) };
-        self.finish("index.json", &file).map(|()| true)
+    pub fn finish_index(&self, begun: Option<NewIndex>) -> Result<bool, LayoutError> {
+        let Some(NewIndex { file, is_synced }) = begun else { return Ok(false) };
+        self.finish("index.json", &file, is_synced).map(|()| true)
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
-        self.finish(name, &begin_file(&self.temporary(name), bytes)?)
+    /// Begins a file under its temporary name; the disk is asked to take it meanwhile, where it is to be synced.
+    fn begin(&self, name: &str, bytes: &[u8], is_synced: bool) -> Result<File, LayoutError> {
+        begin_file(&self.temporary(name), bytes, is_synced)
     }
 
-    /// Gives a file its name that was begun under its temporary one.
-    fn finish(&self, name: &str, file: &File) -> Result<(), LayoutError> {
+    /// Gives a file its name that was begun.
+    fn finish(&self, name: &str, file: &File, is_synced: bool) -> Result<(), LayoutError> {
         let (temporary, path) = (self.temporary(name), self.path.join(name));
-        file.sync_all().map_err(|error| LayoutError::at(&temporary, error))?;
+        if is_synced {
+            file.sync_all().map_err(|error| LayoutError::at(&temporary, error))?;
+        }
         fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))
     }
 

@@ -25,11 +25,11 @@ pub(super) fn make_directory(path: &Path) -> Result<(), LayoutError> {
 
 /// Writes a new file of mode 0644, synced.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), LayoutError> {
-    begin_file(path, bytes)?.sync_all().map_err(|error| LayoutError::at(path, error))
+    begin_file(path, bytes, true)?.sync_all().map_err(|error| LayoutError::at(path, error))
 }
 
-/// Writes a new file of mode 0644, to be synced; the disk is asked to take it meanwhile.
-pub(super) fn begin_file(path: &Path, bytes: &[u8]) -> Result<File, LayoutError> {
+/// Writes a new file of mode 0644; where it is to be synced, the disk is asked to take it meanwhile.
+pub(super) fn begin_file(path: &Path, bytes: &[u8], is_synced: bool) -> Result<File, LayoutError> {
     let write = || {
         let mut file = File::create_new(path)?;
         // Most have it already, and to set it would have the disk take it once more.
@@ -37,7 +37,9 @@ pub(super) fn begin_file(path: &Path, bytes: &[u8]) -> Result<File, LayoutError>
             file.set_permissions(Permissions::from_mode(0o644))?;
         }
         file.write_all(bytes)?;
-        begin_sync(&file, 0, bytes.len() as u64);
+        if is_synced {
+            begin_sync(&file, 0, bytes.len() as u64);
+        }
         Ok(file)
     };
     write().map_err(|error| LayoutError::at(path, error))

@@ -72,6 +72,28 @@ fn after_a_power_failure_what_the_lost_image_left_is_removed() {
     assert_eq!(write(&out, "own", &wanted).unwrap().removed, 3, "the image before goes as always");
 }
 
+#[test]
+fn an_index_that_a_power_failure_took_is_made_anew_and_nothing_whole_goes() {
+    let parent = tempfile::tempdir().unwrap();
+    let (one, other) = (image("a"), image("b"));
+    for (round, lost) in [vec![], vec![0; 300]].into_iter().enumerate() {
+        let out = parent.path().join(round.to_string());
+        let index = out.join("index.json");
+        write(&out, "one", &one).unwrap();
+        let whole = fs::read(&index).unwrap();
+        fs::write(&index, &lost).unwrap();
+        assert!(!is_in_layout(&out, &one.root, "one", &one.blobs, &Suspects::default()), "{round}");
+        let again = write(&out, "one", &one).unwrap();
+        assert_eq!((again.added, again.kept, again.changed), (0, 4, true), "{round}");
+        assert_eq!(fs::read(&index).unwrap(), whole, "{round}");
+
+        fs::write(&index, &lost).unwrap();
+        assert_eq!(write(&out, "other", &other).unwrap().removed, 0, "{round}");
+        assert_eq!(references(&out), [("other".to_owned(), other.root.digest)], "{round}");
+        assert_eq!(names(&out), expected_names(&[&one, &other]), "{round}");
+    }
+}
+
 /// Damage in a file that the store and a layout share, or that was copied before it was found.
 #[test]
 fn what_the_store_found_damaged_is_hashed_in_a_layout_too() {
