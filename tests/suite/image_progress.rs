@@ -168,6 +168,17 @@ fn what_is_long_verified_is_shown() {
     let Some(screen) = place.on_a_terminal(&["verify", "zeros.oci"]) else { return };
     assert!(screen.contains(" of 1.00 GiB verified, "), "{screen:?}");
     assert!(screen.ends_with("3 whole blobs, 1.1 GB read: good\nstatus 0\n"), "{screen:?}");
+
+    let blobs =
+        fs::read_dir(place.path("zeros.oci/blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
+    let layer = blobs.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let name = layer.file_name().unwrap().to_str().unwrap();
+    let folder = place.path("own-store/blobs/sha256").join(&name[..2]);
+    fs::create_dir_all(&folder).unwrap();
+    fs::rename(&layer, folder.join(name)).unwrap();
+    let screen = place.on_a_terminal(&["store", "verify", "--store", "own-store"]).unwrap();
+    assert!(screen.contains(" of 1.0") && screen.contains(" GiB verified, "), "{screen:?}");
+    assert!(screen.ends_with("blobs are good: 1.1 GB read\nstatus 0\n"), "{screen:?}");
 }
 
 #[test]

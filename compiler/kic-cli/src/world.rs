@@ -3,6 +3,7 @@
 //! The only file of kic that reads the environment.
 #![allow(clippy::disallowed_methods, reason = "this is where the environment comes in")]
 
+use std::cell::Cell;
 use std::env;
 use std::fs;
 use std::io::{self, Read};
@@ -227,23 +228,29 @@ pub fn before_now(age: Duration) -> SystemTime {
     SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Runs blocking work that looks at times whether it is to stop: once the user presses Ctrl-C.
+/// Runs blocking work that asks at times whether it is to stop: once the user presses Ctrl-C. Work that is not told to do so comes to its
+/// end, and has the result that it has.
 pub fn interruptible<T: Send + 'static>(
     work: impl FnOnce(&dyn Fn() -> bool) -> Result<T, Diagnostics> + Send + 'static,
 ) -> Result<T, Diagnostics> {
     let cancel = CancellationToken::new();
-    let inner = cancel.clone();
     let asked = cancel.clone();
-    let work = async move {
-        let done = tokio::task::spawn_blocking(move || work(&|| inner.is_cancelled())).await;
-        let done =
-            done.unwrap_or_else(|error| Err(fault::internal(format!("a task failed: {error}")).into()))?;
-        if asked.is_cancelled() {
+    let work = move || {
+        let is_told = Cell::new(false);
+        let done = work(&|| {
+            is_told.set(is_told.get() || asked.is_cancelled());
+            is_told.get()
+        })?;
+        if is_told.get() {
             return Err(Diagnostic::new(&code::INTERRUPTED, "interrupted")
                 .help("nothing is half done: run again")
                 .into());
         }
         Ok(done)
+    };
+    let work = async {
+        let failed = |error| Err(fault::internal(format!("a task failed: {error}")).into());
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
     };
     run(threads(), &cancel, work)
 }

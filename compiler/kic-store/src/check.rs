@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use kic_base::Digest;
 use kic_threads::together;
@@ -50,7 +49,16 @@ pub struct DamagedBlob {
     pub unreadable: Option<String>,
 }
 
-/// Reads and hashes every blob with `jobs` threads, and sets damaged ones aside. `read` is told how many bytes were read, from any
+/// What is told of a check while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckEvent {
+    /// How many bytes there are to read.
+    Begun(u64),
+    /// How many of them were read now.
+    Read(u64),
+}
+
+/// Reads and hashes every blob with `jobs` threads, and sets damaged ones aside. What happens is told to `watch`, from any
 /// thread; `stop` ends the work early.
 ///
 /// # Errors
@@ -58,7 +66,7 @@ pub struct DamagedBlob {
 pub fn check(
     store: &Store,
     jobs: usize,
-    read: &(dyn Fn(u64) + Sync),
+    watch: &(dyn Fn(CheckEvent) + Sync),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<StoreCheck, StoreError> {
     let items = items(store)?;
@@ -67,18 +75,21 @@ pub fn check(
     let mut blobs: Vec<&Item> = items.iter().filter(|item| item.kind == ItemKind::Blob).collect();
     // The largest first, so that no thread is left alone with it at the end.
     blobs.sort_by_key(|item| (std::cmp::Reverse(item.size), item.digest));
-    let next = AtomicUsize::new(0);
+    watch(CheckEvent::Begun(blobs.iter().map(|item| item.size).sum()));
+    let (next, is_stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
     let shared = Mutex::new((found, None));
     together(jobs, || {
         let mut buffer = vec![0; BUFFER];
         while let Some(item) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stop() {
+                is_stopped.store(true, Ordering::Relaxed);
                 return;
             }
-            let result = check_blob(store, item, &mut buffer, read, stop);
+            let result = check_blob(store, item, &mut buffer, watch, stop);
             let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             match result {
-                Ok(Finding::Gone | Finding::Stopped) => {}
+                Ok(Finding::Gone) => {}
+                Ok(Finding::Stopped) => is_stopped.store(true, Ordering::Relaxed),
                 Ok(Finding::Good(size)) => {
                     shared.0.blobs += 1;
                     shared.0.bytes += size;
@@ -106,7 +117,7 @@ pub fn check(
         }
     }
     found.damaged.sort_by_key(|damaged| damaged.digest);
-    found.complete = !stop();
+    found.complete = !is_stopped.into_inner();
     Ok(found)
 }
 
@@ -152,7 +163,7 @@ fn check_blob(
     store: &Store,
     item: &Item,
     buffer: &mut [u8],
-    progress: &(dyn Fn(u64) + Sync),
+    watch: &(dyn Fn(CheckEvent) + Sync),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Finding, StoreError> {
     let file = match open_unnoticed(&item.path) {
@@ -173,7 +184,7 @@ fn check_blob(
     loop {
         match reader.read(buffer) {
             Ok(0) => return Ok(Finding::Good(metadata.len())),
-            Ok(count) => progress(count as u64),
+            Ok(count) => watch(CheckEvent::Read(count as u64)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 return match error.downcast::<StoreError>() {

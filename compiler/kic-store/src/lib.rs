@@ -53,7 +53,7 @@ mod usage;
 pub use blob_reader::BlobReader;
 pub use blob_writer::BlobWriter;
 pub use boot::Boot;
-pub use check::{DamagedBlob, StoreCheck, check};
+pub use check::{CheckEvent, DamagedBlob, StoreCheck, check};
 pub use collect::{CollectOptions, Collected, collect};
 pub use embedding_writer::EmbeddingWriter;
 pub use error::StoreError;

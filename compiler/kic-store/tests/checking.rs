@@ -9,21 +9,18 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::*;
-use kic_store::{ItemKind, Root, StoreCheck, check};
+use kic_store::{CheckEvent, ItemKind, Root, StoreCheck, check};
 use serde_json::json;
 
 fn run(store: &Store, jobs: usize) -> StoreCheck {
-    let read = AtomicU64::new(0);
-    let found = check(
-        store,
-        jobs,
-        &|bytes| {
-            read.fetch_add(bytes, Ordering::Relaxed);
-        },
-        &|| false,
-    )
-    .unwrap();
+    let (told, read) = (AtomicU64::new(0), AtomicU64::new(0));
+    let watch = |event| match event {
+        CheckEvent::Begun(bytes) => assert_eq!(told.swap(bytes, Ordering::Relaxed), 0),
+        CheckEvent::Read(bytes) => drop(read.fetch_add(bytes, Ordering::Relaxed)),
+    };
+    let found = check(store, jobs, &watch, &|| false).unwrap();
     assert!(found.complete);
+    assert_eq!(told.into_inner(), found.bytes);
     assert_eq!(read.into_inner(), found.bytes - lost(&found), "every byte is read once");
     found
 }
@@ -105,4 +102,14 @@ fn a_check_that_is_stopped_says_so() {
     write(&store, &noise(1, 1_000_000));
     let found = check(&store, 1, &|_| {}, &|| true).unwrap();
     assert!(!found.complete && found.blobs == 0);
+
+    // Once everything is looked at, it is too late to stop.
+    let asked = AtomicU64::new(0);
+    let stop_after = |times: u64| {
+        asked.store(0, Ordering::Relaxed);
+        check(&store, 1, &|_| {}, &|| asked.fetch_add(1, Ordering::Relaxed) >= times).unwrap()
+    };
+    assert!(stop_after(u64::MAX).complete);
+    let times = asked.load(Ordering::Relaxed);
+    assert!(!stop_after(times - 1).complete && stop_after(times).complete, "{times}");
 }

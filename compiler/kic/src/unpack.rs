@@ -4,7 +4,7 @@ use kic_base::Platform;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Context, Event, fault, obtain};
 use kic_graph::{BlobFacts, NAME_ANNOTATION, NodeIndex};
-use kic_oci::unpack::{UnpackError, UnpackLayer, UnpackOptions};
+use kic_oci::unpack::{Refusal, UnpackError, UnpackLayer, UnpackOptions};
 use kic_store::StoreError;
 
 use crate::fetch::fetch_all;
@@ -97,11 +97,15 @@ fn refused(error: &UnpackError) -> Diagnostic {
     };
     let full = |source: &std::io::Error| fault::is_full(source);
     match error {
-        UnpackError::Refused { .. }
-        | UnpackError::Limit { .. }
-        | UnpackError::MediaType { .. }
-        | UnpackError::Read { .. } => Diagnostic::new(&code::UNPACK_REFUSED, message)
-            .help("the image is hostile or damaged: nothing was unpacked"),
+        UnpackError::MediaType { .. }
+        | UnpackError::Refused {
+            reason: Refusal::SpecialFile(_) | Refusal::Sparse | Refusal::Kind(_), ..
+        } => Diagnostic::new(&code::UNPACK_REFUSED, message)
+            .help("unpack it with another tool, such as umoci or a container runtime: nothing was unpacked"),
+        UnpackError::Refused { .. } | UnpackError::Limit { .. } | UnpackError::Read { .. } => {
+            Diagnostic::new(&code::UNPACK_REFUSED, message)
+                .help("the image is hostile or damaged: nothing was unpacked")
+        }
         UnpackError::NotEmpty { .. } => {
             Diagnostic::new(&code::OUTPUT_NOT_EMPTY, message).help("choose a new or empty folder")
         }

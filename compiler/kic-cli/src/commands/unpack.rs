@@ -7,6 +7,7 @@ use kic_oci::unpack::UnpackOptions;
 use serde_json::json;
 
 use crate::arguments::{Format, Global, Network};
+use crate::report::plural;
 use crate::terminal::Terminal;
 use crate::watcher::watcher;
 use crate::world::{block_on, looking_context};
@@ -47,7 +48,7 @@ impl Unpack {
             Format::Json => terminal
                 .print(&format!("{}\n", json!({ "directory": path.to_string(), "layers": unpacked.layers }))),
             _ if terminal.quiet => {}
-            _ => terminal.print(&format!("{} layers unpacked into {path}\n", unpacked.layers)),
+            _ => terminal.print(&format!("{} unpacked into {path}\n", plural(unpacked.layers, "layer"))),
         }
         Ok(Diagnostics::new())
     }

@@ -2,17 +2,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::Args;
-use kic::{Context, Lost, Repair, Repaired, Unwatched};
+use kic::{Context, Event, Lost, Repair, Repaired};
 use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::fault;
-use kic_store::{DamagedBlob, ItemKind, StoreCheck, StoreError};
+use kic_store::{CheckEvent, DamagedBlob, ItemKind, Store, StoreCheck, StoreError};
 use serde_json::json;
 
 use super::{Existing, pretty, shown};
 use crate::arguments::{Format, Global, Network};
 use crate::report::{printable, size};
 use crate::terminal::Terminal;
+use crate::watcher::watcher;
 use crate::world::{block_on, context_with, cores};
 
 /// Hash every blob again, and set aside what is damaged. With `--repair`, put it back from the outputs that hold it, or fetch it
@@ -51,25 +52,36 @@ impl Verify {
             }
             return existing.told();
         };
-        let context = context_with(store, &self.network, jobs, Arc::new(Unwatched))?;
-        let work = block_on(&context, self.work(&context)).map_err(of_a_check)?;
-        let set_aside = context.store.set_aside().map_err(|error| fault::store(&error))?;
+        let context = context_with(store, &self.network, jobs, watcher(terminal))?;
+        let work = block_on(&context, self.work(&context));
+        // What it shows on the screen goes with it.
+        let store = context.store.clone();
+        drop(context);
+        let work = work.map_err(of_a_check)?;
+        let set_aside = store.set_aside().map_err(|error| fault::store(&error))?;
         match terminal.format {
             Format::Json => terminal.print(&pretty(&as_json(&work, set_aside.len()))),
             _ if terminal.quiet => {}
             _ => {
-                let shared = set_aside.iter().filter(|digest| context.store.contains(digest)).count();
+                let shared = set_aside.iter().filter(|digest| store.contains(digest)).count();
                 terminal.print(&as_text(&work.found, set_aside.len() - shared, shared));
             }
         }
-        let names = names(&context)?;
+        let names = names(&store)?;
         self.told(&work, &names, &set_aside)
     }
 
     async fn work(&self, context: &Context) -> Result<Work, Diagnostics> {
         let (store, cancel, jobs) = (context.store.clone(), context.cancel.clone(), context.jobs);
+        let watch = Arc::clone(&context.watch);
         let check = move || {
-            kic_store::check(&store, jobs, &|_| {}, &|| cancel.is_cancelled())
+            let told = |event| match event {
+                CheckEvent::Begun(bytes) => {
+                    watch.event(Event::Reading { done: "verified", bytes: Some(bytes) });
+                }
+                CheckEvent::Read(bytes) => watch.event(Event::Read { bytes }),
+            };
+            kic_store::check(&store, jobs, &told, &|| cancel.is_cancelled())
                 .map_err(|error| fault::store(&error).into())
         };
         let found = context.blocking(check).await?;
@@ -197,8 +209,8 @@ fn of_a_check(errors: Diagnostics) -> Diagnostics {
 }
 
 /// What roots call the blobs that they keep.
-fn names(context: &Context) -> Result<BTreeMap<Digest, String>, Diagnostics> {
-    let roots = context.store.roots().map_err(|error| fault::store(&error))?;
+fn names(store: &Store) -> Result<BTreeMap<Digest, String>, Diagnostics> {
+    let roots = store.roots().map_err(|error| fault::store(&error))?;
     let kept = roots.into_iter().flat_map(|found| found.root.kept);
     Ok(kept.map(|kept| (kept.digest, kept.what)).collect())
 }
