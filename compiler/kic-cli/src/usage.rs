@@ -12,6 +12,7 @@ use crate::terminal::Terminal;
 /// Prints the answer to these words, and gives the exit status.
 pub fn answer(mut error: clap::Error, words: &[OsString]) -> u8 {
     hide_logins(&mut error);
+    suggest_one(&mut error);
     let error = &error;
     let format = format_of(words);
     let global = Global { format, quiet: false, verbose: 0, color: Color::Auto, store: None };
@@ -43,6 +44,18 @@ fn hide_logins(error: &mut clap::Error) {
         .collect();
     for (kind, text) in repeated {
         error.insert(kind, ContextValue::String(text));
+    }
+}
+
+/// Of several commands that clap finds similar, leaves the closest one, where one is close.
+fn suggest_one(error: &mut clap::Error) {
+    let (Some(ContextValue::String(written)), Some(ContextValue::Strings(similar))) =
+        (error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::SuggestedSubcommand))
+    else {
+        return;
+    };
+    if let Some(one) = kic_base::closest(written, similar.iter().map(String::as_str)) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![one.to_owned()]));
     }
 }
 
