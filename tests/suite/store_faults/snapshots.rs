@@ -2,6 +2,7 @@
 //! again.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -135,7 +136,13 @@ fn whatever_a_disk_has_when_the_power_fails_the_next_compile_makes_whole() {
             let mut changed = machine.within(&mut place.command(&store, &output));
             let mut child = changed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let length = u64::try_from(place.specs.length.as_micros()).unwrap();
-            std::thread::sleep(Duration::from_micros(random.below(length)));
+            // Sometimes right after it, when hardly anything has reached the disk.
+            std::thread::sleep(Duration::from_micros(random.below(length * 2)));
+            // Another program syncs a file of its own: with it go names, and not what the files hold that have them.
+            if random.below(2) == 0 {
+                let mut other = fs::File::create(machine.path.join("other")).unwrap();
+                other.write_all(when.as_bytes()).and_then(|()| other.sync_all()).unwrap();
+            }
             machine.fail(&mut child);
 
             place.specs.write("tree/3/file", &file);
