@@ -28,9 +28,11 @@ pub(super) struct Existing {
     _lock: File,
 }
 
-/// An `index.json` that has no name yet.
-pub(super) struct NewIndex {
+/// A file of the layout that does not have its name yet.
+pub(super) struct Begun {
+    name: &'static str,
     file: File,
+    /// Whether it is synced before it gets its name.
     is_synced: bool,
 }
 
@@ -90,7 +92,7 @@ impl Existing {
             ("index.json", canonical_json(&no_image), self.is_synced(&no_image)),
         ] {
             if !exists(&self.path.join(name)) {
-                self.finish(name, &self.begin(name, &bytes, is_synced)?, is_synced)?;
+                self.finish(&self.begin(name, &bytes, is_synced)?)?;
             }
         }
         for directory in [self.path.join("blobs"), self.blobs()] {
@@ -133,30 +135,29 @@ impl Existing {
     }
 
     /// Begins to write `index.json`: nothing where it says that already. It has no name before [`Self::finish_index`].
-    pub fn begin_index(&self, index: &Index) -> Result<Option<NewIndex>, LayoutError> {
+    pub fn begin_index(&self, index: &Index) -> Result<Option<Begun>, LayoutError> {
         if self.has_index(index) {
             return Ok(None);
         }
-        let is_synced = self.is_synced(index);
-        let file = self.begin("index.json", &canonical_json(index), is_synced)?;
-        Ok(Some(NewIndex { file, is_synced }))
+        self.begin("index.json", &canonical_json(index), self.is_synced(index)).map(Some)
     }
 
     /// Gives `index.json` its name in one step, and gives whether that changed it. Its new name is not yet synced.
-    pub fn finish_index(&self, begun: Option<NewIndex>) -> Result<bool, LayoutError> {
-        let Some(NewIndex { file, is_synced }) = begun else { return Ok(false) };
-        self.finish("index.json", &file, is_synced).map(|()| true)
+    pub fn finish_index(&self, begun: Option<Begun>) -> Result<bool, LayoutError> {
+        begun.as_ref().map_or(Ok(()), |index| self.finish(index))?;
+        Ok(begun.is_some())
     }
 
-    /// Begins a file under its temporary name; the disk is asked to take it meanwhile, where it is to be synced.
-    fn begin(&self, name: &str, bytes: &[u8], is_synced: bool) -> Result<File, LayoutError> {
-        begin_file(&self.temporary(name), bytes, is_synced)
+    /// Begins a file under its temporary name.
+    fn begin(&self, name: &'static str, bytes: &[u8], is_synced: bool) -> Result<Begun, LayoutError> {
+        let file = begin_file(&self.temporary(name), bytes, is_synced)?;
+        Ok(Begun { name, file, is_synced })
     }
 
     /// Gives a file its name that was begun.
-    fn finish(&self, name: &str, file: &File, is_synced: bool) -> Result<(), LayoutError> {
+    fn finish(&self, Begun { name, file, is_synced }: &Begun) -> Result<(), LayoutError> {
         let (temporary, path) = (self.temporary(name), self.path.join(name));
-        if is_synced {
+        if *is_synced {
             file.sync_all().map_err(|error| LayoutError::at(&temporary, error))?;
         }
         fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))
