@@ -24,7 +24,7 @@ use kic_base::Digest;
 use kic_diag::{Severity, by_name};
 use serde_json::Value;
 
-use crate::cli::redact;
+use crate::cli::{is_expected, redact};
 use crate::support::kic::{kic, program, shell, shown, stdout};
 use crate::support::{copy_tree_as_it_is, root, updates_expectations};
 
@@ -183,7 +183,7 @@ fn check(case: &Path, earlier: &Path) -> Result<(), String> {
             fs::write(&path, &text).unwrap();
         } else {
             let expected = fs::read_to_string(&path).unwrap_or_default();
-            if text != expected {
+            if !is_expected(&expected, &text) {
                 wrong.push(format!("--- stderr, expected\n{expected}\n--- stderr, found\n{text}"));
             }
         }

@@ -70,7 +70,7 @@ fn run(case: &Path) -> Result<(), String> {
             continue;
         }
         let expected = fs::read_to_string(&path).unwrap_or_else(|_| nothing.to_owned());
-        if expected != found {
+        if !is_expected(&expected, &found) {
             differences.push(format!("--- {name}, expected\n{expected}\n--- {name}, found\n{found}"));
         }
     }
@@ -103,6 +103,23 @@ pub fn redact(printed: &[u8], places: &[(PathBuf, &str)]) -> String {
         lines.push(line);
     }
     lines.join("\n")
+}
+
+/// Whether what was printed is what should be. Where lines of it break depends on how long the names of folders are that stand in it.
+pub fn is_expected(expected: &str, found: &str) -> bool {
+    let has_folder = ["[folder]", "[store]", "[root]"].iter().any(|folder| expected.contains(folder));
+    expected == found || (has_folder && in_whole_lines(expected) == in_whole_lines(found))
+}
+
+/// Messages and help texts without the breaks that make their lines short.
+fn in_whole_lines(text: &str) -> String {
+    let mut whole = String::new();
+    for line in text.split('\n') {
+        let rest = ["  │ ", "        "].iter().find_map(|margin| line.strip_prefix(margin));
+        whole.push(if rest.is_some() { ' ' } else { '\n' });
+        whole.push_str(rest.unwrap_or(line));
+    }
+    whole
 }
 
 /// A line in which every `NUMBER ms`, `NUMBER s` and `"milliseconds":NUMBER` is `[time]`.
@@ -168,6 +185,14 @@ fn every_command_has_cases_and_a_help_text() {
             "tests/cli/{command}/help is missing"
         );
     }
+}
+
+#[test]
+fn lines_may_break_elsewhere_where_a_folder_is_named() {
+    let said = |words: &str| format!("code\n\n  × {words}\n  help: run it\n        again\n");
+    assert!(is_expected(&said("in [folder]/a it\n  │ is wrong"), &said("in [folder]/a\n  │ it is wrong")));
+    assert!(!is_expected(&said("in [folder]/a it\n  │ is wrong"), &said("in [folder]/a it\n  │ is long")));
+    assert!(!is_expected(&said("it\n  │ is wrong"), &said("it is\n  │ wrong")));
 }
 
 #[test]

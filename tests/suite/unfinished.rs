@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use kic_base::Digest;
 use kic_registry::scripted_server::{Reply, Request};
+use rustix::fs::SeekFrom;
 
 use crate::faults::Ended;
 use crate::support::kic::{json, kic, shown, stdout};
@@ -89,11 +89,10 @@ impl Place {
         self.begin(spec, store, manner).wait_with_output().unwrap()
     }
 
-    /// The bytes that the largest file on its way takes.
+    /// The bytes that the fullest file on its way holds.
     fn taken(&self) -> u64 {
         let Ok(entries) = fs::read_dir(self.store().join("tmp")) else { return 0 };
-        let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok());
-        sizes.map(|file| file.blocks() * 512).max().unwrap_or(0)
+        entries.flatten().filter_map(|entry| held(&fs::File::open(entry.path()).ok()?)).max().unwrap_or(0)
     }
 
     /// Compiles, and asks that to end once some MiB of the layer came.
@@ -120,6 +119,16 @@ impl Place {
             requests[before..].iter().filter(|request| request.path().ends_with(&self.layer.to_string()));
         of_layer.map(|request| range(request.header("range"), self.size)).collect()
     }
+}
+
+/// How many bytes a file holds, the holes in it and what a file system has put by for it left out.
+fn held(file: &fs::File) -> Option<u64> {
+    let (mut held, mut end) = (0, 0);
+    while let Ok(begin) = rustix::fs::seek(file, SeekFrom::Data(end)) {
+        end = rustix::fs::seek(file, SeekFrom::Hole(begin)).ok()?;
+        held += end - begin;
+    }
+    Some(held)
 }
 
 /// The range of a blob that a request asks for.

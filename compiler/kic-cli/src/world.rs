@@ -42,7 +42,9 @@ impl World for Disk {
                 io::Error::other("it is a pipe, a socket or a device")
             });
         }
-        let mut bytes = Vec::new();
+        // With room for one byte more, which tells that there is none.
+        let room = usize::try_from(metadata.len().min(MOST_READ)).unwrap_or(0) + 1;
+        let mut bytes = Vec::with_capacity(room);
         fs::File::open(path)?.take(MOST_READ).read_to_end(&mut bytes)?;
         Ok(bytes)
     }

@@ -158,6 +158,11 @@ pub fn input_output(error: io::Error, doing: &str) -> Diagnostic {
     }
 }
 
+/// The same in a temporary folder, which lies where the environment says.
+pub(crate) fn temporary_folder(error: io::Error, doing: &str) -> Diagnostic {
+    input_output(error, doing).help("choose a folder with `TMPDIR` that you may write to, and that has room")
+}
+
 /// Something that cannot happen.
 pub fn internal(message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(&code::INTERNAL, message).help("please report this: it is a bug in kic")

@@ -67,11 +67,12 @@ pub fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Gives the file at `from` the name `to` in one step, as [`fs::rename`] does. Gives whether the file that had that name stands at `from`
-/// now: a rename over a file waits until the disk has its bytes back, which takes longer than all the rest.
+/// now: a rename over a file waits until the disk has its bytes back, and ext4 then gives it those of the new one at once, which takes
+/// longer than all the rest.
 ///
 /// # Errors
 /// Those of a rename.
-pub(crate) fn exchange_or_rename(from: &Path, to: &Path) -> io::Result<bool> {
+pub fn exchange_or_rename(from: &Path, to: &Path) -> io::Result<bool> {
     // Not every system can, nor every file system; and where there is nothing yet, there is nothing to exchange.
     #[cfg(target_os = "linux")]
     if rename_with(from, to, RenameFlags::EXCHANGE).is_ok() {

@@ -144,10 +144,12 @@ fn version(
 
 /// An empty folder for a program to run in; gone when it is dropped.
 pub(super) fn home() -> Result<tempfile::TempDir, Diagnostic> {
-    tempfile::Builder::new()
-        .prefix(".kic-render-")
-        .tempdir()
-        .map_err(|error| fault::input_output(error, "making a temporary folder"))
+    let parent = std::env::temp_dir();
+    tempfile::Builder::new().prefix(".kic-render-").tempdir_in(&parent).map_err(|error| {
+        // Without the name that it would have had, which is another one each time.
+        let doing = format!("making a temporary folder in {}", parent.display());
+        fault::temporary_folder(error.kind().into(), &doing)
+    })
 }
 
 /// The diagnostic for a program that does not work.

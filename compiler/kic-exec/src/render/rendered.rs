@@ -113,7 +113,7 @@ fn once(job: &Job, time_zone: &str, context: &Context) -> Result<String, Diagnos
 }
 
 fn stage(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), Diagnostic> {
-    let doing = |error| fault::input_output(error, "writing to a temporary folder");
+    let doing = |error| fault::temporary_folder(error, "writing to a temporary folder");
     for (path, bytes) in files {
         let path = folder.join(path);
         if let Some(parent) = path.parent() {

@@ -76,7 +76,8 @@ fn too_large() -> io::Error {
 }
 
 fn read_to_end(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // More than most have that are packed in little: memory that grows is copied each time.
+    let mut bytes = Vec::with_capacity(16 << 10);
     reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
 }

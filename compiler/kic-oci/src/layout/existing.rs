@@ -2,7 +2,7 @@ use std::fs::{self, DirEntry, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use kic_store::{Boot, is_at};
+use kic_store::{Boot, exchange_or_rename, is_at};
 use serde::Deserialize;
 
 use super::files::{begin_file, make_directory};
@@ -160,7 +160,13 @@ impl Existing {
         if *is_synced {
             file.sync_all().map_err(|error| LayoutError::at(&temporary, error))?;
         }
-        fs::rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))
+        let is_exchanged =
+            exchange_or_rename(&temporary, &path).map_err(|error| LayoutError::at(&path, error))?;
+        if is_exchanged {
+            // What stays is removed by the next write.
+            let _ = fs::remove_file(&temporary);
+        }
+        Ok(())
     }
 
     /// Removes the files that a write did not finish.

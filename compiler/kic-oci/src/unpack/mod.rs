@@ -94,7 +94,10 @@ pub fn unpack(
     let applied = apply_all(layers, &mut tree, options, &mut report);
     let applied = applied.and_then(|()| tree.close().map_err(wrap)).and_then(|()| {
         std::fs::rename(folder.path(), &destination).map_err(|source| match source.kind() {
-            io::ErrorKind::DirectoryNotEmpty => UnpackError::NotEmpty { path: destination.clone() },
+            // Which of the two, is the file system's choice.
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+                UnpackError::NotEmpty { path: destination.clone() }
+            }
             _ => wrap(source),
         })
     });
