@@ -30,6 +30,7 @@ mod early_layers;
 mod examples;
 mod faults;
 mod faulty_network;
+mod file_systems;
 mod image_progress;
 mod image_spec;
 mod import;

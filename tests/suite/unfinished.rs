@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -128,7 +129,8 @@ fn held(file: &fs::File) -> Option<u64> {
         end = rustix::fs::seek(file, SeekFrom::Hole(begin)).ok()?;
         held += end - begin;
     }
-    Some(held)
+    // Some file systems know of no holes.
+    Some(held.min(file.metadata().ok()?.blocks() * 512))
 }
 
 /// The range of a blob that a request asks for.

@@ -8,9 +8,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use super::Place;
+use crate::support::disk_file::{make, mount};
 use crate::support::image_layout::{assert_valid, root_digest};
 use crate::support::kic::shown;
-use crate::support::peers::peer;
 use crate::support::repeats::{chance, rounds};
 
 /// A machine whose disk is a file. It goes with the value.
@@ -94,18 +94,6 @@ impl Drop for Machine {
 fn uptime() -> u64 {
     let text = fs::read_to_string("/proc/uptime").unwrap();
     text.split('.').next().unwrap().parse().unwrap()
-}
-
-/// An empty disk with a file system of that kind.
-fn make(path: &Path, kind: &str, size: u64) -> Option<()> {
-    let make = peer(&format!("mkfs.{kind}"))?;
-    fs::File::create_new(path).unwrap().set_len(size).unwrap();
-    run(Command::new(make).arg("-q").arg(path));
-    Some(())
-}
-
-fn mount(disk: &Path, path: &Path, options: &str) -> bool {
-    Command::new("mount").args(["-o", options]).arg(disk).arg(path).status().is_ok_and(|done| done.success())
 }
 
 fn run(command: &mut Command) -> Output {

@@ -3,6 +3,7 @@
 pub mod containerd;
 pub mod contents;
 pub mod damage;
+pub mod disk_file;
 pub mod fault_proxy;
 pub mod http;
 pub mod image_layout;
