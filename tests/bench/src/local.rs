@@ -120,6 +120,8 @@ fn row(
     // What was written just before the first run is read once more.
     std::thread::sleep(SETTLED);
     run()?;
+    // The disk is still taking what was fetched and written for all this, for half a minute and more: beside that, everything takes longer.
+    Command::new("sync").status()?;
     let again = (0..local.runs).map(|_| run()).collect::<Result<Vec<_>>>()?;
     let mut changed = Vec::new();
     for round in 0..local.runs {
