@@ -14,6 +14,9 @@ pub(crate) const EXT: u32 = 0xef53;
 /// tmpfs.
 pub(crate) const TMPFS: u32 = 0x0102_1994;
 
+/// overlayfs.
+const OVERLAY: u32 = 0x794c_7630;
+
 /// The number by which Linux knows the kind of a file system; `None` on other systems.
 #[cfg(target_os = "linux")]
 #[allow(
@@ -46,7 +49,7 @@ pub fn is_local(status: &StatFs) -> bool {
         EXT,
         0xf2f5_2010,
         0x3153_464a,
-        0x794c_7630,
+        OVERLAY,
         0x8584_58f6,
         TMPFS,
         0x5846_5342,
@@ -58,6 +61,13 @@ pub fn is_local(status: &StatFs) -> bool {
 /// Whether the file system that holds this file [is local](is_local).
 pub fn is_on_local_disk(file: impl AsFd) -> bool {
     rustix::fs::fstatfs(file).is_ok_and(|status| is_local(&status))
+}
+
+/// Whether the file system that holds this folder [is local](is_local), and shows in it nothing but what it holds itself: overlayfs shows what
+/// other folders hold, whose changes its own folders do not tell.
+pub fn is_on_own_disk(folder: impl AsFd) -> bool {
+    rustix::fs::fstatfs(folder)
+        .is_ok_and(|status| is_local(&status) && file_system_kind(&status) != Some(OVERLAY))
 }
 
 /// Whether an open file is the one that stands at `path` now, and no link to it.

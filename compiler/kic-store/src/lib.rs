@@ -57,7 +57,7 @@ pub use check::{CheckEvent, DamagedBlob, StoreCheck, check};
 pub use collect::{CollectOptions, Collected, collect};
 pub use embedding_writer::EmbeddingWriter;
 pub use error::StoreError;
-pub use file_system::{exchange_or_rename, is_at, is_local, is_on_local_disk};
+pub use file_system::{exchange_or_rename, is_at, is_local, is_on_local_disk, is_on_own_disk};
 pub use hashed_writer::HashedWriter;
 pub use items::ItemKind;
 pub use memo::{Memo, Remembering};

@@ -26,6 +26,19 @@ pub struct Fingerprint {
 /// Seconds since 1970 and nanoseconds.
 pub(super) type Moment = (i64, u32);
 
+/// The bytes of a fingerprint: three numbers, two moments.
+pub(super) const FINGERPRINT: usize = 3 * 8 + 2 * 12;
+
+pub(super) fn put_moment(bytes: &mut Vec<u8>, (seconds, nanoseconds): Moment) {
+    bytes.extend_from_slice(&seconds.to_le_bytes());
+    bytes.extend_from_slice(&nanoseconds.to_le_bytes());
+}
+
+pub(super) fn moment_at(bytes: &[u8], at: usize) -> Option<Moment> {
+    let seconds = i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
+    Some((seconds, u32::from_le_bytes(bytes.get(at + 8..at + 12)?.try_into().ok()?)))
+}
+
 /// A change that comes within this time after another one may bear the same time: the clock of file systems goes in steps
 /// of up to 10 ms, and twice as much is waited.
 const STEP: u32 = 20_000_000;
@@ -48,6 +61,30 @@ impl Fingerprint {
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
             changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u32),
         }
+    }
+
+    /// Its bytes, all numbers little-endian.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let Self { device, inode, size, modified, changed } = self;
+        let mut bytes = Vec::with_capacity(FINGERPRINT);
+        for number in [device, inode, size] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        put_moment(&mut bytes, modified);
+        put_moment(&mut bytes, changed);
+        bytes
+    }
+
+    /// From its bytes.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        Some(Self {
+            device: number(0)?,
+            inode: number(8)?,
+            size: number(16)?,
+            modified: moment_at(bytes, 24)?,
+            changed: moment_at(bytes, 36)?,
+        })
     }
 
     /// Adds it to a digest.

@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 
 use kic_base::Digest;
 
-use super::fingerprint::{Fingerprint, Moment};
+use super::fingerprint::{FINGERPRINT, Fingerprint, Moment, moment_at, put_moment};
 
 const MAGIC: &[u8; 8] = b"kicsrc1\n";
-/// Three numbers, two moments, a digest.
-const FACTS: usize = 3 * 8 + 2 * 12 + 32;
+/// A fingerprint and a digest.
+const FACTS: usize = FINGERPRINT + 32;
 
 /// The contents of files, as they were found last.
 #[derive(Debug, Default)]
@@ -193,12 +193,7 @@ impl Putting {
         put_length(&mut self.offsets, self.files.len());
         self.files.extend_from_slice(&length.to_le_bytes());
         self.files.extend_from_slice(name.as_bytes());
-        let Fingerprint { device, inode, size, modified, changed } = known.fingerprint;
-        for number in [device, inode, size] {
-            self.files.extend_from_slice(&number.to_le_bytes());
-        }
-        put_moment(&mut self.files, modified);
-        put_moment(&mut self.files, changed);
+        self.files.extend_from_slice(&known.fingerprint.to_bytes());
         self.files.extend_from_slice(known.digest.as_bytes());
     }
 
@@ -272,15 +267,9 @@ fn folder_at(bytes: &[u8], at: usize) -> Option<Folder<'_>> {
 }
 
 fn known(facts: &[u8]) -> Option<Known> {
-    let number = |at: usize| Some(u64::from_le_bytes(facts.get(at..at + 8)?.try_into().ok()?));
-    let fingerprint = Fingerprint {
-        device: number(0)?,
-        inode: number(8)?,
-        size: number(16)?,
-        modified: moment_at(facts, 24)?,
-        changed: moment_at(facts, 36)?,
-    };
-    Some(Known { fingerprint, digest: Digest::from_bytes(facts.get(48..80)?.try_into().ok()?) })
+    let fingerprint = Fingerprint::from_bytes(facts)?;
+    let digest = facts.get(FINGERPRINT..FACTS)?.try_into().ok()?;
+    Some(Known { fingerprint, digest: Digest::from_bytes(digest) })
 }
 
 /// Lengths are bounded by that of the whole, which is under 4 GiB; a longer one makes bytes that are no index.
@@ -291,16 +280,6 @@ fn put_length(bytes: &mut Vec<u8>, length: usize) {
 fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
     let number = u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
     usize::try_from(number).ok()
-}
-
-fn put_moment(bytes: &mut Vec<u8>, (seconds, nanoseconds): Moment) {
-    bytes.extend_from_slice(&seconds.to_le_bytes());
-    bytes.extend_from_slice(&nanoseconds.to_le_bytes());
-}
-
-fn moment_at(bytes: &[u8], at: usize) -> Option<Moment> {
-    let seconds = i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
-    Some((seconds, u32::from_le_bytes(bytes.get(at + 8..at + 12)?.try_into().ok()?)))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use kic_graph::{EntryFacts, FileFacts, PathFacts};
 
 use super::facts_digest::FactsDigest;
 use super::index::Index;
+use super::listings::Listings;
 use super::tree::{Tree, TreePart};
 use super::walk::{Found, FoundFile, walk};
 use super::{LookError, Looked, Place};
@@ -94,7 +95,7 @@ fn facts(file: FoundFile) -> Result<FileFacts, Vec<LookError>> {
 }
 
 /// What the file system says of a place, without reading any file.
-pub(super) fn look(place: &Place, index: &Index, context: &Context) -> Look {
+pub(super) fn look(place: &Place, index: &Index, listings: &Listings, context: &Context) -> Look {
     let failed = |error: LookError| Look::Done(Err(vec![error]));
     let unreadable = |error: io::Error| failed(LookError::Unreadable(place.path.clone(), error));
     let stat = match rustix::fs::stat(&place.path) {
@@ -106,7 +107,7 @@ pub(super) fn look(place: &Place, index: &Index, context: &Context) -> Look {
         Err(error) => return unreadable(error),
     };
     match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
-        rustix::fs::FileType::Directory => match walk(place, &absolute, index, context) {
+        rustix::fs::FileType::Directory => match walk(place, &absolute, index, listings, context) {
             Ok(found) => Look::Folder(absolute, found),
             Err(error) => failed(error),
         },

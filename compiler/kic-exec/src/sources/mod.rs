@@ -9,14 +9,18 @@
 //!   Where the clock was set back since, the index is not used at all.
 //! - **Not every file system keeps its word**, or has this machine's clock. Only well-known local ones are trusted.
 //!
-//! **Invariant:** the index saves reading. What is found with it is what is found without it.
+//! The same goes for [the names in a folder](listings), whose time of change is set by whoever gives or takes one.
+//!
+//! **Invariant:** the index saves reading, and listing. What is found with it is what is found without it.
 
 mod facts_digest;
 mod fingerprint;
 mod frames;
 mod index;
 mod known_files;
+mod listings;
 mod look;
+mod names;
 mod read;
 mod tree;
 mod walk;
@@ -42,6 +46,7 @@ use fingerprint::now;
 use frames::SpecFrames;
 use index::{Files, Index, Known};
 pub(crate) use known_files::KnownFiles;
+use listings::Listings;
 pub use look::facts_digest;
 use look::{Look, look};
 use read::read_all;
@@ -74,6 +79,7 @@ pub type Looked = Result<PathFacts, Vec<LookError>>;
 #[derive(Debug, Default)]
 pub struct Sources {
     state: Mutex<State>,
+    listings: Listings,
     frames: SpecFrames,
 }
 
@@ -111,7 +117,7 @@ impl Sources {
         let key = hasher.finish();
         let index = store.recall(&key).map(|bytes| Index::parse(bytes, now())).unwrap_or_default();
         let state = State { key: Some(key), index: Arc::new(index), ..State::default() };
-        Self { state: Mutex::new(state), frames: SpecFrames::of(&key) }
+        Self { state: Mutex::new(state), listings: Listings::of(&key), frames: SpecFrames::of(&key) }
     }
 
     /// Looks at places, each once in a run, and reads the files of which it is not known what they hold. What comes out
@@ -178,7 +184,7 @@ impl Sources {
             .map(|place| {
                 let held = if is_held { self.lock().held.remove(place) } else { None };
                 let held = held.map(|(facts, digest)| Look::Held(facts, digest));
-                held.unwrap_or_else(|| look(place, &index, context))
+                held.unwrap_or_else(|| look(place, &index, &self.listings, context))
             })
             .collect();
         self.note_seen(&looks);
@@ -255,11 +261,12 @@ impl Sources {
     /// Whether something was found out that is not written down.
     pub fn is_changed(&self) -> bool {
         let state = self.lock();
-        state.key.is_some() && !state.fresh.is_empty()
+        state.key.is_some() && (!state.fresh.is_empty() || self.listings.is_changed())
     }
 
     /// Writes down what was found out. Where that does not work, the next run reads again.
     pub fn save(&self, store: &Store) {
+        self.listings.save(store);
         let mut state = self.lock();
         let (Some(key), false) = (state.key, state.fresh.is_empty()) else { return };
         let now = now();

@@ -43,6 +43,16 @@ impl Ground {
         (looked, read)
     }
 
+    /// How many folders a run lists of which the next one may know what is in them.
+    fn listed(&self) -> usize {
+        let context = self.context(Sources::open(Path::new("/specs/cluster.kdl"), &self.store));
+        let place = Place { path: self.tree(), globs: Vec::new(), deep: true };
+        let _ = context.sources.look(&[place], &context);
+        let listed = context.sources.listings.count_fresh();
+        context.sources.save(&self.store);
+        listed
+    }
+
     /// What a run finds that knows nothing.
     fn anew(&self) -> Result<Digest, String> {
         let context = self.context(Sources::default());
@@ -160,6 +170,96 @@ fn what_changes_within_one_step_of_the_clock_is_never_missed() {
         ground.write("a", &format!("{number:04x}"));
         let (found, _) = ground.run();
         assert_eq!(found, ground.anew(), "{number}");
+    }
+}
+
+#[test]
+fn a_folder_is_listed_once_and_again_when_a_name_came_or_went() {
+    let ground = Ground::new();
+    for name in ["a/1", "a/2", "b/c/3", "b/4"] {
+        ground.write(name, name);
+    }
+    symlink("a", ground.tree().join("link")).unwrap();
+    fs::create_dir(ground.tree().join("empty")).unwrap();
+    wait();
+    assert_eq!(ground.listed(), 5);
+    assert_eq!(ground.listed(), 0, "nothing changed");
+    ground.write("a/1", "what a file holds is not in the folder");
+    wait();
+    assert_eq!(ground.listed(), 0);
+    let path = |name: &str| ground.tree().join(name);
+    let changes: [(&str, &dyn Fn()); 7] = [
+        ("a file more", &|| ground.write("a/5", "5")),
+        ("a file less", &|| fs::remove_file(path("a/2")).unwrap()),
+        ("another name", &|| fs::rename(path("a/5"), path("a/6")).unwrap()),
+        ("another kind", &|| {
+            fs::remove_file(path("a/6")).unwrap();
+            symlink("1", path("a/6")).unwrap();
+        }),
+        ("a file from elsewhere in its place", &|| fs::rename(path("b/4"), path("a/1")).unwrap()),
+        ("a folder in the place of another", &|| fs::rename(path("a"), path("empty")).unwrap()),
+        ("a time that is set back", &|| {
+            let times = fs::metadata(path("b")).unwrap();
+            ground.write("b/7", "7");
+            File::open(path("b")).unwrap().set_modified(times.modified().unwrap()).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        change();
+        wait();
+        assert_eq!(ground.run().0, ground.anew(), "{what}");
+        assert_eq!(ground.run().0, ground.anew(), "{what}, again");
+        assert_eq!(ground.listed(), 0, "{what}");
+    }
+}
+
+#[test]
+fn names_that_come_and_go_within_one_step_of_the_clock_are_never_missed() {
+    let ground = Ground::new();
+    ground.write("a/0", "0");
+    let path = |name: usize| ground.tree().join(format!("a/{name}"));
+    for number in 0..300_usize {
+        // As quickly as can be.
+        match number % 3 {
+            0 => fs::write(path(number + 1), "0").unwrap(),
+            1 => fs::remove_file(path(number - 1)).unwrap(),
+            _ => fs::rename(path(number - 1), path(number)).unwrap(),
+        }
+        assert_eq!(ground.run().0, ground.anew(), "{number}");
+        if number % 50 == 0 {
+            wait();
+            ground.run().0.unwrap();
+        }
+        if number % 3 == 2 {
+            fs::rename(path(number), path(number + 1)).unwrap();
+            assert_eq!(ground.run().0, ground.anew(), "{number}");
+        }
+    }
+}
+
+#[test]
+fn listings_that_are_damaged_or_of_another_time_are_none() {
+    let ground = Ground::new();
+    ground.write("a/1", "1");
+    wait();
+    assert_eq!(ground.listed(), 2);
+    let sources = Sources::open(Path::new("/specs/cluster.kdl"), &ground.store);
+    let (key, bytes) = sources.listings.written(&ground.store).unwrap();
+    let mut later = bytes.clone();
+    later[8..16].copy_from_slice(&i64::MAX.to_le_bytes());
+    let shorter = &bytes[..bytes.len() - 1];
+    for damaged in [b"", &b"kiclst1\n"[..], shorter, &[&bytes[..], b"x"].concat(), &later] {
+        ground.store.remember(&Memo::new(key, damaged.to_vec())).unwrap();
+        assert_eq!(ground.run().0, ground.anew());
+        ground.store.remember(&Memo::new(key, damaged.to_vec())).unwrap();
+        assert_eq!(ground.listed(), 2);
+    }
+    // Damage that got through the checksum: it must not do more harm than to be wrong.
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x81;
+        ground.store.remember(&Memo::new(key, damaged)).unwrap();
+        let _ = ground.run();
     }
 }
 

@@ -1,8 +1,7 @@
 //! Walks folders on several threads, and asks the file system about every file in them.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,8 +12,10 @@ use kic_graph::{ContentFacts, FileFacts};
 use kic_threads::together;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
-use super::fingerprint::Fingerprint;
+use super::fingerprint::{Fingerprint, now};
 use super::index::{Folder, Index, Known};
+use super::listings::Listings;
+use super::names::Names;
 use super::tree::{FoundFolder, Tree, TreePath};
 use super::{LookError, Place, below};
 use crate::context::Context;
@@ -84,6 +85,7 @@ struct Walk<'a> {
     /// The place's path from the root.
     absolute: &'a Path,
     index: &'a Index,
+    listings: &'a Listings,
     context: &'a Context,
     queue: Mutex<Queue>,
     /// Told when there is a task, or the last one is done.
@@ -100,15 +102,6 @@ struct Part {
     errors: Vec<(String, LookError)>,
 }
 
-/// The names in a folder.
-#[derive(Default)]
-struct Names {
-    /// Each with a zero behind it.
-    text: String,
-    /// Where each stands, and what it is of.
-    places: Vec<(Range<usize>, FileType)>,
-}
-
 /// Everything below a folder.
 ///
 /// # Errors
@@ -117,11 +110,12 @@ pub(super) fn walk(
     place: &Place,
     absolute: &Path,
     index: &Index,
+    listings: &Listings,
     context: &Context,
 ) -> Result<Tree, LookError> {
     let first = Task { path: place.path.clone(), relative: String::new(), depth: 0 };
     let queue = Mutex::new(Queue { tasks: vec![first], busy: 0 });
-    let walk = Walk { place, absolute, index, context, queue, changed: Condvar::new() };
+    let walk = Walk { place, absolute, index, listings, context, queue, changed: Condvar::new() };
     let mut own = Part::default();
     let mut parts = Vec::new();
     // Most folders are small: this thread alone, until it is seen that there are many.
@@ -200,50 +194,39 @@ impl Walk<'_> {
         if task.depth > 0 {
             flags |= OFlags::NOFOLLOW;
         }
+        // What changes from now on, changes the fingerprint, too.
+        let now = now();
         let folder = rustix::fs::open(&task.path, flags, Mode::empty()).map_err(unreadable)?;
-        let Names { text, places } = &mut part.names;
-        text.clear();
-        places.clear();
-        let mut odd = None;
-        let note = |name: &CStr, kind| {
-            if name == c"." || name == c".." {
-                return;
+        let fingerprint = Fingerprint::of(&rustix::fs::fstat(&folder).map_err(unreadable)?);
+        let absolute = below(self.absolute, &task.relative);
+        let names = &mut part.names;
+        if !self.listings.find(&absolute, &fingerprint, names, &self.context.store) {
+            if let Some(odd) = list(&folder, &mut part.listing, names).map_err(unreadable)? {
+                let path = task.path.join(odd);
+                return Err(failed(LookError::Unsupported(path, "its name is not UTF-8")));
             }
-            let Ok(name) = name.to_str() else {
-                odd = Some(task.path.join(OsStr::from_bytes(name.to_bytes())));
-                return;
-            };
-            let begin = text.len();
-            text.push_str(name);
-            places.push((begin..text.len(), kind));
-            text.push('\0');
-        };
-        list(&folder, &mut part.listing, note).map_err(unreadable)?;
-        if let Some(path) = odd {
-            return Err(failed(LookError::Unsupported(path, "its name is not UTF-8")));
+            self.listings.note(&absolute, &fingerprint, now, names, &folder);
         }
-        places.sort_unstable_by(|left, right| text[left.0.clone()].cmp(&text[right.0.clone()]));
         let folder = folder.as_fd();
-        let known = self.index.folder(&below(self.absolute, &task.relative));
+        let known = self.index.folder(&absolute);
+        let (text, places) = (names.text(), names.places());
         let mut entries = Vec::with_capacity(places.len());
         let (mut any, mut next) = (false, 0);
-        for (place, kind) in places.drain(..) {
+        for (place, kind) in places {
             let name = &text[place.clone()];
             let relative = TreePath { folder: &task.relative, name };
             if self.is_excluded(&relative) {
                 continue;
             }
             let path = || task.path.join(name);
-            // There is none without it.
-            let c_name =
-                CStr::from_bytes_with_nul(&text.as_bytes()[place.start..=place.end]).unwrap_or_default();
-            match self.entry(folder, (name, c_name), kind, known.map(|known| (known, &mut next))) {
+            let c_name = names.with_zero(place);
+            match self.entry(folder, (name, c_name), *kind, known.map(|known| (known, &mut next))) {
                 Ok(Entry::Folder) if !self.place.deep => continue,
                 Ok(Entry::Folder) => {
                     let (path, relative) = (path(), relative.to_string());
                     deeper.push(Task { path, relative, depth: task.depth + 1 });
                 }
-                Ok(Entry::Found(found)) => entries.push((place, found)),
+                Ok(Entry::Found(found)) => entries.push((place.clone(), found)),
                 Ok(Entry::Nothing) => {}
                 Err(trouble) => {
                     let error = match trouble {
@@ -265,7 +248,7 @@ impl Walk<'_> {
             entries.push((0..0, Found::EmptyFolder));
         }
         if !entries.is_empty() {
-            let (path, names) = (task.relative.clone(), text.as_str().to_owned());
+            let (path, names) = (task.relative.clone(), text.to_owned());
             part.found.push(FoundFolder { path, names, entries });
         }
         Ok(())
@@ -329,9 +312,22 @@ impl Walk<'_> {
     }
 }
 
+/// Lists a folder, in order; gives the first name that is not UTF-8.
+fn list(folder: &OwnedFd, room: &mut Vec<u8>, names: &mut Names) -> rustix::io::Result<Option<OsString>> {
+    names.clear();
+    let mut odd = None;
+    each(folder, room, |name, kind| {
+        if name != c"." && name != c".." && !names.push(name, kind) {
+            odd.get_or_insert_with(|| OsStr::from_bytes(name.to_bytes()).to_owned());
+        }
+    })?;
+    names.sort();
+    Ok(odd)
+}
+
 /// Tells of each name in a folder. There is no copy of them, other than where systems differ.
 #[cfg(target_os = "linux")]
-fn list(
+fn each(
     folder: &OwnedFd,
     room: &mut Vec<u8>,
     mut note: impl FnMut(&CStr, FileType),
@@ -346,7 +342,7 @@ fn list(
 }
 
 #[cfg(not(target_os = "linux"))]
-fn list(folder: &OwnedFd, _: &mut Vec<u8>, mut note: impl FnMut(&CStr, FileType)) -> rustix::io::Result<()> {
+fn each(folder: &OwnedFd, _: &mut Vec<u8>, mut note: impl FnMut(&CStr, FileType)) -> rustix::io::Result<()> {
     for entry in rustix::fs::Dir::read_from(folder)? {
         let entry = entry?;
         note(entry.file_name(), entry.file_type());

@@ -1,0 +1,190 @@
+//! What stood in folders when they were listed last.
+//!
+//! To list a folder takes a fifth of the time of looking at the files in it. A folder that has the [`Fingerprint`] that it had then holds
+//! the same names, of the same kinds: whatever gives, takes or exchanges one sets its time of change.
+//!
+//! The bytes of it, all numbers little-endian:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | [`MAGIC`] |
+//! | 12 | the moment at which it was written |
+//! | each folder | length of its path (4), number of names (4), bytes of these (4); the path, the fingerprint, the kinds (1 each), the names, each with a zero behind it |
+//!
+//! Folders are sorted by path, names by their bytes.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use kic_base::{Digest, StableHasher};
+use kic_store::{Memo, Store, is_on_own_disk};
+
+use super::fingerprint::{FINGERPRINT, Fingerprint, Moment, moment_at, now, put_moment};
+use super::names::Names;
+
+const MAGIC: &[u8; 8] = b"kiclst1\n";
+
+/// Of more folders only those are kept that were listed in the run.
+const MOST: usize = 50_000;
+
+/// What is known of the folders of a spec, read when it is first asked for. Threads share it.
+#[derive(Debug, Default)]
+pub(super) struct Listings {
+    key: Option<Digest>,
+    known: OnceLock<Known>,
+    /// Folders that were listed in this run, by path, as they are written.
+    fresh: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+}
+
+/// As it was written.
+#[derive(Debug, Default)]
+struct Known {
+    bytes: Vec<u8>,
+    /// Where each folder begins.
+    folders: Vec<usize>,
+}
+
+/// One folder.
+struct Listing<'a> {
+    path: &'a [u8],
+    fingerprint: &'a [u8],
+    kinds: &'a [u8],
+    names: &'a [u8],
+    /// All its bytes.
+    whole: &'a [u8],
+}
+
+impl Listings {
+    /// Those of the spec whose sources have that key.
+    pub fn of(sources: &Digest) -> Self {
+        let mut hasher = StableHasher::new();
+        hasher.text("kic listings").digest(sources);
+        Self { key: Some(hasher.finish()), ..Self::default() }
+    }
+
+    /// Puts the names of the folder at `path`, an absolute path, into `names`, where it is known what they are; and says whether it is.
+    pub fn find(&self, path: &Path, fingerprint: &Fingerprint, names: &mut Names, store: &Store) -> bool {
+        let Some(key) = &self.key else { return false };
+        let known = self
+            .known
+            .get_or_init(|| store.recall(key).map(|bytes| Known::parse(bytes, now())).unwrap_or_default());
+        let found = known.folder(path.as_os_str().as_bytes());
+        let same = found.filter(|found| found.fingerprint == fingerprint.to_bytes());
+        same.is_some_and(|found| names.read(found.kinds, found.names))
+    }
+
+    /// Notes what stands in a folder that had that fingerprint before it was listed, `now` or later: unless it may change, and still have it.
+    pub fn note(
+        &self,
+        path: &Path,
+        fingerprint: &Fingerprint,
+        now: Moment,
+        names: &Names,
+        folder: impl AsFd,
+    ) {
+        if self.key.is_none() || !fingerprint.is_settled(now) || !is_on_own_disk(folder) {
+            return;
+        }
+        let path = path.as_os_str().as_bytes();
+        let mut bytes = Vec::with_capacity(12 + path.len() + FINGERPRINT + names.size());
+        let count = names.len();
+        for length in [path.len(), count, names.size() - count] {
+            // A folder with so many names is listed each time.
+            let Ok(length) = u32::try_from(length) else { return };
+            bytes.extend_from_slice(&length.to_le_bytes());
+        }
+        bytes.extend_from_slice(path);
+        bytes.extend_from_slice(&fingerprint.to_bytes());
+        if names.write(&mut bytes) {
+            self.fresh().insert(path.to_owned(), bytes);
+        }
+    }
+
+    /// Whether something was found out that is not written down.
+    pub fn is_changed(&self) -> bool {
+        !self.fresh().is_empty()
+    }
+
+    /// Writes down what was found out. Where that does not work, the next run lists again.
+    pub fn save(&self, store: &Store) {
+        let fresh = std::mem::take(&mut *self.fresh());
+        let (Some(key), false) = (self.key, fresh.is_empty()) else { return };
+        let mut bytes = MAGIC.to_vec();
+        put_moment(&mut bytes, now());
+        let known = self.known.get().filter(|known| known.folders.len() + fresh.len() <= MOST);
+        let mut folders: BTreeMap<&[u8], &[u8]> =
+            known.into_iter().flat_map(Known::all).map(|known| (known.path, known.whole)).collect();
+        folders.extend(fresh.iter().map(|(path, bytes)| (path.as_slice(), bytes.as_slice())));
+        folders.values().for_each(|folder| bytes.extend_from_slice(folder));
+        let _ = store.remember(&Memo::new(key, bytes));
+    }
+
+    /// How many folders were listed, and are not written down.
+    #[cfg(test)]
+    pub fn count_fresh(&self) -> usize {
+        self.fresh().len()
+    }
+
+    /// Where they are written, and what is there.
+    #[cfg(test)]
+    pub fn written(&self, store: &Store) -> Option<(Digest, Vec<u8>)> {
+        Some((self.key?, store.recall(&self.key?)?))
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// From its bytes. What comes from the future (the clock was set back since, and what was sure when it was written is no more), or
+    /// is damaged, knows nothing.
+    fn parse(bytes: Vec<u8>, now: Moment) -> Self {
+        let folders = || {
+            let rest = bytes.strip_prefix(MAGIC)?;
+            if moment_at(rest, 0)? > now {
+                return None;
+            }
+            let (mut at, mut folders) = (MAGIC.len() + 12, Vec::new());
+            while at < bytes.len() {
+                folders.push(at);
+                at += listing_at(&bytes, at)?.whole.len();
+            }
+            Some(folders)
+        };
+        match folders() {
+            Some(folders) => Self { bytes, folders },
+            None => Self::default(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Listing<'_>> {
+        self.folders.iter().filter_map(|at| listing_at(&self.bytes, *at))
+    }
+
+    fn folder(&self, path: &[u8]) -> Option<Listing<'_>> {
+        let place = self.folders.binary_search_by(|at| {
+            listing_at(&self.bytes, *at).map_or(Ordering::Less, |found| found.path.cmp(path))
+        });
+        listing_at(&self.bytes, *self.folders.get(place.ok()?)?)
+    }
+}
+
+fn listing_at(bytes: &[u8], at: usize) -> Option<Listing<'_>> {
+    let bytes = bytes.get(at..)?;
+    let length = |place: usize| {
+        let number = u32::from_le_bytes(bytes.get(place..place + 4)?.try_into().ok()?);
+        usize::try_from(number).ok()
+    };
+    let rest = bytes.get(12..)?;
+    let (path, rest) = rest.split_at_checked(length(0)?)?;
+    let (fingerprint, rest) = rest.split_at_checked(FINGERPRINT)?;
+    let (kinds, rest) = rest.split_at_checked(length(4)?)?;
+    let (names, rest) = rest.split_at_checked(length(8)?)?;
+    let whole = bytes.get(..bytes.len() - rest.len())?;
+    Some(Listing { path, fingerprint, kinds, names, whole })
+}
