@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kic_base::{Digest, StableHasher};
@@ -28,8 +30,8 @@ use super::names::Names;
 
 const MAGIC: &[u8; 8] = b"kiclst1\n";
 
-/// Of more folders only those are kept that were listed in the run.
-const MOST: usize = 50_000;
+/// So many folders more than were looked at in the last run may be known: those of other settings of the spec.
+const MORE: usize = 1000;
 
 /// What is known of the folders of a spec, read when it is first asked for. Threads share it.
 #[derive(Debug, Default)]
@@ -44,8 +46,8 @@ pub(super) struct Listings {
 #[derive(Debug, Default)]
 struct Known {
     bytes: Vec<u8>,
-    /// Where each folder begins.
-    folders: Vec<usize>,
+    /// Where each folder begins, and whether it was asked for in this run.
+    folders: Vec<(usize, AtomicBool)>,
 }
 
 /// One folder.
@@ -115,9 +117,8 @@ impl Listings {
         let (Some(key), false) = (self.key, fresh.is_empty()) else { return };
         let mut bytes = MAGIC.to_vec();
         put_moment(&mut bytes, now());
-        let known = self.known.get().filter(|known| known.folders.len() + fresh.len() <= MOST);
-        let mut folders: BTreeMap<&[u8], &[u8]> =
-            known.into_iter().flat_map(Known::all).map(|known| (known.path, known.whole)).collect();
+        let known = self.known.get().into_iter().flat_map(|known| known.kept(fresh.len()));
+        let mut folders: BTreeMap<&[u8], &[u8]> = known.map(|known| (known.path, known.whole)).collect();
         folders.extend(fresh.iter().map(|(path, bytes)| (path.as_slice(), bytes.as_slice())));
         folders.values().for_each(|folder| bytes.extend_from_slice(folder));
         let _ = store.remember(&Memo::new(key, bytes));
@@ -151,7 +152,7 @@ impl Known {
             }
             let (mut at, mut folders) = (MAGIC.len() + 12, Vec::new());
             while at < bytes.len() {
-                folders.push(at);
+                folders.push((at, AtomicBool::new(false)));
                 at += listing_at(&bytes, at)?.whole.len();
             }
             Some(folders)
@@ -162,15 +163,21 @@ impl Known {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = Listing<'_>> {
-        self.folders.iter().filter_map(|at| listing_at(&self.bytes, *at))
+    /// All of them, unless there are many of which nobody has asked for any more.
+    fn kept(&self, fresh: usize) -> impl Iterator<Item = Listing<'_>> {
+        let asked = self.folders.iter().filter(|(_, is_asked)| is_asked.load(Relaxed)).count();
+        let is_all = self.folders.len() <= asked + fresh + MORE;
+        let kept = self.folders.iter().filter(move |(_, is_asked)| is_all || is_asked.load(Relaxed));
+        kept.filter_map(|(at, _)| listing_at(&self.bytes, *at))
     }
 
     fn folder(&self, path: &[u8]) -> Option<Listing<'_>> {
-        let place = self.folders.binary_search_by(|at| {
+        let place = self.folders.binary_search_by(|(at, _)| {
             listing_at(&self.bytes, *at).map_or(Ordering::Less, |found| found.path.cmp(path))
         });
-        listing_at(&self.bytes, *self.folders.get(place.ok()?)?)
+        let (at, is_asked) = self.folders.get(place.ok()?)?;
+        is_asked.store(true, Relaxed);
+        listing_at(&self.bytes, *at)
     }
 }
 

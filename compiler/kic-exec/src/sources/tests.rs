@@ -214,6 +214,27 @@ fn a_folder_is_listed_once_and_again_when_a_name_came_or_went() {
 }
 
 #[test]
+fn listings_of_folders_that_are_gone_do_not_stay_for_ever() {
+    let ground = Ground::new();
+    let size = || {
+        let sources = Sources::open(Path::new("/specs/cluster.kdl"), &ground.store);
+        sources.listings.written(&ground.store).unwrap().1.len()
+    };
+    ground.write("kept/1", "1");
+    for number in 0..1100 {
+        ground.write(&format!("gone/{number}/1"), "1");
+    }
+    wait();
+    ground.run().0.unwrap();
+    let full = size();
+    fs::remove_dir_all(ground.tree().join("gone")).unwrap();
+    wait();
+    ground.run().0.unwrap();
+    assert!(size() < full / 100, "{} of {full}", size());
+    assert_eq!(ground.listed(), 0);
+}
+
+#[test]
 fn names_that_come_and_go_within_one_step_of_the_clock_are_never_missed() {
     let ground = Ground::new();
     ground.write("a/0", "0");
