@@ -10,6 +10,8 @@ use rustix::fs::Stat;
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
+use super::bytes::{moment_at, put_moment};
+
 /// What the file system says of a file that another file, or the same one after a change, does not share: whoever
 /// writes to a file, or to its name, cannot help changing the time `changed`, which no program can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,16 +30,6 @@ pub(super) type Moment = (i64, u32);
 
 /// The bytes of a fingerprint: three numbers, two moments.
 pub(super) const FINGERPRINT: usize = 3 * 8 + 2 * 12;
-
-pub(super) fn put_moment(bytes: &mut Vec<u8>, (seconds, nanoseconds): Moment) {
-    bytes.extend_from_slice(&seconds.to_le_bytes());
-    bytes.extend_from_slice(&nanoseconds.to_le_bytes());
-}
-
-pub(super) fn moment_at(bytes: &[u8], at: usize) -> Option<Moment> {
-    let seconds = i64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
-    Some((seconds, u32::from_le_bytes(bytes.get(at + 8..at + 12)?.try_into().ok()?)))
-}
 
 /// A change that comes within this time after another one may bear the same time: the clock of file systems goes in steps
 /// of up to 10 ms, and twice as much is waited.
@@ -63,16 +55,13 @@ impl Fingerprint {
         }
     }
 
-    /// Its bytes, all numbers little-endian.
-    pub(super) fn to_bytes(self) -> Vec<u8> {
-        let Self { device, inode, size, modified, changed } = self;
-        let mut bytes = Vec::with_capacity(FINGERPRINT);
-        for number in [device, inode, size] {
+    /// Adds its bytes, all numbers little-endian.
+    pub(super) fn put(&self, bytes: &mut Vec<u8>) {
+        for number in [self.device, self.inode, self.size] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
-        put_moment(&mut bytes, modified);
-        put_moment(&mut bytes, changed);
-        bytes
+        put_moment(bytes, self.modified);
+        put_moment(bytes, self.changed);
     }
 
     /// From its bytes.

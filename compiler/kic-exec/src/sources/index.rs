@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 use kic_base::Digest;
 
-use super::fingerprint::{FINGERPRINT, Fingerprint, Moment, moment_at, put_moment};
+use super::bytes::{length_at, moment_at, put_length, put_moment};
+use super::fingerprint::{FINGERPRINT, Fingerprint, Moment};
 
 const MAGIC: &[u8; 8] = b"kicsrc1\n";
 /// A fingerprint and a digest.
@@ -193,7 +194,7 @@ impl Putting {
         put_length(&mut self.offsets, self.files.len());
         self.files.extend_from_slice(&length.to_le_bytes());
         self.files.extend_from_slice(name.as_bytes());
-        self.files.extend_from_slice(&known.fingerprint.to_bytes());
+        known.fingerprint.put(&mut self.files);
         self.files.extend_from_slice(known.digest.as_bytes());
     }
 
@@ -270,16 +271,6 @@ fn known(facts: &[u8]) -> Option<Known> {
     let fingerprint = Fingerprint::from_bytes(facts)?;
     let digest = facts.get(FINGERPRINT..FACTS)?.try_into().ok()?;
     Some(Known { fingerprint, digest: Digest::from_bytes(digest) })
-}
-
-/// Lengths are bounded by that of the whole, which is under 4 GiB; a longer one makes bytes that are no index.
-fn put_length(bytes: &mut Vec<u8>, length: usize) {
-    bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-}
-
-fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let number = u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
-    usize::try_from(number).ok()
 }
 
 #[cfg(test)]

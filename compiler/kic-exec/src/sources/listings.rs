@@ -25,7 +25,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use kic_base::{Digest, StableHasher};
 use kic_store::{Memo, Store, is_on_own_disk};
 
-use super::fingerprint::{FINGERPRINT, Fingerprint, Moment, moment_at, now, put_moment};
+use super::bytes::{length_at, moment_at, put_moment};
+use super::fingerprint::{FINGERPRINT, Fingerprint, Moment, now};
 use super::names::Names;
 
 const MAGIC: &[u8; 8] = b"kiclst1\n";
@@ -38,8 +39,16 @@ const MORE: usize = 1000;
 pub(super) struct Listings {
     key: Option<Digest>,
     known: OnceLock<Known>,
-    /// Folders that were listed in this run, by path, as they are written.
-    fresh: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+    fresh: Mutex<Fresh>,
+}
+
+/// What was listed in this run.
+#[derive(Debug, Default)]
+struct Fresh {
+    /// By path, as they are written.
+    folders: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Whether there are some that are not written down.
+    is_changed: bool,
 }
 
 /// As it was written.
@@ -75,7 +84,7 @@ impl Listings {
             .known
             .get_or_init(|| store.recall(key).map(|bytes| Known::parse(bytes, now())).unwrap_or_default());
         let found = known.folder(path.as_os_str().as_bytes());
-        let same = found.filter(|found| found.fingerprint == fingerprint.to_bytes());
+        let same = found.filter(|found| Fingerprint::from_bytes(found.fingerprint) == Some(*fingerprint));
         same.is_some_and(|found| names.read(found.kinds, found.names))
     }
 
@@ -100,34 +109,37 @@ impl Listings {
             bytes.extend_from_slice(&length.to_le_bytes());
         }
         bytes.extend_from_slice(path);
-        bytes.extend_from_slice(&fingerprint.to_bytes());
+        fingerprint.put(&mut bytes);
         if names.write(&mut bytes) {
-            self.fresh().insert(path.to_owned(), bytes);
+            let mut fresh = self.fresh();
+            fresh.folders.insert(path.to_owned(), bytes);
+            fresh.is_changed = true;
         }
     }
 
     /// Whether something was found out that is not written down.
     pub fn is_changed(&self) -> bool {
-        !self.fresh().is_empty()
+        self.fresh().is_changed
     }
 
     /// Writes down what was found out. Where that does not work, the next run lists again.
     pub fn save(&self, store: &Store) {
-        let fresh = std::mem::take(&mut *self.fresh());
-        let (Some(key), false) = (self.key, fresh.is_empty()) else { return };
+        let mut fresh = self.fresh();
+        let (Some(key), true) = (self.key, fresh.is_changed) else { return };
+        fresh.is_changed = false;
         let mut bytes = MAGIC.to_vec();
         put_moment(&mut bytes, now());
-        let known = self.known.get().into_iter().flat_map(|known| known.kept(fresh.len()));
+        let known = self.known.get().into_iter().flat_map(|known| known.kept(fresh.folders.len()));
         let mut folders: BTreeMap<&[u8], &[u8]> = known.map(|known| (known.path, known.whole)).collect();
-        folders.extend(fresh.iter().map(|(path, bytes)| (path.as_slice(), bytes.as_slice())));
+        folders.extend(fresh.folders.iter().map(|(path, bytes)| (path.as_slice(), bytes.as_slice())));
         folders.values().for_each(|folder| bytes.extend_from_slice(folder));
         let _ = store.remember(&Memo::new(key, bytes));
     }
 
-    /// How many folders were listed, and are not written down.
+    /// How many folders were listed in this run.
     #[cfg(test)]
     pub fn count_fresh(&self) -> usize {
-        self.fresh().len()
+        self.fresh().folders.len()
     }
 
     /// Where they are written, and what is there.
@@ -136,7 +148,7 @@ impl Listings {
         Some((self.key?, store.recall(&self.key?)?))
     }
 
-    fn fresh(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -183,15 +195,11 @@ impl Known {
 
 fn listing_at(bytes: &[u8], at: usize) -> Option<Listing<'_>> {
     let bytes = bytes.get(at..)?;
-    let length = |place: usize| {
-        let number = u32::from_le_bytes(bytes.get(place..place + 4)?.try_into().ok()?);
-        usize::try_from(number).ok()
-    };
     let rest = bytes.get(12..)?;
-    let (path, rest) = rest.split_at_checked(length(0)?)?;
+    let (path, rest) = rest.split_at_checked(length_at(bytes, 0)?)?;
     let (fingerprint, rest) = rest.split_at_checked(FINGERPRINT)?;
-    let (kinds, rest) = rest.split_at_checked(length(4)?)?;
-    let (names, rest) = rest.split_at_checked(length(8)?)?;
+    let (kinds, rest) = rest.split_at_checked(length_at(bytes, 4)?)?;
+    let (names, rest) = rest.split_at_checked(length_at(bytes, 8)?)?;
     let whole = bytes.get(..bytes.len() - rest.len())?;
     Some(Listing { path, fingerprint, kinds, names, whole })
 }

@@ -13,6 +13,7 @@
 //!
 //! **Invariant:** the index saves reading, and listing. What is found with it is what is found without it.
 
+mod bytes;
 mod facts_digest;
 mod fingerprint;
 mod frames;

@@ -214,6 +214,24 @@ fn a_folder_is_listed_once_and_again_when_a_name_came_or_went() {
 }
 
 #[test]
+fn what_is_listed_after_listings_were_written_is_written_with_them() {
+    let ground = Ground::new();
+    ground.write("a/1", "1");
+    ground.write("b/2", "2");
+    wait();
+    let context = ground.context(Sources::open(Path::new("/specs/cluster.kdl"), &ground.store));
+    for name in ["a", "b"] {
+        let place = Place { path: ground.tree().join(name), globs: Vec::new(), deep: true };
+        context.sources.look(&[place], &context);
+        assert!(context.sources.is_changed());
+        context.sources.save(&ground.store);
+        assert!(!context.sources.is_changed());
+    }
+    // Of the tree's own folder nothing is known.
+    assert_eq!(ground.listed(), 1);
+}
+
+#[test]
 fn listings_of_folders_that_are_gone_do_not_stay_for_ever() {
     let ground = Ground::new();
     let size = || {
