@@ -10,6 +10,7 @@ use kic_redirect::{Mirror, Place, Pod, Policy, Problem};
 use kic_spec::{ImageSource, LayerKind};
 use serde_json::Value as Json;
 
+use crate::admissions::KnownAdmissions;
 use crate::derivation::Derivation;
 
 /// Everything that [`crate::lower`] takes beside the spec.
@@ -323,6 +324,8 @@ pub struct RedirectFacts {
     pub mirrors: Vec<Mirror>,
     /// Files of mirrors that cannot be judged, and what of the spec brings each in.
     pub problems: Vec<(Problem, Span)>,
+    /// What is known of what policies make of pods; it saves time, and decides nothing.
+    pub known: Option<Arc<dyn KnownAdmissions>>,
 }
 
 /// A policy of the spec.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** no I/O, and nothing read but the spec and [`Inputs`]: the same values give the same graph.
 
+mod admissions;
 mod awaited_objects;
 mod closure;
 mod derivation;
@@ -20,6 +21,7 @@ mod registry_cache;
 mod rendering;
 mod tree_parts;
 
+pub use admissions::{Admission, KnownAdmissions};
 pub use derivation::{
     BasePlan, Bytes, Derivation, Launch, LaunchStep, LayerSettings, PlanImage, TreeEntry, TreeEntryKind,
     compression_name,

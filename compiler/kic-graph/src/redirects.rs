@@ -6,12 +6,14 @@
 //! - Mirrors see every pull, from the first one on.
 //! - What asks without a pod, such as `crictl pull` in a step, and what is never pulled, is not judged.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kic_base::{ImageReference, Span};
 use kic_redirect::{Change, Mirror, Operation, Place, Pod, Policy, Problem, admit, asked};
 use kic_spec::{Spec, Step};
 
+use crate::admissions::{Admission, Applied, KnownAdmissions};
 use crate::closure::Available;
 use crate::inputs::{BaseContents, Inputs, Need, NeedStep, PolicyFacts};
 use crate::launch_steps::steps;
@@ -92,10 +94,13 @@ pub(crate) fn verdicts(spec: &Spec, inputs: &Inputs, available: &Available) -> V
         .collect();
     let mirrors: Vec<Mirror> =
         available.redirects.mirrors.iter().chain(&inputs.redirects.mirrors).cloned().collect();
-    let is_judged = is_judged(inputs, available);
-    let judge = |need: &Need| {
-        let asking = need.pod.as_ref().filter(|(pod, place)| is_judged && !pod.is_never_pulled(place));
-        let Some((pod, place)) = asking else { return Vec::new() };
+    if !is_judged(inputs, available) {
+        return vec![Vec::new(); inputs.needs.len()];
+    }
+    let mut applied: BTreeMap<Vec<usize>, Applied> = BTreeMap::new();
+    let judge = Judge::new(&mirrors, inputs, available);
+    let of_need = |need: &Need| {
+        let Some((pod, place)) = &need.pod else { return Vec::new() };
         let mut times: BTreeSet<Vec<usize>> = launches
             .iter()
             .map(|launch| seen_by(need, launch, &available.redirects, &inputs.redirects.policies))
@@ -103,15 +108,17 @@ pub(crate) fn verdicts(spec: &Spec, inputs: &Inputs, available: &Available) -> V
         times.insert((0..all.len()).collect());
         let mut verdicts = Vec::new();
         for time in times {
-            let policies: Vec<&Policy> = time.iter().filter_map(|index| all.get(*index).copied()).collect();
-            let verdict = verdict(pod, place, &policies, &mirrors, available);
-            if !verdicts.contains(&verdict) {
-                verdicts.push(verdict);
+            let policies = applied.entry(time).or_insert_with_key(|time| {
+                Applied::new(time.iter().filter_map(|index| all.get(*index).copied()).collect())
+            });
+            match judge.verdict(policies, pod, place) {
+                Some(verdict) if !verdicts.contains(&verdict) => verdicts.push(verdict),
+                _ => {}
             }
         }
         verdicts
     };
-    inputs.needs.iter().map(judge).collect()
+    inputs.needs.iter().map(of_need).collect()
 }
 
 /// What is found of the images that the manifests of bases name, when their pods are made again under the policies and mirrors
@@ -121,18 +128,19 @@ pub(crate) fn base_verdicts(inputs: &Inputs, available: &Available) -> Vec<(Need
         return Vec::new();
     }
     let facts = available.redirects.policies.iter().chain(&inputs.redirects.policies);
-    let policies: Vec<&Policy> = facts.map(|facts| &facts.policy).collect();
+    let policies = Applied::new(facts.map(|facts| &facts.policy).collect());
     let mirrors: Vec<Mirror> =
         available.redirects.mirrors.iter().chain(&inputs.redirects.mirrors).cloned().collect();
-    let judge = |need: &Need| {
-        let (pod, place) = need.pod.as_ref().filter(|(pod, place)| !pod.is_never_pulled(place))?;
+    let judge = Judge::new(&mirrors, inputs, available);
+    let verdict = |need: &Need| {
+        let (pod, place) = need.pod.as_ref()?;
         if !available.has(&need.reference) {
             return None;
         }
-        let verdict = verdict(pod, place, &policies, &mirrors, available);
+        let verdict = judge.verdict(&policies, pod, place)?;
         (!matches!(verdict, Verdict::Answered | Verdict::Unchanged)).then(|| (need.clone(), verdict))
     };
-    available.redirects.needs.iter().filter_map(judge).collect()
+    available.redirects.needs.iter().filter_map(verdict).collect()
 }
 
 /// The policies, by their places among those of the base and then those of the spec, that are applied before a need.
@@ -154,82 +162,126 @@ fn seen_by(need: &Need, launch: &[Step], base: &Redirects, own: &[PolicyFacts]) 
     of_base.chain(of_spec.map(|(index, _)| base.policies.len() + index)).collect()
 }
 
-/// What becomes of the image at a place of a pod.
-pub(crate) fn verdict(
-    pod: &Pod,
-    place: &Place,
-    policies: &[&Policy],
-    mirrors: &[Mirror],
-    available: &Available,
-) -> Verdict {
-    let written = pod.image(place).unwrap_or_default().to_owned();
-    let mut changes = Vec::new();
-    let after = match admit(policies, pod, Operation::Create, &mut changes) {
-        Ok(after) => after,
-        Err((policy, problem)) => return Verdict::Stopped { policy, problem },
-    };
-    let becomes = after.image(place).unwrap_or_default().to_owned();
-    let by = || said(&changes, &becomes);
-    // A pod that is changed later comes to all policies again.
-    match admit(policies, &after, Operation::Update, &mut Vec::new()) {
-        Ok(again) if again.image(place) != Some(&becomes) => {
-            let second = again.image(place).unwrap_or_default().to_owned();
-            return Verdict::Unstable { written, first: becomes.clone(), second, by: by() };
+/// What decides about images, beside policies.
+struct Judge<'a> {
+    mirrors: &'a [Mirror],
+    available: &'a Available,
+    known: Option<&'a dyn KnownAdmissions>,
+    /// The admissions that nothing is wrong with: many pods name one image.
+    good: RefCell<BTreeMap<Admission, Verdict>>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(mirrors: &'a [Mirror], inputs: &'a Inputs, available: &'a Available) -> Self {
+        let known = inputs.redirects.known.as_deref();
+        Self { mirrors, available, known, good: RefCell::default() }
+    }
+
+    /// What becomes of the image at a place of a pod under `policies`; nothing where no node pulls it.
+    fn verdict(&self, policies: &Applied<'_>, pod: &Pod, place: &Place) -> Option<Verdict> {
+        let known = self.known.map(|known| (known, policies.key(pod, place)));
+        match known.as_ref().and_then(|(known, key)| known.find(key)) {
+            Some(Admission::NeverPulled) => return None,
+            // What is wrong is told with all that makes it so.
+            Some(admission) => {
+                if let Some(verdict) = self.good(admission) {
+                    return Some(verdict);
+                }
+            }
+            None => {}
         }
-        Ok(_) => {}
-        Err((policy, problem)) => return Verdict::Stopped { policy, problem },
-    }
-    let misses = |becomes: String, digest_lost: bool, by| Verdict::Misses {
-        written: written.clone(),
-        becomes,
-        digest_lost,
-        by,
-    };
-    let is_changed = becomes != written;
-    let Ok(reference) = becomes.parse::<ImageReference>() else {
-        return if is_changed { misses(becomes.clone(), false, by()) } else { Verdict::Unchanged };
-    };
-    let before = written.parse::<ImageReference>().ok();
-    let digest = before.as_ref().and_then(ImageReference::digest);
-    if digest.is_some() && reference.digest() != digest {
-        return misses(becomes.clone(), true, by());
-    }
-    if available.hosts.contains(reference.registry()) {
-        return if available.has(&reference) {
-            Verdict::Answered
-        } else {
-            misses(becomes.clone(), false, by())
+        let note = |admission: Admission| {
+            if let Some((known, key)) = &known {
+                known.note(*key, &admission);
+            }
         };
+        if pod.is_never_pulled(place) {
+            note(Admission::NeverPulled);
+            return None;
+        }
+        let written = pod.image(place).unwrap_or_default().to_owned();
+        let mut changes = Vec::new();
+        let after = match admit(&policies.policies, pod, Operation::Create, &mut changes) {
+            Ok(after) => after,
+            Err((policy, problem)) => return Some(Verdict::Stopped { policy, problem }),
+        };
+        let becomes = after.image(place).unwrap_or_default().to_owned();
+        let by = || said(&changes, &becomes);
+        // A pod that is changed later comes to all policies again.
+        match admit(&policies.policies, &after, Operation::Update, &mut Vec::new()) {
+            Ok(again) if again.image(place) != Some(&becomes) => {
+                let second = again.image(place).unwrap_or_default().to_owned();
+                return Some(Verdict::Unstable { written, first: becomes.clone(), second, by: by() });
+            }
+            Ok(_) => {}
+            Err((policy, problem)) => return Some(Verdict::Stopped { policy, problem }),
+        }
+        note(Admission::Named { written: written.clone(), becomes: becomes.clone() });
+        Some(self.of_names(&written, becomes.clone(), by))
     }
-    let asked = match asked(mirrors, &reference) {
-        Ok(asked) => asked,
-        Err(problem) => return Verdict::Stopped { policy: "the mirror".to_owned(), problem },
-    };
-    let ours: Vec<_> = asked
-        .iter()
-        .map(|asked| {
-            let name = ImageReference::new(
-                &asked.authority,
-                &asked.repository,
-                reference.tag(),
-                reference.digest().copied(),
-            );
-            (name, asked)
-        })
-        .filter(|(name, _)| available.hosts.contains(name.registry()))
-        .collect();
-    if ours.iter().any(|(name, _)| available.has(name)) {
-        return Verdict::Answered;
+
+    /// The verdict over an admission, where nothing is wrong with it.
+    fn good(&self, admission: Admission) -> Option<Verdict> {
+        if let Some(verdict) = self.good.borrow().get(&admission) {
+            return Some(verdict.clone());
+        }
+        let Admission::Named { written, becomes } = &admission else { return None };
+        let verdict = self.of_names(written, becomes.clone(), Vec::new);
+        let is_good = matches!(verdict, Verdict::Answered | Verdict::Unchanged);
+        is_good.then(|| self.good.borrow_mut().entry(admission).or_insert(verdict).clone())
     }
-    if let Some((name, asked)) = ours.first() {
-        let mut by = by();
-        by.push((asked.span.clone(), format!("{} asks for `{name}`", asked.engine.name())));
-        return misses(name.to_string(), false, by);
-    }
-    match is_changed {
-        true if available.has(&reference) => Verdict::Answered,
-        true => misses(becomes.clone(), false, by()),
-        false => Verdict::Unchanged,
+
+    /// The same, of an image whose name policies make another one; `by` says which.
+    fn of_names(&self, written: &str, becomes: String, by: impl Fn() -> Vec<(Span, String)>) -> Verdict {
+        let Self { mirrors, available, .. } = self;
+        let misses = |becomes: String, digest_lost: bool, by| Verdict::Misses {
+            written: written.to_owned(),
+            becomes,
+            digest_lost,
+            by,
+        };
+        let is_changed = becomes != written;
+        let Ok(reference) = becomes.parse::<ImageReference>() else {
+            return if is_changed { misses(becomes, false, by()) } else { Verdict::Unchanged };
+        };
+        let before = written.parse::<ImageReference>().ok();
+        let digest = before.as_ref().and_then(ImageReference::digest);
+        if digest.is_some() && reference.digest() != digest {
+            return misses(becomes, true, by());
+        }
+        if available.hosts.contains(reference.registry()) {
+            return if available.has(&reference) { Verdict::Answered } else { misses(becomes, false, by()) };
+        }
+        let asked = match asked(mirrors, &reference) {
+            Ok(asked) => asked,
+            Err(problem) => return Verdict::Stopped { policy: "the mirror".to_owned(), problem },
+        };
+        let ours: Vec<_> = asked
+            .iter()
+            .map(|asked| {
+                let name = ImageReference::new(
+                    &asked.authority,
+                    &asked.repository,
+                    reference.tag(),
+                    reference.digest().copied(),
+                );
+                (name, asked)
+            })
+            .filter(|(name, _)| available.hosts.contains(name.registry()))
+            .collect();
+        if ours.iter().any(|(name, _)| available.has(name)) {
+            return Verdict::Answered;
+        }
+        if let Some((name, asked)) = ours.first() {
+            let mut by = by();
+            by.push((asked.span.clone(), format!("{} asks for `{name}`", asked.engine.name())));
+            return misses(name.to_string(), false, by);
+        }
+        match is_changed {
+            true if available.has(&reference) => Verdict::Answered,
+            true => misses(becomes, false, by()),
+            false => Verdict::Unchanged,
+        }
     }
 }
 

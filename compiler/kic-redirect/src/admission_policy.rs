@@ -100,7 +100,7 @@ impl AdmissionPolicy {
         changed: &mut Vec<Span>,
     ) -> Result<Json, Problem> {
         let problem = |fault: Fault, span: &Span| Problem::new(fault, "", span.clone());
-        let before = &request.pod.object;
+        let before = request.pod.object();
         if self.namespace.as_ref().is_some_and(|namespace| *namespace != request.pod.namespace) {
             return Ok(before.clone());
         }
@@ -189,7 +189,7 @@ fn environment<'a>(
     namespace: &Json,
     variables: &BTreeMap<&'a str, &'a Node>,
 ) -> Environment<'a> {
-    let old = if request.operation.name() == "UPDATE" { request.pod.object.clone() } else { Json::Null };
+    let old = if request.operation.name() == "UPDATE" { request.pod.object().clone() } else { Json::Null };
     let admission = request.to_json();
     let names: Names =
         [("object", object), ("oldObject", &old), ("request", &admission), ("namespaceObject", namespace)]

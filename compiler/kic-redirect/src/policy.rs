@@ -1,4 +1,4 @@
-use kic_base::Span;
+use kic_base::{Digest, Span, StableHasher};
 use kic_manifest::Object;
 use serde_json::Value as Json;
 
@@ -14,6 +14,8 @@ pub struct Policy {
     pub title: String,
     /// The object.
     pub span: Span,
+    /// What it is known by: all that decides what it makes of pods.
+    pub digest: Digest,
     part: Part,
 }
 
@@ -88,19 +90,39 @@ pub fn policies(objects: &[Object]) -> Vec<Policy> {
             .or_else(|| admission_policy::read_binding(object).map(Part::Binding))
             .or_else(|| Filters::read(object).map(Part::Filters))
     };
-    objects
-        .iter()
-        .filter_map(|object| {
-            Some(Policy { title: object.title(), span: object.span.clone(), part: part(object)? })
-        })
-        .collect()
+    let policy = |object: &Object| {
+        let part = part(object)?;
+        let digest = match &part {
+            Part::Filters(filters) => digest_of_settings(filters),
+            _ => {
+                // What it says, and the order in which it says it.
+                let mut hasher = StableHasher::new();
+                hasher.variant("Object").text(&object.root.to_json().to_string()).text(object.span.text());
+                hasher.finish()
+            }
+        };
+        Some(Policy { title: object.title(), span: object.span.clone(), digest, part })
+    };
+    objects.iter().filter_map(policy).collect()
+}
+
+/// The same for settings that are read and those that were kept.
+fn digest_of_settings(filters: &Filters) -> Digest {
+    let (resources, webhooks) = filters.texts();
+    let mut hasher = StableHasher::new();
+    hasher.variant("Settings").text(&resources);
+    hasher.option(webhooks.as_deref(), |hasher, webhooks| {
+        hasher.text(webhooks);
+    });
+    hasher.finish()
 }
 
 impl Policy {
     /// Kyverno's own settings, from the texts of its ConfigMap: `resourceFilters`, and `webhooks`.
     pub fn settings(resources: &str, webhooks: Option<&str>, span: Span) -> Self {
         let filters = Filters::new(resources, webhooks);
-        Self { title: "Kyverno's settings".to_owned(), span, part: Part::Filters(filters) }
+        let digest = digest_of_settings(&filters);
+        Self { title: "Kyverno's settings".to_owned(), span, digest, part: Part::Filters(filters) }
     }
 
     /// The texts that it is made of, where it is Kyverno's settings.
@@ -191,7 +213,7 @@ pub fn admit(
         };
         let object = result.map_err(|problem| (policy.title.clone(), problem))?;
         changes.extend(spans.into_iter().map(|span| Change { policy: policy.title.clone(), span }));
-        pod = Pod { namespace: pod.namespace, object };
+        pod = Pod::new(pod.namespace, object);
     }
     Ok(pod)
 }

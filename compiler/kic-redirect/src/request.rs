@@ -1,4 +1,7 @@
-use kic_base::Spanned;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use kic_base::{Digest, Spanned, StableHasher};
 use kic_manifest::{Object, Yaml};
 use serde_json::{Map, Value as Json, json};
 
@@ -11,12 +14,25 @@ pub(crate) const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// A pod as it comes to the API server.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Pod {
     /// Its namespace.
     pub namespace: String,
-    /// The whole object; `metadata` and `spec` are maps.
-    pub object: Json,
+    object: Arc<PodObject>,
+}
+
+/// The object of a pod, which may be large: of one that is kept from a run before, it is read when somebody looks at it.
+#[derive(Debug, Default)]
+struct PodObject {
+    kept: Option<(Arc<Vec<u8>>, Range<usize>)>,
+    read: OnceLock<Json>,
+    digest: OnceLock<Digest>,
+}
+
+impl PartialEq for Pod {
+    fn eq(&self, other: &Self) -> bool {
+        self.namespace == other.namespace && self.object() == other.object()
+    }
 }
 
 /// What is done with a pod.
@@ -109,6 +125,37 @@ impl Place {
 }
 
 impl Pod {
+    /// A pod with that object, of which `metadata` and `spec` are maps.
+    pub fn new(namespace: String, object: Json) -> Self {
+        let object = PodObject { read: object.into(), ..PodObject::default() };
+        Self { namespace, object: Arc::new(object) }
+    }
+
+    /// One that was kept: its [`Self::digest`], and where the JSON of its object stands. Bytes that are none make a pod without anything.
+    pub fn kept(namespace: String, digest: Digest, bytes: &Arc<Vec<u8>>, place: Range<usize>) -> Self {
+        let kept = Some((Arc::clone(bytes), place));
+        let object = PodObject { kept, digest: digest.into(), ..PodObject::default() };
+        Self { namespace, object: Arc::new(object) }
+    }
+
+    /// The whole object; `metadata` and `spec` are maps.
+    pub fn object(&self) -> &Json {
+        let PodObject { kept, read, .. } = &*self.object;
+        read.get_or_init(|| {
+            let bytes = kept.as_ref().and_then(|(bytes, place)| bytes.get(place.clone()));
+            bytes.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+        })
+    }
+
+    /// What it is known by: all that policies see of it.
+    pub fn digest(&self) -> &Digest {
+        self.object.digest.get_or_init(|| {
+            let mut hasher = StableHasher::new();
+            hasher.text(&self.namespace).text(&self.object().to_string());
+            hasher.finish()
+        })
+    }
+
     /// The pod that an object is, or that a controller makes of it, as far as the manifest says it. `namespace` is that of
     /// objects that name none.
     pub fn of(object: &Object, namespace: Option<&str>) -> Option<Self> {
@@ -136,7 +183,7 @@ impl Pod {
         }
         let spec = template.get("spec").map(Yaml::to_json).filter(Json::is_object)?;
         let object = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
-        Some(Self { namespace: namespace.to_owned(), object })
+        Some(Self::new(namespace.to_owned(), object))
     }
 
     /// A pod with this one image, in a container of that list.
@@ -154,12 +201,12 @@ impl Pod {
             "metadata": {"name": "main", "namespace": namespace},
             "spec": spec,
         });
-        (Self { namespace: namespace.to_owned(), object }, place)
+        (Self::new(namespace.to_owned(), object), place)
     }
 
     /// What stands at a place.
     fn item(&self, place: &Place) -> Option<&Json> {
-        let items = self.object.get("spec")?.get(place.list)?.as_array()?;
+        let items = self.object().get("spec")?.get(place.list)?.as_array()?;
         items.iter().find(|item| item.get("name").and_then(Json::as_str) == Some(&place.name))
     }
 
@@ -181,7 +228,7 @@ impl Pod {
     pub fn places(&self) -> Vec<Place> {
         let mut places = Vec::new();
         for list in CONTAINER_LISTS.into_iter().chain(["volumes"]) {
-            let items = self.object.get("spec").and_then(|spec| spec.get(list)).and_then(Json::as_array);
+            let items = self.object().get("spec").and_then(|spec| spec.get(list)).and_then(Json::as_array);
             for item in items.into_iter().flatten() {
                 let Some(name) = item.get("name").and_then(Json::as_str) else { continue };
                 let place = Place { list, name: name.to_owned() };
@@ -194,12 +241,12 @@ impl Pod {
     }
 
     pub(crate) fn label(&self, group: &str, key: &str) -> Option<&str> {
-        self.object.get("metadata")?.get(group)?.get(key)?.as_str()
+        self.object().get("metadata")?.get(group)?.get(key)?.as_str()
     }
 
     /// Its name, or what its name begins with.
     pub(crate) fn name(&self) -> &str {
-        let metadata = self.object.get("metadata");
+        let metadata = self.object().get("metadata");
         let get = |key| metadata.and_then(|metadata| metadata.get(key)).and_then(Json::as_str);
         get("name").or_else(|| get("generateName")).unwrap_or_default()
     }
@@ -214,7 +261,7 @@ pub fn place_of(pod: &Pod, path: &str) -> Option<Place> {
         if !(before == "spec." || before.ends_with(".spec.")) {
             continue;
         }
-        let item = pod.object.get("spec")?.get(list)?.get(index.parse::<usize>().ok()?)?;
+        let item = pod.object().get("spec")?.get(list)?.get(index.parse::<usize>().ok()?)?;
         return Some(Place { list, name: item.get("name")?.as_str()?.to_owned() });
     }
     None

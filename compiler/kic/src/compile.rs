@@ -355,12 +355,15 @@ async fn prepare_with(
     let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
     // Whatever becomes of the rest.
     save_sources(context);
-    let Gathered { mut inputs, locks, warnings: more } = gathered?;
+    let Gathered { mut inputs, locks, warnings: more, admissions } = gathered?;
     warnings.append(more);
     if request.record_source {
         inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
     }
-    let (graph, more) = kic_graph::lower(&spec, &inputs)?;
+    let lowered = kic_graph::lower(&spec, &inputs);
+    // Whatever else is wrong.
+    admissions.inspect(|admissions| admissions.save(context));
+    let (graph, more) = lowered?;
     warnings.append(more);
     // One lock for all that is looked for, and not one for each.
     context.store.hold().map_err(|error| fault::store(&error))?;

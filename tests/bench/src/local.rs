@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::measure::{Taken, median, timed};
-use crate::programs::{Job, Kind, Program, deployment, write_manifests};
+use crate::programs::{Asking, Job, Kind, Program, write_manifest, write_manifests};
 use crate::rounds::put_aside;
 use crate::table::{Table, ratio, seconds};
 
@@ -45,7 +45,8 @@ pub fn run(local: &Local) -> Result<Vec<Table>> {
     packing.rows.push(packing_row("tar | zstd -3", elapsed, processor, elapsed, processor));
     for kic in local.kics {
         let Kind::Kic { path, .. } = &kic.kind else { continue };
-        changes.rows.push(manifests(local, kic, path)?);
+        changes.rows.push(manifests(local, kic, path, Asking::Nothing)?);
+        changes.rows.push(manifests(local, kic, path, Asking::Redirected)?);
         changes.rows.push(files(local, kic, path, &tree)?);
         for (name, arguments, known) in [
             ("files known", &[][..], true),
@@ -78,15 +79,16 @@ fn packing_row(
 }
 
 /// 500 manifests and the images of the corpus.
-fn manifests(local: &Local, kic: &Program, path: &Path) -> Result<Vec<String>> {
+fn manifests(local: &Local, kic: &Program, path: &Path, asking: Asking) -> Result<Vec<String>> {
     let folder = local.job.folder;
     fresh(folder)?;
-    write_manifests(&local.job, MANIFESTS)?;
-    let change = |round: usize| -> Result<()> {
-        let file = folder.join(format!("manifests/app-{:03}.yaml", round * 37 % MANIFESTS));
-        Ok(fs::write(file, deployment("app", round + 2))?)
+    write_manifests(&local.job, MANIFESTS, asking)?;
+    let change = |round: usize| write_manifest(&local.job, round * 37 % MANIFESTS, round + 2, asking);
+    let what = match asking {
+        Asking::Nothing => "manifests",
+        Asking::Redirected => "manifests that ask for them, redirected",
     };
-    let name = format!("{}: {MANIFESTS} manifests, {} images", kic.name, local.job.images.len());
+    let name = format!("{}: {} images, {MANIFESTS} {what}", kic.name, local.job.images.len());
     row(local, name, path, folder, &change)
 }
 

@@ -165,25 +165,71 @@ pub fn change_images(job: &Job) -> Result<()> {
     Ok(fs::write(path, spec)?)
 }
 
+/// What manifests ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// No image.
+    Nothing,
+    /// One of the images each; a policy sends their pulls to the registry.
+    Redirected,
+}
+
 /// A spec with the images in its registry, and so many manifests.
-pub fn write_manifests(job: &Job, count: usize) -> Result<()> {
-    let mut spec =
-        "cluster \"bench\" version=\"v1\" {\n    base scratch\n    manifests \"applications\" {\n        \
-         file \"manifests\"\n    }\n    registry \"sea.hub:5000\" {\n"
-            .to_owned();
+pub fn write_manifests(job: &Job, count: usize, asking: Asking) -> Result<()> {
+    let redirect = match asking {
+        Asking::Nothing => "",
+        Asking::Redirected => "    use \"std:redirect\" to=\"sea.hub:5000\" engine=\"kyverno\"\n",
+    };
+    let mut spec = format!(
+        "cluster \"bench\" version=\"v1\" {{\n    base scratch\n{redirect}    manifests \"applications\" {{\n        \
+         file \"manifests\"\n    }}\n    registry \"sea.hub:5000\" {{\n"
+    );
     for image in job.images {
         spec.push_str(&format!("        image \"{}/{image}\"\n", job.host));
     }
     spec.push_str("    }\n}\n");
     fs::create_dir_all(job.folder.join("manifests"))?;
     for number in 0..count {
-        let text = deployment(&format!("app-{number}"), 1);
-        fs::write(job.folder.join(format!("manifests/app-{number:03}.yaml")), text)?;
+        write_manifest(job, number, 1, asking)?;
     }
     Ok(fs::write(job.folder.join("cluster.kdl"), spec)?)
 }
 
-/// A manifest.
+/// Writes the manifest of that number.
+pub fn write_manifest(job: &Job, number: usize, replicas: usize, asking: Asking) -> Result<()> {
+    let name = format!("app-{number}");
+    let text = match asking {
+        Asking::Nothing => deployment(&name, replicas),
+        Asking::Redirected => {
+            let image = &job.images[number % job.images.len()];
+            application(&name, replicas, &format!("{}/{image}", job.host))
+        }
+    };
+    Ok(fs::write(job.folder.join(format!("manifests/app-{number:03}.yaml")), text)?)
+}
+
+/// A deployment as people have them, with an image, and its service.
+fn application(name: &str, replicas: usize, image: &str) -> String {
+    let settings: String = ["LOG_LEVEL", "DATABASE_URL", "CACHE_URL", "QUEUE_URL", "REGION", "TRACING"]
+        .map(|variable| {
+            let value = format!("{}-of-{name}", variable.to_lowercase());
+            format!("            - name: {variable}\n              value: \"{value}\"\n")
+        })
+        .concat();
+    let deployment = deployment(name, replicas).replace(
+        "containers: []\n",
+        &format!(
+            "containers:\n        - name: main\n          image: {image}\n          ports:\n            - containerPort: 8080\n          \
+             env:\n{settings}"
+        ),
+    );
+    format!(
+        "{deployment}---\napiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  selector:\n    \
+         app: {name}\n  ports:\n    - port: 80\n      targetPort: 8080\n"
+    )
+}
+
+/// A manifest that asks for no image.
 pub fn deployment(name: &str, replicas: usize) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  namespace: default\nspec:\n  \

@@ -82,9 +82,7 @@ pub fn theirs(program: &Path, arguments: &[&str]) -> BTreeMap<String, Outcome> {
         let line: Json = serde_json::from_str(line).unwrap();
         let text = |key: &str| line.get(key).and_then(Json::as_str).map(str::to_owned);
         let outcome = match (line.get("pod"), text("error")) {
-            (Some(object), None) => {
-                Ok(images(&Pod { namespace: text("namespace").unwrap(), object: object.clone() }))
-            }
+            (Some(object), None) => Ok(images(&Pod::new(text("namespace").unwrap(), object.clone()))),
             (_, error) => Err(error.unwrap()),
         };
         outcomes.insert(text("name").unwrap(), outcome);

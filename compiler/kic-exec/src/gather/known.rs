@@ -3,6 +3,7 @@
 //! The bytes that are kept: the number of parts (4), and of each its digest (32) and, as one text, what is known.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use kic_base::Digest;
 use kic_base::packed::{Reader, put_bytes, put_list};
@@ -13,7 +14,7 @@ use crate::context::Context;
 #[derive(Debug, Default)]
 pub(super) struct Known {
     key: Option<Digest>,
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     /// Where of the bytes each part stands, by its digest.
     places: Vec<(Digest, Range<usize>)>,
     /// What this run has asked for: all that the next one is likely to.
@@ -37,7 +38,8 @@ impl Known {
     pub fn open(key: Option<Digest>, context: &Context) -> Self {
         let bytes = key.and_then(|key| context.store.recall(&key)).unwrap_or_default();
         let places = places(&bytes).unwrap_or_default();
-        Self { key, used: Vec::with_capacity(places.len()), bytes, places, is_changed: false }
+        let used = Vec::with_capacity(places.len());
+        Self { key, used, bytes: Arc::new(bytes), places, is_changed: false }
     }
 
     /// Whether nothing is known.
@@ -49,6 +51,11 @@ impl Known {
     pub fn find(&self, digest: &Digest) -> Option<(Place, &[u8])> {
         let place = self.places.binary_search_by(|(known, _)| known.cmp(digest)).ok()?;
         Some((Place(place), self.bytes.get(self.places[place].1.clone())?))
+    }
+
+    /// All bytes, and where of them a part stands.
+    pub fn bytes_of(&self, Place(place): Place) -> (&Arc<Vec<u8>>, Range<usize>) {
+        (&self.bytes, self.places[place].1.clone())
     }
 
     /// Keeps a part.

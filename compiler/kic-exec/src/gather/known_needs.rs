@@ -3,6 +3,7 @@
 
 use std::cell::LazyCell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kic_base::packed::{Reader, put_length, put_list, put_option, put_text};
@@ -51,9 +52,10 @@ impl KnownNeeds {
 
     /// Adds what a text says, if that is known. Its bytes are read only to show a place.
     pub fn find(&mut self, text: &Text, in_texts: &mut InTexts, context: &Context) -> bool {
-        let Some((place, bytes)) = self.known.find(&text.key(&text.digest)) else { return false };
+        let Some((place, _)) = self.known.find(&text.key(&text.digest)) else { return false };
+        let (bytes, part) = self.known.bytes_of(place);
         let before = in_texts.before_next();
-        if take(&mut Reader(bytes), text, &mut self.words, in_texts, context).is_none() {
+        if take(bytes, part, text, &mut self.words, in_texts, context).is_none() {
             in_texts.truncate(before);
             return false;
         }
@@ -110,7 +112,8 @@ fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)]
         .collect();
     put_list(bytes, pods.iter(), |bytes, pod| {
         put_text(bytes, &pod.namespace);
-        put_text(bytes, &pod.object.to_string());
+        bytes.extend_from_slice(pod.digest().as_bytes());
+        put_text(bytes, &pod.object().to_string());
     });
     put_list(bytes, needs.iter().zip(places), |bytes, (need, place)| {
         put_text(bytes, &need.reference.to_string());
@@ -127,15 +130,17 @@ fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)]
     });
 }
 
-/// Adds what was put there; where these are other bytes, a part of something.
+/// Adds what was put in that part of the bytes; where these are other bytes, a part of something.
 fn take(
-    reader: &mut Reader<'_>,
+    bytes: &Arc<Vec<u8>>,
+    part: Range<usize>,
     text: &Text,
     words: &mut Words,
     in_texts: &mut InTexts,
     context: &Context,
 ) -> Option<()> {
     let source = LazyCell::new(|| text.source(context));
+    let reader = &mut Reader(bytes.get(part.clone())?);
     for _ in 0..reader.length()? {
         in_texts.objects.push(ObjectFacts {
             kind: words.get(reader.text()?),
@@ -149,8 +154,11 @@ fn take(
         Some(Policy::settings(resources, webhooks, source.span_again(0..0)))
     })?;
     let pods = reader.list(|reader| {
-        let namespace = reader.text()?.to_owned();
-        Some(Arc::new(Pod { namespace, object: serde_json::from_str(reader.text()?).ok()? }))
+        let (namespace, digest) = (reader.text()?.to_owned(), reader.digest()?);
+        // It is read when a policy looks at it: what these made of it is mostly known, too.
+        let length = reader.bytes()?.len();
+        let end = part.end - reader.0.len();
+        Some(Arc::new(Pod::kept(namespace, digest, bytes, end - length..end)))
     })?;
     for _ in 0..reader.length()? {
         in_texts.needs.push(take_need(reader, text, &source, &pods)?);
@@ -198,7 +206,7 @@ mod tests {
         let applied =
             Arc::new(Applied { layer: Arc::new(layer.clone()), namespace: Some("shop".to_owned()) });
         let text = Text::here("a.yaml", written, &said, Kind::Generated, &applied);
-        let pod = Arc::new(Pod { namespace: "shop".to_owned(), object: serde_json::json!({"kind": "Pod"}) });
+        let pod = Arc::new(Pod::new("shop".to_owned(), serde_json::json!({"kind": "Pod"})));
         let source = text.source(&context);
         let need = |reference: &str, pod| Need {
             reference: reference.parse::<ImageReference>().unwrap(),
@@ -229,14 +237,21 @@ mod tests {
         let filters = [("[Event,*,*]".to_owned(), None), (String::new(), Some("{}".to_owned()))];
         let mut bytes = Vec::new();
         put(&mut bytes, &needs, &filters, &objects);
-        let take = |bytes: &[u8]| {
+        let take = |part: &[u8]| {
             let mut found = InTexts::default();
-            take(&mut Reader(bytes), &text, &mut Words::default(), &mut found, &context).map(|()| found)
+            let (all, part) = (Arc::new([b"before", part, b"behind"].concat()), 6..6 + part.len());
+            take(&all, part, &text, &mut Words::default(), &mut found, &context).map(|()| found)
         };
         let found = take(&bytes).unwrap();
         let settings: Vec<_> =
             found.policies.iter().map(|facts| facts.policy.as_settings().unwrap()).collect();
-        assert_eq!(format!("{:?}", found.needs), format!("{needs:?}"));
+        let told = |need: &Need| format!("{:?}", Need { pod: None, ..need.clone() });
+        for (found, need) in found.needs.iter().zip(&needs) {
+            assert_eq!((told(found), &found.pod), (told(need), &need.pod));
+            let digest = |need: &Need| need.pod.as_ref().map(|(pod, _)| *pod.digest());
+            assert_eq!(digest(found), digest(need));
+        }
+        assert_eq!(found.needs.len(), needs.len());
         assert_eq!(settings, filters);
         assert_eq!(found.objects, objects);
         // Two needs of one pod are so afterwards, too.

@@ -8,6 +8,7 @@ mod empty_layers;
 mod gaps;
 mod images;
 mod known;
+mod known_admissions;
 mod known_images;
 mod known_needs;
 mod mirrors;
@@ -30,6 +31,7 @@ use kic_spec::{Base, ChartSource, Content, Fetch, FileItem, ImageSource, Lock, M
 use serde_json::Value as Json;
 
 use crate::context::Context;
+pub use known_admissions::Admissions;
 use pins::Pins;
 
 /// What may happen to the lock.
@@ -66,6 +68,8 @@ pub struct Gathered {
     pub locks: Vec<LockFile>,
     /// What is worth a look.
     pub warnings: Diagnostics,
+    /// What policies make of pods, to be saved when the spec is lowered; nothing where there are none.
+    pub admissions: Option<Admissions>,
 }
 
 /// A lock as it should be.
@@ -129,6 +133,7 @@ pub async fn gather(
         }
     }
     check_allowed(&options.allow_missing, &gathered.inputs, &mut gathered.warnings);
+    gathered.admissions = known_admissions::share(spec, &mut gathered.inputs, context);
     if gathered.warnings.has_errors() {
         return Err(gathered.warnings);
     }
@@ -148,6 +153,7 @@ pub async fn survey(
 ) -> Result<Gathered, Diagnostics> {
     let mut gathered = gather_spec(spec, options, world, context, Strictness::Lenient).await?;
     check_allowed(&options.allow_missing, &gathered.inputs, &mut gathered.warnings);
+    gathered.admissions = known_admissions::share(spec, &mut gathered.inputs, context);
     Ok(gathered)
 }
 
@@ -259,10 +265,10 @@ async fn gather_spec(
         return Err(diagnostics);
     }
     inputs.renders = renders.into_iter().map(|(key, render)| (key, render.facts)).collect();
-    inputs.redirects = RedirectFacts { policies, mirrors, problems };
+    inputs.redirects = RedirectFacts { policies, mirrors, problems, known: None };
     let inputs = Inputs { fetches, rewritten, images, needs, objects, base, ..inputs };
     locks.insert(0, LockFile { path, lock: pins.finish(), before });
-    Ok(Gathered { inputs, locks, warnings: diagnostics })
+    Ok(Gathered { inputs, locks, warnings: diagnostics, admissions: None })
 }
 
 /// Notes the files by which images on disk are found. Everything else of them is known by digest.

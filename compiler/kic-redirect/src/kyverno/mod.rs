@@ -96,7 +96,7 @@ fn speaks_of_images(mutate: &Yaml) -> bool {
 impl KyvernoPolicy {
     /// What becomes of the pod, and the rules that changed it.
     pub fn admit(&self, request: Request, changed: &mut Vec<Span>) -> Result<Json, Problem> {
-        let mut object = request.pod.object.clone();
+        let mut object = request.pod.object().clone();
         if self.namespace.as_ref().is_some_and(|namespace| *namespace != request.pod.namespace) {
             return Ok(object);
         }
