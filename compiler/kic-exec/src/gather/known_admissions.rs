@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kic_base::Digest;
 use kic_base::packed::{Reader, put_option, put_text};
-use kic_graph::{Admission, BaseFacts, Inputs, KnownAdmissions};
+use kic_base::{Digest, StableHasher};
+use kic_graph::{Admission, BaseFacts, Inputs, KnownAdmissions, RedirectFacts};
 use kic_spec::Spec;
 
 use super::known::Known;
@@ -15,13 +15,23 @@ use crate::context::Context;
 #[derive(Debug)]
 struct KeptAdmissions(Mutex<Known>);
 
-/// Puts what the last run of this build has found out into the inputs, where there are policies. Gives what the next run may keep of it.
+/// Puts what the last run of this build has found out with the same policies into the inputs, where there are any. Gives what the next run
+/// may keep of it.
 pub(super) fn share(spec: &Spec, inputs: &mut Inputs, context: &Context) -> Option<Admissions> {
-    if !has_policies(inputs) {
+    let mut policies = Vec::new();
+    add_policies(inputs, &mut policies);
+    if policies.is_empty() {
         return None;
     }
-    let known = Known::open(memo_key("kic admissions", spec, context), context);
-    let known = Arc::new(KeptAdmissions(Mutex::new(known)));
+    // A spec may have others in turn, by its parameters.
+    let key = memo_key("kic admissions", spec, context).map(|spec| {
+        let mut hasher = StableHasher::new();
+        hasher.digest(&spec).list(&policies, |hasher, policy| {
+            hasher.digest(policy);
+        });
+        hasher.finish()
+    });
+    let known = Arc::new(KeptAdmissions(Mutex::new(Known::open(key, context))));
     let mut next = Some(inputs);
     while let Some(inputs) = next {
         inputs.redirects.known = Some(Arc::clone(&known) as Arc<dyn KnownAdmissions>);
@@ -33,16 +43,17 @@ pub(super) fn share(spec: &Spec, inputs: &mut Inputs, context: &Context) -> Opti
     Some(Admissions(known))
 }
 
-/// Whether anything is to be found out: of policies of bases that are images, too.
-fn has_policies(inputs: &Inputs) -> bool {
-    !inputs.redirects.policies.is_empty()
-        || match &inputs.base {
-            BaseFacts::Scratch => false,
-            BaseFacts::Spec(inputs) => has_policies(inputs),
-            BaseFacts::Image(images) => {
-                images.values().any(|image| !image.contents.redirects.policies.is_empty())
-            }
-        }
+/// Adds the policies of the spec and of its bases, those that are images among them.
+fn add_policies(inputs: &Inputs, policies: &mut Vec<Digest>) {
+    let mut add = |redirects: &RedirectFacts| {
+        policies.extend(redirects.policies.iter().map(|facts| facts.policy.digest));
+    };
+    add(&inputs.redirects);
+    match &inputs.base {
+        BaseFacts::Scratch => {}
+        BaseFacts::Spec(inputs) => add_policies(inputs, policies),
+        BaseFacts::Image(images) => images.values().for_each(|image| add(&image.contents.redirects)),
+    }
 }
 
 /// What policies made of pods in this run, once the spec is lowered.

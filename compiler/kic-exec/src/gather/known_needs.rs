@@ -7,15 +7,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kic_base::packed::{Reader, put_length, put_list, put_option, put_text};
-use kic_base::{Digest, Source};
+use kic_base::{Digest, Source, Span};
 use kic_graph::{Need, NeedStep, ObjectFacts};
-use kic_manifest::Confidence;
+use kic_manifest::{Confidence, Gap, GapKind};
 use kic_redirect::{Place, Pod, Policy};
 use kic_spec::Spec;
 
 use super::known::Known;
 use super::memo_key;
-use super::needs::InTexts;
+use super::needs::{InTexts, Named};
 use super::texts::{Kind, Text};
 use crate::context::Context;
 
@@ -65,19 +65,12 @@ impl KnownNeeds {
 
     /// Notes what was found in a text whose bytes have that digest. One with policies is read again: they are held as they stand
     /// there.
-    pub fn note(
-        &mut self,
-        text: &Text,
-        digest: &Digest,
-        needs: &[Need],
-        policies: &[Policy],
-        objects: &[ObjectFacts],
-    ) {
-        let Some(filters) = policies.iter().map(Policy::as_settings).collect::<Option<Vec<_>>>() else {
+    pub fn note(&mut self, text: &Text, digest: &Digest, named: &Named) {
+        let Some(filters) = named.policies.iter().map(Policy::as_settings).collect::<Option<Vec<_>>>() else {
             return;
         };
         let mut bytes = Vec::new();
-        put(&mut bytes, needs, &filters, objects);
+        put(&mut bytes, named, &filters);
         self.known.note(text.key(digest), bytes);
     }
 
@@ -88,7 +81,8 @@ impl KnownNeeds {
 }
 
 /// What the spec says of a text, such as the place that brings it in, is not kept.
-fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)], objects: &[ObjectFacts]) {
+fn put(bytes: &mut Vec<u8>, named: &Named, filters: &[(String, Option<String>)]) {
+    let Named { needs, objects, gaps, .. } = named;
     put_list(bytes, objects.iter(), |bytes, object| {
         put_text(bytes, &object.kind);
         put_text(bytes, &object.name);
@@ -117,8 +111,7 @@ fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)]
     });
     put_list(bytes, needs.iter().zip(places), |bytes, (need, place)| {
         put_text(bytes, &need.reference.to_string());
-        put_length(bytes, need.span.range().start);
-        put_length(bytes, need.span.range().end);
+        put_span(bytes, &need.span);
         for text in [&need.object, &need.path, need.confidence.name(), &need.reason] {
             put_text(bytes, text);
         }
@@ -128,6 +121,26 @@ fn put(bytes: &mut Vec<u8>, needs: &[Need], filters: &[(String, Option<String>)]
             put_text(bytes, &place.name);
         });
     });
+    put_list(bytes, gaps.iter(), |bytes, gap| {
+        let kind = match &gap.kind {
+            GapKind::Unreadable => None,
+            GapKind::Versioned(kind) => Some(kind),
+        };
+        put_option(bytes, kind, |bytes, kind| put_text(bytes, kind));
+        put_span(bytes, &gap.span);
+        for text in [&gap.written, &gap.object, &gap.path] {
+            put_text(bytes, text);
+        }
+    });
+}
+
+fn put_span(bytes: &mut Vec<u8>, span: &Span) {
+    put_length(bytes, span.range().start);
+    put_length(bytes, span.range().end);
+}
+
+fn take_span(reader: &mut Reader<'_>, source: &Source) -> Option<Span> {
+    Some(source.span_again(reader.length()?..reader.length()?))
 }
 
 /// Adds what was put in that part of the bytes; where these are other bytes, a part of something.
@@ -164,13 +177,21 @@ fn take(
         in_texts.needs.push(take_need(reader, text, &source, &pods)?);
     }
     in_texts.policies.extend(text.facts(filters));
+    for _ in 0..reader.length()? {
+        let kind = reader.option(Reader::text)?.map(str::to_owned);
+        let span = take_span(reader, &source)?;
+        let mut text_of = || Some(reader.text()?.to_owned());
+        let (written, object, path) = (text_of()?, text_of()?, text_of()?);
+        let kind = kind.map_or(GapKind::Unreadable, GapKind::Versioned);
+        in_texts.open.push(text.open(Gap { kind, written, span, object, path }));
+    }
     reader.0.is_empty().then_some(())
 }
 
 fn take_need(reader: &mut Reader<'_>, text: &Text, source: &Source, pods: &[Arc<Pod>]) -> Option<Need> {
     Some(Need {
         reference: reader.value()?,
-        span: source.span_again(reader.length()?..reader.length()?),
+        span: take_span(reader, source)?,
         said: text.said.clone(),
         is_generated: text.kind == Kind::Generated,
         object: reader.text()?.to_owned(),
@@ -222,7 +243,7 @@ mod tests {
             pod,
         };
         let place = Place::new("containers", "web").unwrap();
-        let needs = [
+        let needs = vec![
             need("docker.io/library/nginx:1.27", Some((pod.clone(), place.clone()))),
             need("docker.io/library/redis:7", None),
             need("docker.io/library/caddy:2", Some((pod, place))),
@@ -235,8 +256,18 @@ mod tests {
         };
         let objects = [object(Some("shop")), object(None)];
         let filters = [("[Event,*,*]".to_owned(), None), (String::new(), Some("{}".to_owned()))];
+        let gap = |kind, written: &str| Gap {
+            kind,
+            written: written.to_owned(),
+            span: source.span(0..5),
+            object: "Pod `ü`".to_owned(),
+            path: "spec.version".to_owned(),
+        };
+        let gaps = vec![gap(GapKind::Unreadable, ""), gap(GapKind::Versioned("A.b".to_owned()), "v1")];
+        let named = Named { needs, objects: objects.to_vec(), gaps, ..Named::default() };
+        let Named { needs, gaps, .. } = &named;
         let mut bytes = Vec::new();
-        put(&mut bytes, &needs, &filters, &objects);
+        put(&mut bytes, &named, &filters);
         let take = |part: &[u8]| {
             let mut found = InTexts::default();
             let (all, part) = (Arc::new([b"before", part, b"behind"].concat()), 6..6 + part.len());
@@ -246,12 +277,14 @@ mod tests {
         let settings: Vec<_> =
             found.policies.iter().map(|facts| facts.policy.as_settings().unwrap()).collect();
         let told = |need: &Need| format!("{:?}", Need { pod: None, ..need.clone() });
-        for (found, need) in found.needs.iter().zip(&needs) {
+        for (found, need) in found.needs.iter().zip(needs) {
             assert_eq!((told(found), &found.pod), (told(need), &need.pod));
             let digest = |need: &Need| need.pod.as_ref().map(|(pod, _)| *pod.digest());
             assert_eq!(digest(found), digest(need));
         }
         assert_eq!(found.needs.len(), needs.len());
+        assert!(found.open.iter().map(|open| &open.gap).eq(gaps));
+        assert!(found.open.iter().all(|open| open.said == said && open.is_generated));
         assert_eq!(settings, filters);
         assert_eq!(found.objects, objects);
         // Two needs of one pod are so afterwards, too.

@@ -36,16 +36,16 @@ pub(super) struct Needs {
 
 /// What one text names.
 #[derive(Debug, Default)]
-struct Named {
-    needs: Vec<Need>,
-    policies: Vec<Policy>,
-    objects: Vec<ObjectFacts>,
+pub(super) struct Named {
+    pub needs: Vec<Need>,
+    pub policies: Vec<Policy>,
+    pub objects: Vec<ObjectFacts>,
     /// The text with images named anew, where there are any.
-    rewritten: Option<Arc<str>>,
+    pub rewritten: Option<Arc<str>>,
     /// What is worth a look.
-    warnings: Diagnostics,
+    pub warnings: Diagnostics,
     /// What it leaves open.
-    gaps: Vec<Gap>,
+    pub gaps: Vec<Gap>,
 }
 
 /// What of texts goes into the inputs, that of one after that of the other.
@@ -54,6 +54,8 @@ pub(super) struct InTexts {
     pub needs: Vec<Need>,
     pub policies: Vec<PolicyFacts>,
     pub objects: Vec<ObjectFacts>,
+    /// What they leave open.
+    pub open: Vec<Open>,
 }
 
 /// How much of each list comes before a text.
@@ -62,12 +64,14 @@ pub(super) struct Before {
     needs: usize,
     policies: usize,
     objects: usize,
+    open: usize,
 }
 
 impl InTexts {
     /// What is before a text that comes next.
     pub fn before_next(&self) -> Before {
-        Before { needs: self.needs.len(), policies: self.policies.len(), objects: self.objects.len() }
+        let Self { needs, policies, objects, open } = self;
+        Before { needs: needs.len(), policies: policies.len(), objects: objects.len(), open: open.len() }
     }
 
     /// Forgets what comes after.
@@ -75,6 +79,7 @@ impl InTexts {
         self.needs.truncate(before.needs);
         self.policies.truncate(before.policies);
         self.objects.truncate(before.objects);
+        self.open.truncate(before.open);
     }
 
     /// The same with more texts between those that are there, in their order.
@@ -82,16 +87,19 @@ impl InTexts {
         if more.is_empty() {
             return self;
         }
-        let (mut needs, mut policies, mut objects) = (Vec::new(), Vec::new(), Vec::new());
-        for (before, Self { needs: more_needs, policies: more_policies, objects: more_objects }) in more {
-            needs.push((before.needs, more_needs));
-            policies.push((before.policies, more_policies));
-            objects.push((before.objects, more_objects));
+        let (mut needs, mut policies) = (Vec::new(), Vec::new());
+        let (mut objects, mut open) = (Vec::new(), Vec::new());
+        for (before, texts) in more {
+            needs.push((before.needs, texts.needs));
+            policies.push((before.policies, texts.policies));
+            objects.push((before.objects, texts.objects));
+            open.push((before.open, texts.open));
         }
         Self {
             needs: merged(self.needs, needs),
             policies: merged(self.policies, policies),
             objects: merged(self.objects, objects),
+            open: merged(self.open, open),
         }
     }
 }
@@ -121,7 +129,6 @@ pub(super) async fn gather(
 ) -> Needs {
     let mut known = KnownNeeds::open(spec, context);
     let mut rewritten = BTreeMap::new();
-    let mut open = Vec::new();
     let mut in_texts = InTexts::default();
     let mut unknown: Vec<(Before, Text)> = Vec::new();
     texts(spec, files, fetches, renders, |text| {
@@ -151,19 +158,17 @@ pub(super) async fn gather(
                         }
                         None => continue,
                     };
-                    // What is left open is told each time.
-                    if text.is_kept() && named.gaps.is_empty() {
-                        known.note(text, &digest, &named.needs, &named.policies, &named.objects);
+                    if text.is_kept() {
+                        known.note(text, &digest, &named);
                     }
                     if let (Some(new), Some(rewriting)) = (named.rewritten, &text.rewriting) {
                         rewritten.insert((digest, rewriting.host.clone()), new);
                     }
                     diagnostics.append(named.warnings);
-                    let (said, is_generated) = (&text.said, text.kind != Kind::Written);
-                    let gaps = named.gaps.into_iter();
-                    open.extend(gaps.map(|gap| Open { gap, said: said.clone(), is_generated }));
                     let policies = text.facts(named.policies).collect();
-                    more.push((*before, InTexts { needs: named.needs, policies, objects: named.objects }));
+                    let open = named.gaps.into_iter().map(|gap| text.open(gap)).collect();
+                    let Named { needs, objects, .. } = named;
+                    more.push((*before, InTexts { needs, policies, objects, open }));
                 }
             }
             Err(interrupted) => wrong.push(interrupted),
@@ -172,7 +177,7 @@ pub(super) async fn gather(
     known.save(context);
     let all_read = wrong.is_empty();
     wrong.into_iter().for_each(|errors| diagnostics.append(errors));
-    let InTexts { mut needs, policies, objects } = in_texts.with(more);
+    let InTexts { mut needs, policies, objects, open } = in_texts.with(more);
     if all_read {
         empty_layers::tell(spec, files, fetches, renders, &objects, diagnostics);
     }
@@ -223,6 +228,11 @@ impl Text {
             said: self.said.clone(),
             is_generated: self.kind != Kind::Written,
         })
+    }
+
+    /// What it leaves open, and what of the spec brings it in.
+    pub(super) fn open(&self, gap: Gap) -> Open {
+        Open { gap, said: self.said.clone(), is_generated: self.kind != Kind::Written }
     }
 
     /// The digest of its bytes, and the images that it names.
@@ -300,7 +310,7 @@ pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Arc<Applied>)
     match text.named(bytes) {
         Ok(named) => {
             let policies = text.facts(named.policies).collect();
-            InTexts { needs: named.needs, policies, objects: named.objects }
+            InTexts { needs: named.needs, policies, objects: named.objects, open: Vec::new() }
         }
         Err(_) => InTexts::default(),
     }
