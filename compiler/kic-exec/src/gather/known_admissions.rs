@@ -15,12 +15,16 @@ use crate::context::Context;
 #[derive(Debug)]
 struct KeptAdmissions(Mutex<Known>);
 
-/// Puts what the last run of this build has found out with the same policies into the inputs, where there are any. Gives what the next run
+/// Puts what the last run of this build has found out with the same policies into the inputs, where images are given other names. Gives what the next run
 /// may keep of it.
 pub(super) fn share(spec: &Spec, inputs: &mut Inputs, context: &Context) -> Option<Admissions> {
-    let mut policies = Vec::new();
-    add_policies(inputs, &mut policies);
-    if policies.is_empty() {
+    let (mut policies, mut any_mirrors) = (Vec::new(), false);
+    each(inputs, &mut |redirects| {
+        policies.extend(redirects.policies.iter().map(|facts| facts.policy.digest));
+        any_mirrors |= !redirects.mirrors.is_empty();
+    });
+    // Mirrors alone want to know what pods name, too.
+    if policies.is_empty() && !any_mirrors {
         return None;
     }
     // A spec may have others in turn, by its parameters.
@@ -43,16 +47,13 @@ pub(super) fn share(spec: &Spec, inputs: &mut Inputs, context: &Context) -> Opti
     Some(Admissions(known))
 }
 
-/// Adds the policies of the spec and of its bases, those that are images among them.
-fn add_policies(inputs: &Inputs, policies: &mut Vec<Digest>) {
-    let mut add = |redirects: &RedirectFacts| {
-        policies.extend(redirects.policies.iter().map(|facts| facts.policy.digest));
-    };
-    add(&inputs.redirects);
+/// Shows the redirects of the spec and of its bases, those that are images among them.
+fn each(inputs: &Inputs, show: &mut impl FnMut(&RedirectFacts)) {
+    show(&inputs.redirects);
     match &inputs.base {
         BaseFacts::Scratch => {}
-        BaseFacts::Spec(inputs) => add_policies(inputs, policies),
-        BaseFacts::Image(images) => images.values().for_each(|image| add(&image.contents.redirects)),
+        BaseFacts::Spec(inputs) => each(inputs, show),
+        BaseFacts::Image(images) => images.values().for_each(|image| show(&image.contents.redirects)),
     }
 }
 
