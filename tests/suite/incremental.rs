@@ -20,7 +20,6 @@ use crate::support::large_tree;
 use crate::support::random::Random;
 use crate::support::repeats;
 use crate::support::rich_spec::{self, Making};
-use crate::support::root;
 
 /// A change to a file within this time of another may have the same time; afterwards it is taken on trust.
 const SETTLED: Duration = Duration::from_millis(60);
@@ -472,83 +471,6 @@ fn an_archive_that_changed_is_written_again_and_one_that_did_not_is_left() {
     assert_eq!(compile().0, bytes, "it was left damaged");
     fs::remove_file(path.join("c.tar")).unwrap();
     assert_eq!(compile().0, bytes);
-}
-
-/// A spec whose policies make other names of images, at random.
-fn redirected(random: &mut Random) -> String {
-    let engine = ["kyverno", "kyverno-mutating-policy", "admission-policy", "containerd"]
-        [usize::try_from(random.below(4)).unwrap()];
-    let alone =
-        if engine != "containerd" && random.below(2) == 0 { " { leave-alone \"left\"; }" } else { "" };
-    let other = if random.below(3) == 0 { "    policies \"other\" { file \"other.yaml\"; }\n" } else { "" };
-    let image = |name: &str| format!("        image \"oci:image\" as=\"{name}\"\n");
-    let images = [image("docker.io/library/a:v1"), image("ghcr.io/x/b:v1")].concat();
-    let images = if random.below(3) == 0 { image("docker.io/library/a:v1") } else { images };
-    format!(
-        "cluster \"c\" {{\n    base scratch\n    use \"std:redirect\" to=\"sea.hub:5000\" engine=\"{engine}\"{alone}\n{other}    \
-         registry \"sea.hub:5000\" {{\n{images}    }}\n    manifests \"m\" {{ file \"m\"; }}\n}}\n"
-    )
-}
-
-/// What makes a pod, or leaves open which image it has, at random.
-fn pod(number: u64, random: &mut Random) -> String {
-    let mut one_of =
-        |words: &[&str]| words[usize::try_from(random.below(words.len() as u64)).unwrap()].to_owned();
-    let namespace = one_of(&["shop", "left", "kube-system"]);
-    if number == 4 {
-        let version = one_of(&["2.50.1", "2.51.0"]);
-        let kind = one_of(&["Kept", "Other"]);
-        return format!(
-            "apiVersion: example.com/v1\nkind: {kind}\nmetadata: {{ name: k, namespace: {namespace} }}\nspec: {{ version: {version} }}\n"
-        );
-    }
-    let image =
-        |one_of: &mut dyn FnMut(&[&str]) -> String| one_of(&["a:v1", "ghcr.io/x/b:v1", "sea.hub:5000/a:v1"]);
-    let containers: String = (0..=number % 2)
-        .map(|place| {
-            let (image, pull) = (image(&mut one_of), one_of(&["Always", "IfNotPresent", "Never"]));
-            format!("        - {{ name: c{place}, image: \"{image}\", imagePullPolicy: {pull} }}\n")
-        })
-        .collect();
-    let label = one_of(&["x", "y"]);
-    format!(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: d{number}, namespace: {namespace} }}\nspec:\n  template:\n    \
-         metadata: {{ labels: {{ app: {label} }} }}\n    spec:\n      containers:\n{containers}"
-    )
-}
-
-#[test]
-fn what_policies_made_of_pods_before_leads_nothing_astray() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    fs::create_dir(path("m")).unwrap();
-    fs::write(path("image.kdl"), "cluster \"i\" { base scratch; label \"a\" \"b\"; }").unwrap();
-    stdout(kic(folder.path(), &path("images")).args(["compile", "-q", "image.kdl", "-o", "image"]));
-    // A policy of the corpus that makes other names.
-    fs::copy(root().join("tests/redirect/policies/prefix.yaml"), path("other.yaml")).unwrap();
-    let mut random = repeats::chance(11);
-    let (mut good, mut bad) = (0, 0);
-    for round in 0..repeats::rounds(24) {
-        if round % 2 == 0 {
-            fs::write(path("cluster.kdl"), redirected(&mut random)).unwrap();
-        }
-        for number in 0..6 {
-            if round == 0 || random.below(4) == 0 {
-                fs::write(path(&format!("m/{number}.yaml")), pod(number, &mut random)).unwrap();
-            }
-        }
-        drop(fs::remove_dir_all(path("cold")));
-        let compile = |store: &str| {
-            let mut command = kic(folder.path(), &path(store));
-            command.args(["compile", "--quiet", "--offline", "--no-output"]).output().unwrap()
-        };
-        let (cold, warm, again) = (compile("cold"), compile("warm"), compile("warm"));
-        for warm in [&warm, &again] {
-            assert_eq!(shown(warm), shown(&cold), "round {round}");
-        }
-        if cold.status.success() { good += 1 } else { bad += 1 }
-    }
-    assert!(good > 2 && bad > 2, "{good} good and {bad} bad compiles are too few of one kind");
 }
 
 #[test]

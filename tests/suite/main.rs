@@ -10,6 +10,7 @@
 )]
 #![allow(missing_docs, reason = "tests are read, not called")]
 
+mod admissions;
 mod architecture;
 mod bad_input;
 mod book;

@@ -15,8 +15,8 @@ use crate::context::Context;
 #[derive(Debug)]
 struct KeptAdmissions(Mutex<Known>);
 
-/// Puts what the last run of this build has found out with the same policies into the inputs, where images are given other names. Gives what the next run
-/// may keep of it.
+/// Puts what the last run of this build has found out with the same policies into the inputs, where images are given other
+/// names. Gives what the next run may keep of it.
 pub(super) fn share(spec: &Spec, inputs: &mut Inputs, context: &Context) -> Option<Admissions> {
     let (mut policies, mut any_mirrors) = (Vec::new(), false);
     each(inputs, &mut |redirects| {

@@ -133,10 +133,10 @@ pub async fn gather(
         }
     }
     check_allowed(&options.allow_missing, &gathered.inputs, &mut gathered.warnings);
-    gathered.admissions = known_admissions::share(spec, &mut gathered.inputs, context);
     if gathered.warnings.has_errors() {
         return Err(gathered.warnings);
     }
+    gathered.admissions = known_admissions::share(spec, &mut gathered.inputs, context);
     Ok(gathered)
 }
 
