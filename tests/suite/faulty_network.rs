@@ -71,7 +71,7 @@ fn spec(host: &str, is_large: bool) -> String {
     )
 }
 
-/// What a clean network gives, held against `tests/faulty-network/expected-digests`: `EPOCH NAME DIGEST` a line.
+/// What a clean network gives, held against `tests/faulty-network/expected-digests`: `EPOCH NAME DIGEST` a line, of the current epoch.
 fn golden(upstream: &Upstream) -> [String; 2] {
     let folder = tempfile::tempdir().unwrap();
     let digests = [false, true].map(|is_large| {

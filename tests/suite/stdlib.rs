@@ -8,7 +8,7 @@
 //! | `needs` | peers, without which the case is skipped; as they decide its digest, that is not held |
 //! | `closed.kdl` | what `kic eval` makes of it |
 //! | `steps` | the plan of its image, a step a line |
-//! | `digest` | for each encoder epoch, the digest of its image |
+//! | `digest` | the number of the current encoder epoch, and the digest of its image |
 //!
 //! `UPDATE_EXPECT=1` writes the last three. Beside a case lies `greeter-image`, that of `examples/hello`.
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// | epoch | tar | compression | JSON |
 /// |---|---|---|---|
 /// | 1 | ustar with its prefix, and PAX records `path`, `linkpath` and `size` for what does not fit it; sorted by path bytes; implied parents not written; ends with two blocks of zeros | zstd 1.5.7 level 3 with checksum and pledged size, independent frames of 4 MiB, each in one call without zstd's own workers; or gzip (miniz_oxide level 6, time 0, system 255) | sorted keys, no spaces |
+/// | 2 | as 1 | as 1, but frames that grow: an eighth of the tar before them, down to a power of two, from 128 KiB to 1 MiB | as 1 |
 ///
 /// It stands in the lock and in every derivation, and old epochs stay buildable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct Epoch(u32);
 
 impl Epoch {
     /// The epoch that new locks get.
-    pub const CURRENT: Self = Self(1);
+    pub const CURRENT: Self = Self(2);
 
     /// The epoch of that number, where this kic can still build it.
     pub fn from_number(number: u32) -> Option<Self> {

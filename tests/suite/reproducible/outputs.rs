@@ -127,10 +127,7 @@ fn every_epoch_that_this_kic_knows_gives_its_golden_digest() {
     for number in 1..=Epoch::CURRENT.number() {
         let place = tempfile::tempdir().unwrap();
         let spec = place.path().join("spec");
-        rich_spec::make(&spec, Making::default());
-        for lock in ["kic.lock", "base/kic.lock"] {
-            fs::write(spec.join(lock), format!("lock version=1 epoch={number}\n")).unwrap();
-        }
+        rich_spec::make_of_epoch(&spec, number);
         let build = Build::new(&spec).argument("--locked");
         assert_golden_of(number, "zstd", &build.run());
     }

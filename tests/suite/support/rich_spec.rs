@@ -40,6 +40,15 @@ pub fn make(folder: &Path, making: Making) {
     make_images(folder);
 }
 
+/// The same, with locks that have the spec, its base and its images built in that encoder epoch.
+pub fn make_of_epoch(folder: &Path, epoch: u32) {
+    lay_out(items(), folder, Making::default());
+    for part in ["", "base", "images"] {
+        fs::write(folder.join(part).join("kic.lock"), format!("lock version=1 epoch={epoch}\n")).unwrap();
+    }
+    make_images(folder);
+}
+
 /// Makes the images alone, as layouts `root.oci`, `tool.oci` and `agent.oci` in `folder/images`.
 pub fn make_images_only(folder: &Path) {
     for item in images() {

@@ -15,7 +15,7 @@ use crate::world::{Disk, block_on, building_context};
 /// Resolve every tag and URL of a spec, and write kic.lock. Pins that are there stay, those that nothing needs go.
 #[derive(Debug, Args)]
 pub struct Lock {
-    /// Move pins: those of these images and URLs, or all when none is named
+    /// Move pins: those of these images and URLs, or all, and the encoder epoch, when none is named
     #[arg(long, value_name = "REF", num_args = 0..)]
     update: Option<Vec<String>>,
     /// Fail where kic.lock would have to change, and write nothing
@@ -82,6 +82,10 @@ fn as_text(locks: &[LockFile]) -> String {
         let (before, after) = (file.before.as_ref().map(pins).unwrap_or_default(), pins(&file.lock));
         // The right to a file may stand in its URL: in the lock it has to, and on the screen, which ends in logs, it must not.
         let shown = |name: &str| if name.contains("://") { without_secrets(name) } else { name.to_owned() };
+        let epoch = file.lock.epoch.number();
+        if let Some(old) = file.before.as_ref().map(|lock| lock.epoch.number()).filter(|old| *old != epoch) {
+            text.push_str(&format!("  ~ encoder epoch {old} -> {epoch}\n"));
+        }
         for (name, digest) in &after {
             let name_shown = shown(name);
             match before.get(name) {
@@ -104,6 +108,9 @@ fn as_text(locks: &[LockFile]) -> String {
 }
 
 fn as_json(locks: &[LockFile]) -> serde_json::Value {
-    let one = |file: &LockFile| json!({ "path": file.path.display().to_string(), "changed": file.is_changed(), "pins": pins(&file.lock) });
+    let one = |file: &LockFile| {
+        let path = file.path.display().to_string();
+        json!({ "path": path, "changed": file.is_changed(), "epoch": file.lock.epoch.number(), "pins": pins(&file.lock) })
+    };
     json!(locks.iter().map(one).collect::<Vec<_>>())
 }

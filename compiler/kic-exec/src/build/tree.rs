@@ -74,17 +74,17 @@ pub(crate) async fn build(
         true => bytes.min(ahead::MOST_BYTES),
         false => 0,
     };
-    // One frame gives one thread something to do.
-    let is_one_frame = bytes + around <= FRAME;
-    let jobs = if is_one_frame { 1 } else { context.jobs };
+    let jobs = if bytes + around <= LITTLE { 1 } else { context.jobs };
     let room = Room::take(*settings, bytes, ahead, jobs).await;
     let (graph, context) = (Arc::clone(graph), context.clone());
     // The room is free again when the work is at its end, whoever still waits for it.
     context.clone().blocking(move || write(&graph.nodes[index], &room, &mut None, &context)).await
 }
 
-/// So many bytes of a layer are compressed at a time; and the headers and the padding of an entry are seldom more than so many.
-const FRAME: u64 = 4 << 20;
+/// A layer of so many bytes is packed by one thread.
+const LITTLE: u64 = 4 << 20;
+
+/// The headers and the padding of an entry are seldom more than so many.
 const MOST_AROUND: u64 = 1 << 10;
 
 /// How many bytes the files of a layer have.
@@ -122,7 +122,7 @@ fn write(
         return Err(fault::internal("not a tree").into());
     };
     // With one frame, or two, there is little to take over.
-    let is_worth_it = bytes(entries) >= WORTH_FRAMES;
+    let is_worth_it = bytes(entries) + around(entries) >= WORTH_FRAMES;
     let known = if is_worth_it { context.sources.known_frames(&context.store) } else { None };
     let plan = known.as_ref().and_then(|known| frame_plan(*settings, entries, known));
     let mut write = |plan| write_after(plan, node, room, known.as_ref(), ready, context);
@@ -219,7 +219,7 @@ fn write_after(
 }
 
 /// Layers of so many bytes take frames that were packed before.
-const WORTH_FRAMES: u64 = 12 << 20;
+const WORTH_FRAMES: u64 = 384 << 10;
 
 /// Writes one entry; `known_bytes` are those of its file, where they are known already.
 fn write_entry(

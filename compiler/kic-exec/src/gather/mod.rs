@@ -43,7 +43,7 @@ pub enum LockMode {
     Tidy,
     /// Nothing may change: a missing or stale pin is an error.
     Locked,
-    /// These images and URLs, or all where the list is empty, are resolved anew.
+    /// These images and URLs are resolved anew; or all where the list is empty, and the encoder epoch is the current one.
     Update(Vec<String>),
 }
 

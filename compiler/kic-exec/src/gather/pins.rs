@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::{StreamExt, stream};
-use kic_base::{Digest, ImageReference, Spanned, without_secrets};
+use kic_base::{Digest, Epoch, ImageReference, Spanned, without_secrets};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::ContentFacts;
 use kic_spec::{ChartKey, ChartPin, Fetch, FetchPin, ImagePin, Lock, Spec};
@@ -30,7 +30,10 @@ pub(super) struct Pins {
 
 impl Pins {
     pub fn new(before: Lock, mode: LockMode, path: &Path) -> Self {
-        let used = Lock { epoch: before.epoch, ..Lock::default() };
+        // What is all resolved anew is built as a new lock would have it.
+        let is_anew = matches!(&mode, LockMode::Update(updated) if updated.is_empty());
+        let epoch = if is_anew { Epoch::CURRENT } else { before.epoch };
+        let used = Lock { epoch, ..Lock::default() };
         Self { before, mode, path: path.display().to_string(), has_file: false, suffice: false, used }
     }
 

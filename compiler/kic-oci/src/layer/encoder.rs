@@ -7,8 +7,9 @@ use kic_base::{Digest, Epoch, NestedSha256, Sha256State};
 
 use super::LayerError;
 use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame, Way};
-use super::frames::{self, FrameName, FrameSettings, Frames};
+use super::frames::{self, FrameName, Frames};
 use super::hashing_writer::HashingWriter;
+use super::settings::Settings;
 use super::tar_header::BLOCK;
 use crate::model::media_types;
 
@@ -47,18 +48,12 @@ impl Compression {
     }
 }
 
-/// What an epoch fixes of the compression.
-pub(super) struct Settings {
-    pub frames: FrameSettings,
-    gzip_level: u32,
-}
-
 /// From tar bytes to hashed, compressed bytes in `W`. Each byte is hashed once before the compression and
 /// once after it; once in all where there is none.
 pub(super) struct Encoder<W: Write> {
     stage: Stage<W>,
-    /// Tar bytes that wait; they go to the compression in frames of `piece` bytes, the last one with the rest. It is no larger than that,
-    /// and as large as `expected` to begin with.
+    /// Tar bytes that wait; they go to the compression as soon as there are `piece` of them, which is what the frame holds, and the rest at
+    /// the end. It is as large as `expected` to begin with, unless that is more.
     buffer: Vec<u8>,
     piece: usize,
     expected: usize,
@@ -99,19 +94,11 @@ impl Workspace {
     /// One for a tar of about so many bytes.
     pub fn new(size: usize) -> Self {
         let settings = Settings::of(Epoch::CURRENT).frames;
-        let content = settings.content;
+        let content = settings.contents.at(size as u64);
         let size = size.min(content);
         frames::make_ready(settings, size);
         // What it is filled with does not matter: the system gives a page when something is written to it.
         Self { tar: vec![1; (size + size / 64 + BLOCK).min(content)] }
-    }
-}
-
-impl Settings {
-    pub fn of(epoch: Epoch) -> Self {
-        // Epoch 1 is the only one so far; the next one makes this a `match` on its number.
-        debug_assert_eq!(epoch.number(), 1);
-        Self { frames: FrameSettings { level: 3, content: 4 << 20 }, gzip_level: 6 }
     }
 }
 
@@ -127,7 +114,7 @@ impl<W: Write> Encoder<W> {
                 (Stage::Gzip(GzBuilder::new().mtime(0).operating_system(255).write(out, level)), PIECE)
             }
             Compression::Zstd => {
-                (Stage::Zstd(out, Frames::new(settings.frames, threads)?), settings.frames.content)
+                (Stage::Zstd(out, Frames::new(settings.frames, threads)?), settings.frames.contents.at(0))
             }
         };
         let diff = (compression != Compression::None).then(NestedSha256::new);
@@ -135,7 +122,7 @@ impl<W: Write> Encoder<W> {
             stage,
             buffer: Vec::new(),
             piece,
-            expected: piece,
+            expected: usize::MAX,
             filled: 0,
             hashed: 0,
             passed: 0,
@@ -169,12 +156,12 @@ impl<W: Write> Encoder<W> {
 
     /// Takes no more memory than so many bytes of tar need, unless there are more after all. Before anything is written.
     pub fn expect(&mut self, size: u64) {
-        self.expected = usize::try_from(size).map_or(self.piece, |size| size.clamp(1, self.piece));
+        self.expected = usize::try_from(size).unwrap_or(usize::MAX);
     }
 
     /// Works in memory that is there already, of which there may be too little. Before anything is written; with zstd alone.
     pub fn work_in(&mut self, workspace: Workspace) {
-        if matches!(self.stage, Stage::Zstd(..)) && workspace.tar.len() <= self.piece {
+        if matches!(self.stage, Stage::Zstd(..)) {
             self.buffer = workspace.tar;
         }
     }
@@ -209,19 +196,20 @@ impl<W: Write> Encoder<W> {
 
     /// Where the next bytes go; never empty. [`Self::advance`] says how many came.
     pub fn room(&mut self) -> Result<&mut [u8], LayerError> {
-        while self.passed + self.filled == self.buffer.len() {
-            match self.buffer.len() {
-                0 => self.buffer = vec![0; std::mem::replace(&mut self.expected, self.piece)],
-                length if length < self.piece => {
-                    self.buffer.resize((length + length / 8 + PIECE).min(self.piece), 0);
-                }
-                _ => self.pass_on()?,
-            }
+        if self.passed + self.filled == self.piece {
+            self.pass_on()?;
         }
         if self.filled - self.hashed >= PIECE {
             self.hash();
         }
-        let end = (self.hashed + PIECE).min(self.buffer.len() - self.passed);
+        match self.buffer.len() {
+            0 => self.buffer = vec![0; self.expected.clamp(1, self.piece)],
+            length if length == self.filled => {
+                self.buffer.resize((length + length / 8 + PIECE).min(self.piece), 0);
+            }
+            _ => {}
+        }
+        let end = (self.hashed + PIECE).min(self.buffer.len()).min(self.piece - self.passed);
         Ok(&mut self.buffer[self.filled..end])
     }
 
@@ -310,6 +298,9 @@ impl<W: Write> Encoder<W> {
         }
         self.diff_size += size as u64;
         (self.filled, self.hashed, self.passed) = (0, 0, 0);
+        if let Stage::Zstd(_, frames) = &self.stage {
+            self.piece = frames.settings().contents.at(self.diff_size);
+        }
         self.before = after;
         self.next_way();
         Ok(())

@@ -2,7 +2,8 @@
 
 use kic_base::{Digest, Sha256State, StableHasher};
 
-use super::frames::{FrameSettings, VERSION};
+use super::frames::VERSION;
+use super::settings::FrameSettings;
 
 /// Where frames come from that were compressed before. What it says of a frame is as it was noted when that was packed. Its bytes
 /// may be gone or damaged since: whoever reads them holds them against a digest.
@@ -114,7 +115,6 @@ impl FrameKeys {
 
 fn begin(settings: FrameSettings) -> StableHasher {
     let mut hasher = StableHasher::new();
-    hasher.text("kic frame 1").number(VERSION.into());
-    hasher.number(settings.content as u64).text(&settings.level.to_string());
+    hasher.text("kic frame 2").number(VERSION.into()).text(&settings.level.to_string());
     hasher
 }

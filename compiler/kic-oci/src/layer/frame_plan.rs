@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kic_base::{Digest, Epoch, NestedSha256, Sha256State};
 
 use super::LayerError;
-use super::encoder::Settings;
 use super::frame_keys::{FrameKeys, KnownFrames, Way};
+use super::settings::{Contents, Settings};
 use super::tar_header::{BLOCK, END, Header, Kind, padding};
 
 /// Looks which frames of a layer were packed before, without the bodies of its files. All entries are given in their order, as to
@@ -18,10 +18,12 @@ use super::tar_header::{BLOCK, END, Header, Kind, padding};
 pub struct FramePlan {
     known: Arc<dyn KnownFrames>,
     keys: FrameKeys,
-    content: usize,
+    contents: Contents,
     mtime: u64,
-    /// Bytes of the frame that is being put together.
+    /// Bytes of the tar before the frame that is being put together, those of it so far, and those that it holds when it is full.
+    before: u64,
     filled: usize,
+    content: usize,
     ways: Vec<Way>,
     /// The digest of the tar so far, while all frames are taken over.
     state: Option<Sha256State>,
@@ -37,9 +39,11 @@ impl FramePlan {
         Self {
             known,
             keys: FrameKeys::new(settings),
-            content: settings.content,
+            contents: settings.contents,
             mtime,
+            before: 0,
             filled: 0,
+            content: settings.contents.at(0),
             ways: Vec::new(),
             state: NestedSha256::new().state(),
             given: 0,
@@ -132,7 +136,9 @@ impl FramePlan {
         if taken.is_some() {
             self.entries = self.given;
         }
+        self.before += self.filled as u64;
         self.filled = 0;
+        self.content = self.contents.at(self.before);
         self.ways.push(match (taken, known) {
             (Some(taken), _) => Way::TakenOver(taken),
             (None, Some(_)) => Way::Reused,

@@ -12,18 +12,10 @@ use zstd::zstd_safe::{
 use super::LayerError;
 use super::frame_keys::{KnownFrames, PackedFrame, States};
 use super::hashing_writer::HashingWriter;
+use super::settings::FrameSettings;
 
-/// zstd 1.5.7, the version of epoch 1.
+/// zstd 1.5.7, the version of all epochs so far.
 pub(super) const VERSION: u32 = 10_507;
-
-/// What decides the bytes of a frame, beside its content.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FrameSettings {
-    /// zstd's level.
-    pub level: i32,
-    /// How many bytes a frame holds; the last one holds the rest.
-    pub content: usize,
-}
 
 /// Independent zstd frames, compressed on several threads and written in order.
 ///
@@ -176,7 +168,7 @@ impl Frames {
         let packed = self.spare_packed.pop().unwrap_or_default();
         let held = match (&name, &self.known) {
             (Some(name), Some(known)) if content.is_empty() => known.known(&name.key).map_or(0, held),
-            _ => 2 * self.settings.content,
+            _ => 2 * content.len(),
         };
         let (done, receiver) = sync_channel(1);
         self.pool()?
@@ -214,7 +206,7 @@ impl Frames {
 
     /// Whether too much is under way for another frame.
     fn is_much(&self) -> bool {
-        let most = 2 * self.threads * self.settings.content;
+        let most = 2 * self.threads * self.settings.contents.most();
         let held = self.pending.iter().map(|pending| match pending {
             Pending::Packing(_, held) => *held,
             Pending::Packed(frame) => frame.bytes.len(),
@@ -406,11 +398,14 @@ fn failed(code: usize) -> LayerError {
 
 #[cfg(test)]
 mod tests {
+    use kic_base::Epoch;
+
+    use super::super::settings::Settings;
     use super::*;
 
     #[test]
     fn a_frame_says_its_size_and_has_a_checksum_and_no_dictionary() {
-        let settings = FrameSettings { level: 3, content: 4 << 20 };
+        let settings = Settings::of(Epoch::CURRENT).frames;
         for length in [1, 1024, 600_000, 4 << 20] {
             let mut frame = b"left".to_vec();
             compress(settings, &vec![7; length], &mut frame).unwrap();
@@ -445,7 +440,7 @@ mod tests {
 
     #[test]
     fn what_a_context_packed_before_does_not_reach_a_frame() {
-        let settings = FrameSettings { level: 3, content: 4 << 20 };
+        let settings = Settings::of(Epoch::CURRENT).frames;
         let mut used = CCtx::create();
         let (mut fresh_frame, mut used_frame) = (Vec::new(), Vec::new());
         for content in contents().take(200) {

@@ -1,4 +1,4 @@
-//! The bytes of epoch 1, fixed: whoever changes one of these digests makes a new epoch.
+//! The bytes of each epoch, fixed: whoever changes one of these digests makes a new epoch.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -8,22 +8,31 @@ use kic_base::{Digest, Epoch};
 
 use super::{Compression, LayerDigests, LayerWriter};
 
-/// Each with the digest of the layer whose large file is small, and of the one whose large file is large.
-const GOLDEN: [(Compression, &str, &str); 3] = [
+/// Each with the epochs that have it, the digest of the layer whose large file is small, and of the one whose large file is large.
+const GOLDEN: [(Compression, &[u32], &str, &str); 4] = [
     (
         Compression::None,
+        &[1, 2],
         "600dee227256eb684f13c1d449399a1ea56e691dddd176e0834c25ecc0df8f61",
         "9160f2fb740dd25eba4372158e152fbf2f49f628cdcbfaa77837d0a174ce304a",
     ),
     (
         Compression::Gzip,
+        &[1, 2],
         "91d1dd5a80081b3dc14bbebbb36a231fe04c236d93ed1cfabaec05265341f0b7",
         "b6e9e631ca5023ba908e04d2c8fbd0076b3be484ad707c8ba9240dabce1e2a8b",
     ),
     (
         Compression::Zstd,
+        &[1],
         "461e27d06c7678a46ccfc704c44ae5b70e3575e1559c032650b79bf09c4fff4c",
         "aa7d31662171976794ce4da57ce3b5adcad0de01d0cc77301bb23b51927818f1",
+    ),
+    (
+        Compression::Zstd,
+        &[2],
+        "de3503e596a8a187b82b7226743e44bcecc987f4e5ff1caa24baaba4803e4a78",
+        "7458a0032394364a0c0b13206efd61ae897e89596e22614cd42b9814e891ac1c",
     ),
 ];
 const SMALL: usize = (4 << 20) + 77;
@@ -71,10 +80,15 @@ fn long_path() -> String {
     format!("long/{}/ünïcode/{}", "d".repeat(200), "f".repeat(120))
 }
 
-fn write(compression: Compression, large: &[u8], threads: usize, most: usize) -> (Vec<u8>, LayerDigests) {
+fn write(
+    epoch: Epoch,
+    compression: Compression,
+    large: &[u8],
+    threads: usize,
+    most: usize,
+) -> (Vec<u8>, LayerDigests) {
     let out = Pieces { inner: Vec::new(), most };
-    let mut layer =
-        LayerWriter::with_threads(out, Epoch::CURRENT, compression, 1_700_000_000, threads).unwrap();
+    let mut layer = LayerWriter::with_threads(out, epoch, compression, 1_700_000_000, threads).unwrap();
     layer.directory("etc", 0o755).unwrap();
     layer.file("etc/empty", 0o600, 0, &mut io::empty()).unwrap();
     layer.file("etc/large.yaml", 0o644, large.len() as u64, &mut Pieces { inner: large, most }).unwrap();
@@ -90,8 +104,10 @@ fn write(compression: Compression, large: &[u8], threads: usize, most: usize) ->
 fn the_bytes_are_the_golden_ones_for_any_threads_and_sizes_of_reads_and_writes() {
     assert_eq!(zstd::zstd_safe::version_string(), "1.5.7");
     let (small, large) = (text(SMALL), text(LARGE));
-    let [(_, small_diff_id, large_diff_id), ..] = GOLDEN;
-    for (compression, small_golden, large_golden) in GOLDEN {
+    let [(_, _, small_diff_id, large_diff_id), ..] = GOLDEN;
+    let all = GOLDEN.iter().flat_map(|golden| golden.1.iter().map(move |epoch| (*epoch, golden)));
+    for (epoch, &(compression, _, small_golden, large_golden)) in all {
+        let epoch = Epoch::from_number(epoch).unwrap();
         for (body, threads, most, golden, diff_id) in [
             (&small, 1, usize::MAX, small_golden, small_diff_id),
             (&small, 2, 1, small_golden, small_diff_id),
@@ -100,14 +116,14 @@ fn the_bytes_are_the_golden_ones_for_any_threads_and_sizes_of_reads_and_writes()
             (&large, 2, 4093, large_golden, large_diff_id),
             (&large, 8, 1 << 20, large_golden, large_diff_id),
         ] {
-            let (bytes, digests) = write(compression, body, threads, most);
-            assert_eq!(digests.digest, Digest::of(&bytes), "{compression:?}");
+            let (bytes, digests) = write(epoch, compression, body, threads, most);
+            assert_eq!(digests.digest, Digest::of(&bytes), "{epoch:?} {compression:?}");
             assert_eq!(digests.size, bytes.len() as u64);
             let found = (digests.digest.hex(), digests.diff_id.hex());
             assert_eq!(
                 found,
                 (golden.into(), diff_id.into()),
-                "{compression:?} {} {threads} {most}",
+                "{epoch:?} {compression:?} {} {threads} {most}",
                 body.len()
             );
         }
@@ -118,13 +134,14 @@ fn the_bytes_are_the_golden_ones_for_any_threads_and_sizes_of_reads_and_writes()
 fn other_tools_read_the_layer_back() {
     let directory = tempfile::tempdir().unwrap();
     let large = text(SMALL);
-    let tar_bytes = write(Compression::None, &large, 1, usize::MAX).0;
+    let tar_bytes = write(Epoch::CURRENT, Compression::None, &large, 1, usize::MAX).0;
     for (compression, name) in [
         (Compression::None, "layer.tar"),
         (Compression::Gzip, "layer.tar.gz"),
         (Compression::Zstd, "layer.tar.zst"),
     ] {
-        fs::write(directory.path().join(name), write(compression, &large, 2, usize::MAX).0).unwrap();
+        fs::write(directory.path().join(name), write(Epoch::CURRENT, compression, &large, 2, usize::MAX).0)
+            .unwrap();
     }
     let run = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(program);

@@ -12,12 +12,15 @@ mod frame_plan;
 mod frames;
 mod hashing_writer;
 mod read_file;
+mod settings;
 pub(crate) mod tar_header;
 mod whole_layer;
 mod writer;
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod reuse;
 
 pub use encoder::{Compression, LayerDigests, Workspace};
 pub use entry::{Entry, EntryKind};
