@@ -116,6 +116,11 @@ impl Store {
         matches!(self.find_file(digest), Ok(true)) || matches!(self.locate(digest), Ok(Some(_)))
     }
 
+    /// Whether a blob is a file of its own. It gets no lease, as with [`Self::unleased_blob`].
+    pub fn has_unleased(&self, digest: &Digest) -> bool {
+        !self.layout().is_nowhere() && self.is_file(digest).is_some_and(|(is_file, _)| is_file)
+    }
+
     /// The blob's size in bytes, or `None` when the store does not hold it.
     pub fn size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         Ok(self.locate(digest)?.map(|located| located.size))
@@ -147,16 +152,15 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Puts some bytes of a blob as they lie on the disk into `bytes`, where they are all there. They are not verified: whoever
-    /// asks knows their digest.
+    /// Puts some bytes of a blob that is a file of its own into `bytes`, as they lie on the disk, where they are all there. They are not
+    /// verified: whoever asks knows their digest. The blob gets no lease, as with [`Self::unleased_blob`].
     pub fn read_part(&self, digest: &Digest, offset: u64, size: u64, bytes: &mut Vec<u8>) -> Option<()> {
-        let located = self.locate(digest).ok()??;
-        if offset.checked_add(size)? > located.size {
+        let (file, metadata) = open_file(&self.layout().blob(digest)).ok()??;
+        if offset.checked_add(size)? > metadata.len() {
             return None;
         }
-        let begin = located.embedded.map_or(0, |embedded| embedded.offset);
         bytes.resize(usize::try_from(size).ok()?, 0);
-        located.file.read_exact_at(bytes, begin.checked_add(offset)?).ok()
+        file.read_exact_at(bytes, offset).ok()
     }
 
     /// A writer of a new blob.
@@ -356,11 +360,17 @@ impl Store {
             return Ok(false);
         }
         let now = self.inner.leases.add(self.layout(), digest)?;
-        let Some(status) = self.layout().blob_status(digest) else { return Ok(false) };
+        let Some((is_file, accessed)) = self.is_file(digest) else { return Ok(false) };
         if let Some(now) = now {
-            note_use(self.layout(), digest, status.st_atime, now);
+            note_use(self.layout(), digest, accessed, now);
         }
-        Ok(FileType::from_raw_mode(status.st_mode) == FileType::RegularFile)
+        Ok(is_file)
+    }
+
+    /// Whether what has the name of a blob is a file, and when it was used last; nothing where there is none.
+    fn is_file(&self, digest: &Digest) -> Option<(bool, i64)> {
+        let status = self.layout().blob_status(digest)?;
+        Some((FileType::from_raw_mode(status.st_mode) == FileType::RegularFile, status.st_atime))
     }
 
     pub(crate) fn layout(&self) -> &Layout {

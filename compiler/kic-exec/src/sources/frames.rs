@@ -47,7 +47,7 @@ impl SpecFrames {
     pub fn known(&self, store: &Store) -> Option<Arc<dyn KnownFrames>> {
         let state = self.read(store)?;
         let mut places = BTreeMap::new();
-        for (layer, frames) in state.layers.iter().filter(|(layer, _)| store.contains(layer)) {
+        for (layer, frames) in state.layers.iter().filter(|(layer, _)| store.has_unleased(layer)) {
             places.extend(frames.iter().map(|&(key, digest, offset, size, states, so_far)| {
                 (key, (*layer, PackedFrame { key, digest, offset, size, states, so_far }))
             }));

@@ -42,13 +42,13 @@ impl<'a> LayerApplication<'a> {
     }
 
     /// Applies the layer, after `before` decompressed bytes of others. Returns how many it had.
-    pub(super) fn apply(mut self, layer: UnpackLayer, before: u64) -> Result<u64, UnpackError> {
-        let media_type = layer.media_type;
-        let Some(format) = media_types::layer_format(&media_type) else {
+    pub(super) fn apply(mut self, layer: &mut UnpackLayer, before: u64) -> Result<u64, UnpackError> {
+        let Some(format) = media_types::layer_format(&layer.media_type) else {
+            let media_type = layer.media_type.clone();
             return Err(UnpackError::MediaType { layer: self.layer, media_type });
         };
         let meter = Meter::new(&self.options.limits, before);
-        let reader = BoundedReader::new(layer.reader, format, &meter);
+        let reader = BoundedReader::new(&mut layer.reader, format, &meter);
         let reader = reader.map_err(|error| self.reading(error))?;
         let mut archive = Archive::new(reader);
         let mut entries = archive.entries().map_err(|error| self.reading(error))?;

@@ -122,11 +122,22 @@ fn apply_all(
     report: &mut UnpackReport,
 ) -> Result<(), UnpackError> {
     let mut decoded = 0;
-    for layer in layers {
-        decoded += LayerApplication::new(tree, options, report, &layer.name).apply(layer, decoded)?;
+    for mut layer in layers {
+        let applied = LayerApplication::new(tree, options, report, &layer.name).apply(&mut layer, decoded);
+        decoded += applied.map_err(|error| verdict(layer, error))?;
         report.layers += 1;
     }
     Ok(())
+}
+
+/// Why a layer could not be applied: what is wrong with what it says, or that these are not its bytes, which its reader knows at their end.
+fn verdict(mut layer: UnpackLayer, error: UnpackError) -> UnpackError {
+    let is_of_bytes =
+        matches!(error, UnpackError::Read { .. } | UnpackError::Refused { .. } | UnpackError::Limit { .. });
+    match is_of_bytes.then(|| io::copy(&mut layer.reader, &mut io::sink())) {
+        Some(Err(source)) => UnpackError::Read { layer: layer.name, source },
+        None | Some(Ok(_)) => error,
+    }
 }
 
 /// The destination with its own links resolved, which must be free.
