@@ -246,7 +246,7 @@ impl fmt::Debug for ImageReference {
 
 impl PartialEq for ImageReference {
     fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
+        Arc::ptr_eq(&self.text, &other.text) || self.parts() == other.parts()
     }
 }
 
@@ -260,6 +260,10 @@ impl PartialOrd for ImageReference {
 
 impl Ord for ImageReference {
     fn cmp(&self, other: &Self) -> Ordering {
+        // Many places name one image, by clones of its name.
+        if Arc::ptr_eq(&self.text, &other.text) {
+            return Ordering::Equal;
+        }
         self.parts().cmp(&other.parts())
     }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Redirects {
 }
 
 impl Redirects {
+    /// Those of a spec: for the one above it, which has it as its base.
     pub fn add(&mut self, inputs: &Inputs) {
         self.policies.extend(inputs.redirects.policies.iter().cloned());
         self.mirrors.extend(inputs.redirects.mirrors.iter().cloned());

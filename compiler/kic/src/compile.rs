@@ -363,6 +363,8 @@ async fn prepare_with(
     let lowered = kic_graph::lower(&spec, &inputs);
     // Whatever else is wrong.
     admissions.inspect(|admissions| admissions.save(context));
+    // To give that memory back takes a while, too.
+    context.later(move || drop(inputs));
     let (graph, more) = lowered?;
     warnings.append(more);
     // One lock for all that is looked for, and not one for each.

@@ -2,12 +2,12 @@
 //! build of kic, and from nothing else.
 
 use std::cell::LazyCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use kic_base::packed::{Reader, put_length, put_list, put_option, put_text};
-use kic_base::{Digest, Source, Span};
+use kic_base::{Digest, ImageReference, Source, Span};
 use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::{Confidence, Gap, GapKind};
 use kic_redirect::{Place, Pod, Policy};
@@ -26,20 +26,30 @@ pub(super) struct KnownNeeds {
     words: Words,
 }
 
-/// The kinds and namespaces of objects, of which there are few: each of the last ones is held once.
+/// Kinds and namespaces of objects, and names of images: each is held once, however many texts say it.
 #[derive(Debug, Default)]
-struct Words(VecDeque<Arc<str>>);
+struct Words {
+    words: BTreeSet<Arc<str>>,
+    references: BTreeMap<Box<str>, ImageReference>,
+}
 
 impl Words {
     fn get(&mut self, word: &str) -> Arc<str> {
-        const MOST: usize = 16;
-        if let Some(known) = self.0.iter().find(|known| ***known == *word) {
+        if let Some(known) = self.words.get(word) {
             return Arc::clone(known);
         }
         let word: Arc<str> = word.into();
-        self.0.truncate(MOST - 1);
-        self.0.push_front(Arc::clone(&word));
+        self.words.insert(Arc::clone(&word));
         word
+    }
+
+    fn reference(&mut self, text: &str) -> Option<ImageReference> {
+        if let Some(known) = self.references.get(text) {
+            return Some(known.clone());
+        }
+        let reference: ImageReference = text.parse().ok()?;
+        self.references.insert(text.into(), reference.clone());
+        Some(reference)
     }
 }
 
@@ -174,7 +184,7 @@ fn take(
         Some(Arc::new(Pod::kept(namespace, digest, bytes, end - length..end)))
     })?;
     for _ in 0..reader.length()? {
-        in_texts.needs.push(take_need(reader, text, &source, &pods)?);
+        in_texts.needs.push(take_need(reader, text, &source, &pods, words)?);
     }
     in_texts.policies.extend(text.facts(filters));
     for _ in 0..reader.length()? {
@@ -188,9 +198,15 @@ fn take(
     reader.0.is_empty().then_some(())
 }
 
-fn take_need(reader: &mut Reader<'_>, text: &Text, source: &Source, pods: &[Arc<Pod>]) -> Option<Need> {
+fn take_need(
+    reader: &mut Reader<'_>,
+    text: &Text,
+    source: &Source,
+    pods: &[Arc<Pod>],
+    words: &mut Words,
+) -> Option<Need> {
     Some(Need {
-        reference: reader.value()?,
+        reference: words.reference(reader.text()?)?,
         span: take_span(reader, source)?,
         said: text.said.clone(),
         is_generated: text.kind == Kind::Generated,
@@ -210,7 +226,6 @@ fn take_need(reader: &mut Reader<'_>, text: &Text, source: &Source, pods: &[Arc<
 
 #[cfg(test)]
 mod tests {
-    use kic_base::ImageReference;
     use kic_spec::LayerKind;
 
     use super::*;

@@ -166,6 +166,9 @@ enum Strictness {
 
 /// An error for each image that may be missing and that nothing needs.
 fn check_allowed(allowed: &BTreeSet<ImageReference>, inputs: &Inputs, diagnostics: &mut Diagnostics) {
+    if allowed.is_empty() {
+        return;
+    }
     let mut known: BTreeSet<&ImageReference> = BTreeSet::new();
     let mut of_base = Some(inputs);
     while let Some(inputs) = of_base {

@@ -27,6 +27,7 @@ impl Lowering {
                 available.upstream_names.extend(base_available.upstream_names);
                 available.hosts.extend(base_available.hosts);
                 available.redirects = base_available.redirects;
+                available.redirects.add(base_inputs);
                 let mut bases = BTreeMap::new();
                 for platform in &spec.platforms {
                     let Some(base) = image.platforms.get(&platform.value) else {

@@ -47,7 +47,8 @@ pub(crate) fn lower_image(
     assumed: BTreeSet<ImageReference>,
 ) -> (Available, Diagnostics) {
     let mut lowering = Lowering::new(assumed);
-    let (_, available) = lowering.image(spec, inputs);
+    let (_, mut available) = lowering.image(spec, inputs);
+    available.redirects.add(inputs);
     (available, lowering.diagnostics)
 }
 
@@ -131,7 +132,6 @@ impl Lowering {
             self.diagnostics.extend(available.redirects.foreign.take().map(foreign_base));
         }
         check_awaited(spec, inputs, &mut self.diagnostics);
-        available.redirects.add(inputs);
 
         let mut platforms = BTreeMap::new();
         for (platform, base) in base {
