@@ -16,9 +16,22 @@ fn redirected(random: &mut Random) -> String {
     let image = |name: &str| format!("        image \"oci:image\" as=\"{name}\"\n");
     let images = [image("docker.io/library/a:v1"), image("ghcr.io/x/b:v1")].concat();
     let images = if random.below(3) == 0 { image("docker.io/library/a:v1") } else { images };
+    let base = if random.below(2) == 0 { "\"oci:base\"" } else { "scratch" };
     format!(
-        "cluster \"c\" {{\n    base scratch\n    use \"std:redirect\" to=\"sea.hub:5000\" engine=\"{engine}\"{alone}\n{other}    \
+        "cluster \"c\" {{\n    base {base}\n    use \"std:redirect\" to=\"sea.hub:5000\" engine=\"{engine}\"{alone}\n{other}    \
          registry \"sea.hub:5000\" {{\n{images}    }}\n    manifests \"m\" {{ file \"m\"; }}\n}}\n"
+    )
+}
+
+/// A base with manifests and a cache of its own, and, at random, a policy.
+fn base(random: &mut Random) -> String {
+    let other = if random.below(2) == 0 { "policies \"other\" { file \"other.yaml\"; }" } else { "" };
+    let image = |name: &str| format!("        image \"oci:image\" as=\"{name}\"\n");
+    let more = if random.below(2) == 0 { image("ghcr.io/x/b:v1") } else { String::new() };
+    let images = image("docker.io/library/a:v1") + &more;
+    format!(
+        "cluster \"b\" {{\n    base scratch\n    registry \"sea.hub:5000\" {{\n{images}    }}\n    \
+         manifests \"b\" {{ file \"b\"; }}\n    {other}\n}}\n"
     )
 }
 
@@ -53,14 +66,24 @@ fn pod(number: u64, random: &mut Random) -> String {
 fn what_policies_made_of_pods_before_leads_nothing_astray() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    fs::create_dir(path("m")).unwrap();
+    ["m", "b"].iter().for_each(|folder| fs::create_dir(path(folder)).unwrap());
     fs::write(path("image.kdl"), "cluster \"i\" { base scratch; label \"a\" \"b\"; }").unwrap();
     stdout(kic(folder.path(), &path("images")).args(["compile", "-q", "image.kdl", "-o", "image"]));
     // A policy of the corpus that makes other names.
     fs::copy(root().join("tests/redirect/policies/prefix.yaml"), path("other.yaml")).unwrap();
     let mut random = repeats::chance(11);
-    let (mut good, mut bad) = (0, 0);
-    for round in 0..repeats::rounds(24) {
+    let (mut good, mut bad, mut bases) = (0, 0, 0);
+    for round in 0..repeats::rounds(30) {
+        // What is wrong with a base ends its own compile, and the one before stays.
+        if round % 3 == 0 {
+            fs::write(path("base.kdl"), base(&mut random)).unwrap();
+            for number in 0..3 {
+                fs::write(path(&format!("b/{number}.yaml")), pod(number, &mut random)).unwrap();
+            }
+            let mut command = kic(folder.path(), &path("images"));
+            let base = command.args(["compile", "-q", "base.kdl", "-o", "base"]).output().unwrap();
+            bases += usize::from(base.status.success());
+        }
         if round % 2 == 0 {
             fs::write(path("cluster.kdl"), redirected(&mut random)).unwrap();
         }
@@ -81,4 +104,5 @@ fn what_policies_made_of_pods_before_leads_nothing_astray() {
         if cold.status.success() { good += 1 } else { bad += 1 }
     }
     assert!(good > 2 && bad > 2, "{good} good and {bad} bad compiles are too few of one kind");
+    assert!(bases > 1, "{bases} bases are too few");
 }

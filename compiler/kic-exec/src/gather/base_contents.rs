@@ -12,8 +12,9 @@ use kic_oci::model::{Descriptor, Manifest};
 use kic_spec::LayerKind;
 use serde_json::Value as Json;
 
-use super::needs;
-use super::texts::Applied;
+use super::known_needs::KnownNeeds;
+use super::needs::{self, InTexts};
+use super::texts::{Applied, Kind, Text};
 use crate::documents::Documents;
 
 /// The largest layer of manifests or policies that is read, in bytes.
@@ -23,18 +24,19 @@ const FILES_LIMIT: u64 = 8 << 20;
 /// The most that is unpacked of one layer, in bytes.
 const UNPACKED_LIMIT: u64 = 256 << 20;
 
-/// Reads the layers of `manifest` that are not among those that were `read`.
+/// Reads the layers of `manifest` that are not among those that were `read`. What is `known` of their texts is not found out again.
 pub(super) async fn read(
     documents: &Documents<'_>,
     manifest: &Manifest,
     plan: &Json,
     span: &Span,
     read: &mut BTreeSet<Digest>,
+    known: &mut KnownNeeds,
 ) -> Result<BaseContents, Diagnostics> {
     let applied = applied(plan);
     let mut contents = BaseContents::default();
-    let mut texts: BTreeMap<String, String> = BTreeMap::new();
-    let mut mirrors: BTreeMap<String, String> = BTreeMap::new();
+    let mut texts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut mirrors: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for layer in &manifest.layers {
         let kind = layer.annotations.get(KIND_ANNOTATION).map(String::as_str);
         let (limit, found) = match kind {
@@ -56,18 +58,19 @@ pub(super) async fn read(
         let bytes = documents.blob(layer).await?;
         let files = read_files(bytes.as_slice(), &layer.media_type, is_wanted, UNPACKED_LIMIT)
             .map_err(|error| damaged(documents, layer, &error))?;
-        found.extend(
-            files.into_iter().map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())),
-        );
+        found.extend(files);
     }
+    let mut in_texts = InTexts::default();
     for (path, layer) in &applied {
         let Some(text) = texts.get(path) else { continue };
-        let in_text = needs::in_base(&format!("base:{path}"), text, span, layer);
-        contents.needs.extend(in_text.needs);
-        contents.redirects.policies.extend(in_text.policies);
-        contents.objects.extend(in_text.objects);
+        let text = Text::here(&format!("base:{path}"), text.as_slice(), span, Kind::Generated, layer);
+        needs::in_base(&text, &mut in_texts, known, documents.context);
     }
-    for (path, text) in mirrors {
+    contents.needs = in_texts.needs;
+    contents.redirects.policies = in_texts.policies;
+    contents.objects = in_texts.objects;
+    for (path, bytes) in mirrors {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         match kic_redirect::mirrors(&path, &Source::new(format!("base:{path}"), text)) {
             Ok(found) => contents.redirects.mirrors.extend(found),
             Err(problem) => contents.redirects.problems.push((problem, span.clone())),

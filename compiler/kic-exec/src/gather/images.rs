@@ -13,6 +13,7 @@ use kic_oci::model::{ImageConfig, Manifest};
 use kic_spec::{ImagePin, ImageSource, ReferrerPin, Spec};
 
 use super::known_images::{KnownImages, Manifests};
+use super::known_needs::KnownNeeds;
 use super::pins::Pins;
 use super::resolve::{Resolved, pinned_root, resolve};
 use super::{GatherOptions, base_contents, keep, origin};
@@ -256,16 +257,17 @@ pub(super) async fn base(
     }
     let mut images = BTreeMap::new();
     // What several platforms have in common is read once.
-    let mut read = BTreeSet::new();
+    let (mut read, mut known) = (BTreeSet::new(), KnownNeeds::of_base(spec, context));
     for (platform, (blob, manifest)) in resolved.manifests {
         let mut image = base_image(source, &blob, &manifest, context).await?;
         if let Some(plan) = &image.plan {
             let documents = Documents { context, origin: origin(&source.value), span: Some(&source.span) };
             image.contents =
-                base_contents::read(&documents, &manifest, plan, &source.span, &mut read).await?;
+                base_contents::read(&documents, &manifest, plan, &source.span, &mut read, &mut known).await?;
         }
         images.insert(platform, image);
     }
+    known.save(context);
     Ok(images)
 }
 

@@ -56,8 +56,16 @@ impl Words {
 impl KnownNeeds {
     /// What the last run of this build has found in the texts of a spec.
     pub fn open(spec: &Spec, context: &Context) -> Self {
-        let known = Known::open(memo_key("kic needs", spec, context), context);
-        Self { known, words: Words::default() }
+        Self::of("kic needs", spec, context)
+    }
+
+    /// The same for the texts of a spec's base that is an image.
+    pub fn of_base(spec: &Spec, context: &Context) -> Self {
+        Self::of("kic needs of the base", spec, context)
+    }
+
+    fn of(what: &str, spec: &Spec, context: &Context) -> Self {
+        Self { known: Known::open(memo_key(what, spec, context), context), words: Words::default() }
     }
 
     /// Adds what a text says, if that is known. Its bytes are read only to show a place.

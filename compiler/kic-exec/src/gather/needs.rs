@@ -303,17 +303,16 @@ impl Text {
     }
 }
 
-/// What a text of a base says, where its layer is applied. What cannot be read says nothing: who compiled it was told.
-pub(super) fn in_base(name: &str, text: &str, said: &Span, layer: &Arc<Applied>) -> InTexts {
-    let bytes = text.as_bytes().to_vec();
-    let text = Text::here(name, text, said, Kind::Generated, layer);
-    match text.named(bytes) {
-        Ok(named) => {
-            let policies = text.facts(named.policies).collect();
-            InTexts { needs: named.needs, policies, objects: named.objects, open: Vec::new() }
-        }
-        Err(_) => InTexts::default(),
+/// Adds what a text of a base says, where its layer is applied. What cannot be read says nothing: who compiled it was told.
+pub(super) fn in_base(text: &Text, in_texts: &mut InTexts, known: &mut KnownNeeds, context: &Context) {
+    if known.find(text, in_texts, context) {
+        return;
     }
+    let Ok((digest, named)) = text.needs(context) else { return };
+    known.note(text, &digest, &named);
+    in_texts.policies.extend(text.facts(named.policies));
+    in_texts.needs.extend(named.needs);
+    in_texts.objects.extend(named.objects);
 }
 
 /// The objects that have a name.

@@ -56,7 +56,7 @@ pub(super) enum Kind {
 /// Where a text is.
 #[derive(Clone)]
 enum Place {
-    Here(Vec<u8>),
+    Here(Arc<Vec<u8>>),
     File(PathBuf),
     /// The entry with that index in what a folder holds.
     Below(Arc<Path>, Arc<Vec<(String, EntryFacts)>>, usize),
@@ -104,7 +104,7 @@ pub(super) fn texts(
             match &item.value {
                 ManifestItem::Object { file_name, object } => {
                     let text = kic_manifest::emit(object);
-                    give(Text::here(file_name, &text, span, Kind::Generated, &applied));
+                    give(Text::here(file_name, text, span, Kind::Generated, &applied));
                 }
                 ManifestItem::Fetch { fetch, .. } => {
                     let Some(content) = fetches.get(&fetch.url.value) else { continue };
@@ -187,14 +187,14 @@ impl Text {
         }
     }
 
-    pub fn here(name: &str, text: &str, said: &Span, kind: Kind, layer: &Arc<Applied>) -> Self {
-        let bytes = text.as_bytes().to_vec();
+    pub fn here(name: &str, text: impl Into<Vec<u8>>, said: &Span, kind: Kind, layer: &Arc<Applied>) -> Self {
+        let bytes: Vec<u8> = text.into();
         let digest = Digest::of(&bytes);
         Self {
             name: Some(name.to_owned()),
             digest,
             size: bytes.len() as u64,
-            place: Place::Here(bytes),
+            place: Place::Here(Arc::new(bytes)),
             said: said.clone(),
             kind,
             layer: layer.clone(),
@@ -226,7 +226,7 @@ impl Text {
         let (place, digest, store) = (self.place.clone(), self.digest, context.store.clone());
         Source::lazy(self.name(), move || {
             let bytes = match &place {
-                Place::Here(bytes) => Some(bytes.clone()),
+                Place::Here(bytes) => Some(bytes.to_vec()),
                 Place::File(_) | Place::Below(..) => place.path().and_then(|path| std::fs::read(path).ok()),
                 Place::Stored => store.read(&digest, MANIFEST_LIMIT).ok(),
             };
@@ -239,7 +239,7 @@ impl Text {
     /// Its bytes, as they are now.
     pub fn bytes(&self, context: &Context) -> Result<Vec<u8>, Diagnostics> {
         match &self.place {
-            Place::Here(bytes) => Ok(bytes.clone()),
+            Place::Here(bytes) => Ok(bytes.to_vec()),
             Place::File(_) | Place::Below(..) => {
                 let path = self.place.path().unwrap_or_default();
                 std::fs::read(&path).map_err(|error| unreadable(&path, &self.said, &error).into())
