@@ -13,7 +13,7 @@ const ROOM: u32 = 76;
 /// More threads than these do not make a layer any faster.
 const MOST_THREADS: usize = 4;
 
-/// A frame's content, and the most that it is compressed to; what a compressor needs beside them, with what the allocator keeps
+/// A frame's content, and the most that it is compressed to, where frames are largest, in epoch 1; what a compressor needs beside them, with what the allocator keeps
 /// of it from one frame to the next.
 const FRAME: usize = 4;
 const COMPRESSOR: usize = 8;

@@ -31,8 +31,8 @@ impl<W: Write> LayerWriter<W> {
         Self::with_threads(out, epoch, compression, mtime, 1)
     }
 
-    /// The same, compressed on up to `threads` threads (zstd only), in about 13 MiB of memory for each and
-    /// as much once more. The bytes are the same for any number.
+    /// The same, compressed on up to `threads` threads (zstd only), in at most 13 MiB of memory for each and
+    /// as much once more, which epoch 1 takes. The bytes are the same for any number.
     pub fn with_threads(
         out: W,
         epoch: Epoch,
