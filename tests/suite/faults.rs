@@ -293,29 +293,37 @@ pub fn context_for(store: &Path, watch: Arc<dyn kic::Watch>) -> kic::Context {
     }
 }
 
-/// The same with a store elsewhere, and somebody who watches.
-pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) -> Ended {
-    struct Disk;
-    impl kic::World for Disk {
-        fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-            fs::read(path)
-        }
+/// The files as they are.
+pub struct Disk;
+
+impl kic::World for Disk {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        fs::read(path)
     }
-    let context = context_for(store, watch);
-    let request = kic::Request {
+}
+
+/// To compile `folder/cluster.kdl` to `folder/out.oci`.
+pub fn request_for(folder: &Path) -> kic::Request {
+    kic::Request {
         spec: folder.join("cluster.kdl"),
         output: Some(kic::Output::at(folder.join("out.oci"))),
         gather: kic::GatherOptions {
             lock: kic::LockMode::Add,
             source_date_epoch: 0,
+            epoch: kic_base::Epoch::CURRENT,
             allow_missing: std::collections::BTreeSet::new(),
         },
         settings: kic_spec::Settings::default(),
         check: false,
         explain: false,
         record_source: false,
-    };
-    match kic::compile(&request, &Disk, &context).await {
+    }
+}
+
+/// The same with a store elsewhere, and somebody who watches.
+pub async fn watched(folder: &Path, store: &Path, watch: Arc<dyn kic::Watch>) -> Ended {
+    let context = context_for(store, watch);
+    match kic::compile(&request_for(folder), &Disk, &context).await {
         Ok(_) => Ended::with(0, &Value::Null, String::new()),
         Err(diagnostics) => {
             let json = kic_diag::json(&diagnostics);

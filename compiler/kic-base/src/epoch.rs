@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct Epoch(u32);
 
 impl Epoch {
+    /// The first one.
+    pub const FIRST: Self = Self(1);
+
     /// The epoch that new locks get.
     pub const CURRENT: Self = Self(2);
 

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use kic::{GatherOptions, LockMode, Request, Settings};
-use kic_base::ImageReference;
+use kic_base::{Epoch, ImageReference};
 use kic_diag::Diagnostics;
 
 use crate::commands;
@@ -143,6 +143,7 @@ impl Building {
         let gather = GatherOptions {
             lock,
             source_date_epoch: source_date_epoch()?,
+            epoch: Epoch::CURRENT,
             allow_missing: self.allow_missing.iter().cloned().collect(),
         };
         let settings = Settings { set: self.set.clone() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use kic_base::{Digest, Platform};
+use kic_base::{Digest, Epoch, Platform};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{Assembled, Context, DiskImages, Documents, GatherOptions, LockMode, fault, obtain};
 use kic_graph::{BlobFacts, KIND_ANNOTATION, NAME_ANNOTATION, NodeIndex};
@@ -55,6 +55,7 @@ pub async fn rebuild(
         gather: GatherOptions {
             lock: LockMode::Locked,
             source_date_epoch: record.source_date_epoch,
+            epoch: record.epoch,
             allow_missing,
         },
         settings: settings.clone(),
@@ -123,6 +124,13 @@ async fn record(image: &str, opened: &ImageAt, context: &Context) -> Result<Sour
             serde_json::from_slice(&file).map_err(|error| damaged(error.to_string()))?;
         if record.version != 1 {
             return Err(damaged(format!("it has version {}, and this kic reads 1", record.version)).into());
+        }
+        if Epoch::from_number(record.epoch.number()).is_none() {
+            let message =
+                format!("this kic cannot build encoder epoch {} of `{image}`", record.epoch.number());
+            return Err(Diagnostic::new(&code::LOCK_NEWER, message)
+                .help("use the kic that compiled it, or a newer one")
+                .into());
         }
         return Ok(record);
     }

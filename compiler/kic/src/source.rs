@@ -8,6 +8,7 @@
 //! | `set` | the names of the parameters that were given. Their values may be secret, and are not recorded |
 //! | `allowMissing` | the images that were allowed to be missing |
 //! | `sourceDateEpoch` | the time of all files |
+//! | `epoch` | the encoder epoch of the specs that have no lock; left out where that is 1, or all have one |
 //!
 //! Files that go into layers are not in it: the layers have them.
 
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use kic_base::Epoch;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::LockFile;
 use kic_spec::World;
@@ -33,6 +35,16 @@ pub(crate) struct SourceRecord {
     pub set: Vec<String>,
     pub allow_missing: Vec<String>,
     pub source_date_epoch: u64,
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub epoch: Epoch,
+}
+
+fn first() -> Epoch {
+    Epoch::FIRST
+}
+
+fn is_first(epoch: &Epoch) -> bool {
+    *epoch == Epoch::FIRST
 }
 
 impl SourceRecord {
@@ -46,6 +58,7 @@ impl SourceRecord {
         for (path, text) in texts.all() {
             files.insert(named(&path, folder)?, text);
         }
+        let mut epoch = Epoch::FIRST;
         for lock in locks {
             let name = named(&lock.path, folder)?;
             // As it is once this run has written it; a spec that needs no pins has none.
@@ -53,6 +66,7 @@ impl SourceRecord {
                 files.insert(name, lock.lock.to_text());
             } else {
                 files.remove(&name);
+                epoch = lock.lock.epoch;
             }
         }
         let mut set: Vec<String> = request.settings.set.iter().map(|(name, _)| name.clone()).collect();
@@ -64,6 +78,7 @@ impl SourceRecord {
             set,
             allow_missing: request.gather.allow_missing.iter().map(ToString::to_string).collect(),
             source_date_epoch: request.gather.source_date_epoch,
+            epoch,
         };
         Ok(kic_oci::model::canonical_json(&record))
     }

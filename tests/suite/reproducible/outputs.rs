@@ -1,8 +1,10 @@
 //! What is different in a run itself: what its store holds, where its output goes, how kic was built.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use kic_base::Epoch;
 
@@ -10,7 +12,7 @@ use super::golden::{assert_golden, assert_golden_of};
 use super::{Build, reference, references};
 use crate::support::contents::{digest_of, files};
 use crate::support::image_layout::{assert_valid, root_digest};
-use crate::support::kic::program;
+use crate::support::kic::{kic, program, stdout};
 use crate::support::random::Random;
 use crate::support::rich_spec::{self, Making};
 
@@ -131,6 +133,40 @@ fn every_epoch_that_this_kic_knows_gives_its_golden_digest() {
         let build = Build::new(&spec).argument("--locked");
         assert_golden_of(number, "zstd", &build.run());
     }
+}
+
+/// A spec without pins has no lock that would name the epoch, so the record does; that of the first epoch, which had no other, does not.
+#[test]
+fn an_image_of_any_epoch_is_compiled_again_from_its_record() {
+    struct Nobody;
+    impl kic::Watch for Nobody {
+        fn event(&self, _: kic::Event) {}
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    fs::write(path("text"), Random::new(3).bytes(600_000)).unwrap();
+    let spec = "cluster \"c\" { base scratch; files \"f\" { copy \"text\" to=\"/\"; }; }";
+    fs::write(path("cluster.kdl"), spec).unwrap();
+    let mut digests = BTreeSet::new();
+    for (lock, name) in [(None, "lockless"), (Some("lock version=1 epoch=1\n"), "locked")] {
+        lock.iter().for_each(|lock| fs::write(path("kic.lock"), lock).unwrap());
+        for number in 1..=Epoch::CURRENT.number() {
+            let mut request = crate::faults::request_for(place.path());
+            request.record_source = true;
+            request.gather.epoch = Epoch::from_number(number).unwrap();
+            let context =
+                crate::faults::context_for(&path(&format!("store-{name}-{number}")), Arc::new(Nobody));
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let compiled = runtime.block_on(kic::compile(&request, &crate::faults::Disk, &context)).unwrap();
+            digests.insert((name, compiled.image.root.digest));
+            let mut again = kic(place.path(), &path("other-store"));
+            stdout(again.args(["verify", "--rebuild", "out.oci"]));
+            fs::remove_dir_all(path("out.oci")).unwrap();
+        }
+    }
+    // Where there is a lock, it alone says the epoch, and the record has nothing of another one.
+    let count = |name: &str| digests.iter().filter(|(of, _)| *of == name).count();
+    assert_eq!((count("lockless"), count("locked")), (Epoch::CURRENT.number() as usize, 1));
 }
 
 #[test]

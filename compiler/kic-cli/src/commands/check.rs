@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kic::{GatherOptions, LockMode, Request, Settings};
+use kic_base::Epoch;
 use kic_diag::Diagnostics;
 use serde_json::json;
 
@@ -30,6 +31,7 @@ impl Check {
             let gather = GatherOptions {
                 lock: LockMode::Locked,
                 source_date_epoch: 0,
+                epoch: Epoch::CURRENT,
                 allow_missing: BTreeSet::new(),
             };
             let settings = Settings { set: self.set.clone() };

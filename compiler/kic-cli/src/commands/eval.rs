@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kic::{GatherOptions, LockMode, Request, Settings};
-use kic_base::{Platform, Span};
+use kic_base::{Epoch, Platform, Span};
 use kic_diag::Diagnostics;
 use kic_spec::Override;
 use kic_syntax::{Node, Plain, Value};
@@ -33,8 +33,12 @@ pub struct Eval {
 impl Eval {
     /// Runs the command.
     pub fn run(&self, _: &Global, terminal: &Terminal) -> Result<Diagnostics, Diagnostics> {
-        let gather =
-            GatherOptions { lock: LockMode::Locked, source_date_epoch: 0, allow_missing: BTreeSet::new() };
+        let gather = GatherOptions {
+            lock: LockMode::Locked,
+            source_date_epoch: 0,
+            epoch: Epoch::CURRENT,
+            allow_missing: BTreeSet::new(),
+        };
         let settings = Settings { set: self.set.clone() };
         let request = Request {
             spec: spec_in(&self.spec),

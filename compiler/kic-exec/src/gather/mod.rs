@@ -24,7 +24,7 @@ mod texts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use kic_base::{Digest, ImageReference, Source, Spanned, StableHasher};
+use kic_base::{Digest, Epoch, ImageReference, Source, Spanned, StableHasher};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{BaseFacts, Confidence, Inputs, Origin, RedirectFacts, located};
 use kic_spec::{Base, ChartSource, Content, Fetch, FileItem, ImageSource, Lock, ManifestItem, Spec, World};
@@ -54,6 +54,8 @@ pub struct GatherOptions {
     pub lock: LockMode,
     /// The time of every file in every layer, in seconds since 1970.
     pub source_date_epoch: u64,
+    /// The encoder epoch of specs that have no lock.
+    pub epoch: Epoch,
     /// The images that may be missing in the cluster: what would be an error without it is a warning, and all else
     /// is the same.
     pub allow_missing: BTreeSet<ImageReference>,
@@ -226,7 +228,8 @@ async fn gather_spec(
     };
     let path = spec.lock_path();
     let before = read_lock(&path, world)?;
-    let mut pins = Pins::new(before.clone().unwrap_or_default(), options.lock.clone(), &path);
+    let start = before.clone().unwrap_or_else(|| Lock { epoch: options.epoch, ..Lock::default() });
+    let mut pins = Pins::new(start, options.lock.clone(), &path);
     pins.has_file = before.is_some();
     pins.suffice = strictness == Strictness::Lenient;
 
