@@ -13,8 +13,8 @@ const ROOM: u32 = 76;
 /// More threads than these do not make a layer any faster.
 const MOST_THREADS: usize = 4;
 
-/// A frame's content, and the most that it is compressed to, where frames are largest, in epoch 1; what a compressor needs beside them, with what the allocator keeps
-/// of it from one frame to the next.
+/// A frame's content, and the most that it is compressed to, in epoch 1, whose frames are the largest; what a compressor needs beside
+/// them, with what the allocator keeps of it from one frame to the next.
 const FRAME: usize = 4;
 const COMPRESSOR: usize = 8;
 
