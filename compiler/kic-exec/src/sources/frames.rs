@@ -1,12 +1,15 @@
 //! Layers that were packed for a spec and their frames, so that a layer that is packed again takes what is the same.
+//!
+//! The bytes that are kept (see [`kic_base::packed`]): the layers, the one noted last at the end, of each its digest and its frames; the
+//! layers that were packed last, of each its name, its digest and its media type; and the name of the one that was packed last of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kic_base::packed::{Reader, put_digest, put_list, put_number, put_option, put_text};
 use kic_base::{Digest, StableHasher};
 use kic_oci::layer::{KnownFrames, PackedFrame, States};
 use kic_store::{Memo, Store};
-use serde::{Deserialize, Serialize};
 
 /// Of so many layers at most; those noted longest ago go first.
 const MOST_LAYERS: usize = 200;
@@ -21,7 +24,7 @@ pub(super) struct SpecFrames {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 struct State {
     /// By the digest of the layer, the one noted last at the end.
     layers: Vec<(Digest, Frames)>,
@@ -29,10 +32,58 @@ struct State {
     packed: BTreeMap<String, (Digest, String)>,
     /// The name of the one that was noted last.
     last: Option<String>,
-    #[serde(skip)]
     is_read: bool,
-    #[serde(skip)]
     is_changed: bool,
+}
+
+impl State {
+    fn write(&self) -> Vec<u8> {
+        let Self { layers, packed, last, is_read: _, is_changed: _ } = self;
+        let mut bytes = Vec::with_capacity(64 << 10);
+        put_list(&mut bytes, layers.iter(), |bytes, (layer, frames)| {
+            put_digest(bytes, layer);
+            put_list(bytes, frames.iter(), |bytes, (key, digest, offset, size, states, so_far)| {
+                put_digest(bytes, key);
+                put_digest(bytes, digest);
+                put_number(bytes, *offset);
+                put_number(bytes, *size);
+                bytes.extend(states.as_flattened().iter().flat_map(|word| word.to_le_bytes()));
+                put_digest(bytes, so_far);
+            });
+        });
+        put_list(&mut bytes, packed.iter(), |bytes, (name, (layer, media_type))| {
+            put_text(bytes, name);
+            put_digest(bytes, layer);
+            put_text(bytes, media_type);
+        });
+        put_option(&mut bytes, last.as_deref(), put_text);
+        bytes
+    }
+
+    /// Nothing where these are other bytes.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let take_states = |reader: &mut Reader<'_>| {
+            let mut states = States::default();
+            for word in states.as_flattened_mut() {
+                *word = u32::from_le_bytes(reader.take(4)?.try_into().ok()?);
+            }
+            Some(states)
+        };
+        let take_frame = |reader: &mut Reader<'_>| {
+            let (key, digest) = (reader.digest()?, reader.digest()?);
+            let (offset, size, states) = (reader.number()?, reader.number()?, take_states(reader)?);
+            Some((key, digest, offset, size, states, reader.digest()?))
+        };
+        let layers = reader.list(|reader| Some((reader.digest()?, reader.list(take_frame)?)))?;
+        let packed = reader.list(|reader| {
+            let (name, layer) = (reader.text()?.to_owned(), reader.digest()?);
+            Some((name, (layer, reader.text()?.to_owned())))
+        })?;
+        let last = reader.option(Reader::text)?.map(str::to_owned);
+        let packed = packed.into_iter().collect();
+        reader.0.is_empty().then_some(Self { layers, packed, last, ..Self::default() })
+    }
 }
 
 impl SpecFrames {
@@ -47,12 +98,12 @@ impl SpecFrames {
     pub fn known(&self, store: &Store) -> Option<Arc<dyn KnownFrames>> {
         let state = self.read(store)?;
         let mut places = BTreeMap::new();
-        for (layer, frames) in state.layers.iter().filter(|(layer, _)| store.has_unleased(layer)) {
+        for (layer, frames) in &state.layers {
             places.extend(frames.iter().map(|&(key, digest, offset, size, states, so_far)| {
                 (key, (*layer, PackedFrame { key, digest, offset, size, states, so_far }))
             }));
         }
-        Some(Arc::new(StoredFrames { places, store: store.clone() }))
+        Some(Arc::new(StoredFrames { places, are_there: Mutex::default(), store: store.clone() }))
     }
 
     /// Notes the frames of a layer that is in the store. Others that have the same ones are forgotten for those.
@@ -98,8 +149,7 @@ impl SpecFrames {
     pub fn save(&self, store: &Store) {
         let mut state = self.lock();
         if let (Some(key), true) = (self.key, state.is_changed)
-            && let Ok(bytes) = serde_json::to_vec(&*state)
-            && store.remember(&Memo::new(key, bytes)).is_ok()
+            && store.remember(&Memo::new(key, state.write())).is_ok()
         {
             state.is_changed = false;
         }
@@ -114,7 +164,7 @@ impl SpecFrames {
         let mut state = self.lock();
         if !state.is_read {
             let bytes = store.recall(&key);
-            *state = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+            *state = bytes.and_then(|bytes| State::read(&bytes)).unwrap_or_default();
             state.is_read = true;
         }
         Some(state)
@@ -124,12 +174,17 @@ impl SpecFrames {
 struct StoredFrames {
     /// The layer that has each, and where.
     places: BTreeMap<Digest, (Digest, PackedFrame)>,
+    /// Whether the store has the layers that were asked for.
+    are_there: Mutex<BTreeMap<Digest, bool>>,
     store: Store,
 }
 
 impl KnownFrames for StoredFrames {
     fn known(&self, key: &Digest) -> Option<PackedFrame> {
-        Some(self.places.get(key)?.1)
+        let (layer, frame) = self.places.get(key)?;
+        let mut are_there = self.are_there.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = are_there.entry(*layer).or_insert_with(|| self.store.has_unleased(layer));
+        is_there.then_some(*frame)
     }
 
     fn read(&self, key: &Digest, bytes: &mut Vec<u8>) -> Option<()> {
@@ -167,6 +222,26 @@ mod tests {
         assert_eq!(bytes, b"layer");
         assert_eq!(known.read(&Digest::of(b"too long"), &mut bytes), None);
         assert_eq!(known.known(&Digest::of(b"b")), None);
+        assert_eq!(known.known(&Digest::of(b"b")), None, "asked for again");
         assert_eq!(known.read(&Digest::of(b"b"), &mut bytes), None);
+    }
+
+    #[test]
+    fn what_is_kept_reads_back_and_cut_bytes_are_nothing() {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let states: States = std::array::from_fn(|state| [u32::try_from(state).unwrap() << 30; 8]);
+        let frame = (digest("key"), digest("frame"), u64::MAX, 7, states, digest("so far"));
+        let state = State {
+            layers: vec![(digest("a"), vec![frame, frame]), (digest("b"), Vec::new())],
+            packed: [("files etc".to_owned(), (digest("a"), "a/b".to_owned()))].into(),
+            last: Some("files etc".to_owned()),
+            ..State::default()
+        };
+        for state in [state, State::default()] {
+            let bytes = state.write();
+            assert_eq!(format!("{:?}", State::read(&bytes).unwrap()), format!("{state:?}"));
+            assert!((0..bytes.len()).all(|length| State::read(&bytes[..length]).is_none()));
+            assert!(State::read(&[&bytes[..], b"x"].concat()).is_none());
+        }
     }
 }
