@@ -88,8 +88,16 @@ fn what_policies_made_of_pods_before_leads_nothing_astray() {
             fs::write(path("cluster.kdl"), redirected(&mut random)).unwrap();
         }
         for number in 0..6 {
-            if round == 0 || random.below(4) == 0 {
-                fs::write(path(&format!("m/{number}.yaml")), pod(number, &mut random)).unwrap();
+            let manifest = path(&format!("m/{number}.yaml"));
+            match random.below(6) {
+                _ if round == 0 => fs::write(manifest, pod(number, &mut random)).unwrap(),
+                0 => fs::write(manifest, pod(number, &mut random)).unwrap(),
+                // It says the same, further down.
+                1 => {
+                    let text = fs::read_to_string(&manifest).unwrap();
+                    fs::write(manifest, format!("# {round}\n{text}")).unwrap();
+                }
+                _ => {}
             }
         }
         drop(fs::remove_dir_all(path("cold")));

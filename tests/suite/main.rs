@@ -37,6 +37,7 @@ mod image_spec;
 mod import;
 mod incremental;
 mod init_terminal;
+mod known_graph;
 mod language;
 mod machine_scripts;
 mod memory;

@@ -1,6 +1,9 @@
 //! Texts and numbers as bytes, one after the other, as what is kept for the next run holds them. All numbers are little-endian; a
 //! text or list has its length (4) before it, and what may be missing a byte that says whether it is there.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::Digest;
@@ -11,9 +14,24 @@ pub fn put_length(bytes: &mut Vec<u8>, length: usize) {
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 }
 
+/// Adds a number of 8 bytes.
+pub fn put_number(bytes: &mut Vec<u8>, number: u64) {
+    bytes.extend_from_slice(&number.to_le_bytes());
+}
+
+/// Adds the 32 bytes of a digest.
+pub fn put_digest(bytes: &mut Vec<u8>, digest: &Digest) {
+    bytes.extend_from_slice(digest.as_bytes());
+}
+
 /// Adds a text and its length.
 pub fn put_text(bytes: &mut Vec<u8>, text: &str) {
     put_bytes(bytes, text.as_bytes());
+}
+
+/// Adds a path, which need not be text.
+pub fn put_path(bytes: &mut Vec<u8>, path: &Path) {
+    put_bytes(bytes, path.as_os_str().as_bytes());
 }
 
 /// Adds bytes and their length.
@@ -70,6 +88,11 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
+    /// A path.
+    pub fn path(&mut self) -> Option<PathBuf> {
+        Some(OsStr::from_bytes(self.bytes()?).into())
+    }
+
     /// A value that is known by its text.
     pub fn value<T: FromStr>(&mut self) -> Option<T> {
         self.text()?.parse().ok()
@@ -78,6 +101,11 @@ impl<'a> Reader<'a> {
     /// The 32 bytes of a digest.
     pub fn digest(&mut self) -> Option<Digest> {
         Some(Digest::from_bytes(self.take(32)?.try_into().ok()?))
+    }
+
+    /// A byte that says yes or no.
+    pub fn boolean(&mut self) -> Option<bool> {
+        Some(self.take(1)? != [0])
     }
 
     /// A number of 8 bytes.

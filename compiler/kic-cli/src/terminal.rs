@@ -55,7 +55,7 @@ impl Terminal {
         let error_is_terminal = io::stderr().is_terminal();
         if global.verbose > 0 {
             let level = if global.verbose > 1 { LevelFilter::TRACE } else { LevelFilter::DEBUG };
-            let told = ["kic_registry", "kic_exec", "kic_oci"].map(|target| (target, level));
+            let told = ["kic", "kic_registry"].map(|target| (target, level));
             let lines = tracing_subscriber::fmt::layer()
                 .with_writer(io::stderr)
                 .with_ansi(color(error_is_terminal))

@@ -29,7 +29,9 @@ pub use disk::DiskImages;
 pub use documents::Documents;
 pub use event::{Event, Unwatched, Watch};
 pub use execute::{Keeping, Realising, execute};
-pub use gather::{GatherOptions, Gathered, LockFile, LockMode, gather, survey, unknown_image};
+pub use gather::{
+    GatherOptions, Gathered, LockFile, LockMode, Said, SaidPlace, gather, survey, unknown_image,
+};
 pub use plan::{KnownOutputs, Plan, State, plan};
 pub use realised::{LayerOutput, Outcome, Realised};
 pub use render::Programs;

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kic_base::{Digest, Platform, Span};
 use kic_spec::{Compression, ImageSource};
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde_json::Value as Json;
 
-use crate::derivation::Derivation;
-use crate::inputs::{BlobFacts, Origin};
+use crate::derivation::{Bytes, Derivation, TreeEntryKind};
+use crate::inputs::{BlobFacts, ContentFacts, Origin};
 
 /// What is to be built: derivations, the edges between them, and the images that are put together from their
 /// outputs.
@@ -18,8 +19,49 @@ pub struct Graph {
     pub image: Image,
 }
 
+impl Graph {
+    /// The graph of the same spec whose local files hold other contents, and of which nothing else is otherwise: of trees, by their
+    /// nodes, which entries hold what. Nothing where lowering might give another one.
+    pub fn with_contents(
+        mut self,
+        contents: &BTreeMap<NodeIndex, Vec<(usize, ContentFacts)>>,
+    ) -> Option<Self> {
+        for (index, changes) in contents {
+            let node = self.nodes.node_weight_mut(*index)?;
+            let Derivation::Tree { entries, .. } = &mut node.derivation else { return None };
+            let entries = Arc::get_mut(entries)?;
+            for (place, content) in changes {
+                match &mut entries.get_mut(*place)?.kind {
+                    TreeEntryKind::File {
+                        content: before,
+                        bytes: Bytes::Local(_) | Bytes::Below(..),
+                        ..
+                    } => {
+                        *before = *content;
+                    }
+                    _ => return None,
+                }
+            }
+        }
+        // Inputs come before what is made of them.
+        for index in self.nodes.node_indices() {
+            let derivation = &self.nodes[index].derivation;
+            if contents.contains_key(&index) || matches!(derivation, Derivation::Launch(_)) {
+                let digest = derivation.digest(&|node| self.nodes[node].digest);
+                self.nodes[index].digest = digest;
+            }
+        }
+        // Two that are the same would be one node.
+        let is_twice = |index: &NodeIndex| {
+            let digest = self.nodes[*index].digest;
+            self.nodes.node_weights().filter(|node| node.digest == digest).count() > 1
+        };
+        (!contents.keys().any(is_twice)).then_some(self)
+    }
+}
+
 /// A derivation, and what is known of it that does not decide its output.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     /// What is built.
     pub derivation: Derivation,

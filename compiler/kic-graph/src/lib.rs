@@ -13,6 +13,7 @@ mod inputs;
 mod launch_steps;
 mod layer_entries;
 mod lower;
+mod packed_graph;
 mod readiness_script;
 mod redirect_list;
 mod redirect_proof;
@@ -39,6 +40,7 @@ pub use lower::{EarlyLimits, LAYER_LIMIT, early_layers, located, lower};
 pub use petgraph::graph::NodeIndex;
 pub use readiness_script::{readiness_json, readiness_script};
 pub use redirect_list::{Redirected, redirect_images};
+pub use redirects::may_be_judged;
 pub use registry_cache::{ROOT as REGISTRY_ROOT, private_name};
 pub use rendering::{ChartPart, Rendering, render_key};
 

@@ -15,7 +15,7 @@ use kic_spec::{Spec, Step};
 
 use crate::admissions::{Admission, Applied, KnownAdmissions};
 use crate::closure::Available;
-use crate::inputs::{BaseContents, Inputs, Need, NeedStep, PolicyFacts};
+use crate::inputs::{BaseContents, BaseFacts, Inputs, Need, NeedStep, PolicyFacts, RedirectFacts};
 use crate::launch_steps::steps;
 
 /// The policies and mirrors that hold in a cluster.
@@ -80,6 +80,20 @@ pub(crate) fn is_judged(inputs: &Inputs, available: &Available) -> bool {
     !base.mirrors.is_empty()
         || !own.mirrors.is_empty()
         || policies.any(|facts| facts.policy.engine().is_some())
+}
+
+/// Whether anything may look at pods, of which the spec or what it is built on knows.
+pub fn may_be_judged(inputs: &Inputs) -> bool {
+    let judges = |redirects: &RedirectFacts| {
+        let mut policies = redirects.policies.iter();
+        !redirects.mirrors.is_empty() || policies.any(|facts| facts.policy.engine().is_some())
+    };
+    judges(&inputs.redirects)
+        || match &inputs.base {
+            BaseFacts::Scratch => false,
+            BaseFacts::Spec(inputs) => may_be_judged(inputs),
+            BaseFacts::Image(images) => images.values().any(|image| judges(&image.contents.redirects)),
+        }
 }
 
 /// What becomes of the image of each need, at the times when it is asked for, without doubles. Empty for what is not judged.

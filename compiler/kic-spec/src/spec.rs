@@ -128,6 +128,12 @@ impl LayerKind {
             Self::Readiness => "readiness",
         }
     }
+
+    /// The kind of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::Files, Self::Manifests, Self::Policies, Self::Readiness];
+        all.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// One layer that a spec names.

@@ -37,6 +37,11 @@ impl Memo {
         Self { key, checksum: checksum(&key, &bytes), bytes }
     }
 
+    /// The checksum, by which these bytes are told from others that are kept under the same key.
+    pub fn checksum(&self) -> Digest {
+        self.checksum
+    }
+
     /// What is to be written.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -128,13 +133,13 @@ fn begin_in_place(file: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The bytes under a key; `None` where there are none, or unfinished or damaged ones.
-pub(crate) fn read(layout: &Layout, key: &Digest) -> Option<Vec<u8>> {
-    let Look::Good(content) = look(&layout.memo(key), key).ok()? else { return None };
-    Some(content)
+pub(crate) fn read(layout: &Layout, key: &Digest) -> Option<Memo> {
+    let Look::Good(memo) = look(&layout.memo(key), key).ok()? else { return None };
+    Some(memo)
 }
 
 enum Look {
-    Good(Vec<u8>),
+    Good(Memo),
     Unfinished,
     Damaged,
 }
@@ -154,8 +159,9 @@ fn look(path: &Path, key: &Digest) -> io::Result<Look> {
     }
     let mut content = vec![0; usize::try_from(length).unwrap_or(usize::MAX) - CHECKSUM];
     file.read_exact(&mut content)?;
-    let is_good = checksum(key, &content).as_bytes() == &expected;
-    Ok(if is_good { Look::Good(content) } else { Look::Damaged })
+    let memo = Memo::new(*key, content);
+    let is_good = memo.checksum.as_bytes() == &expected;
+    Ok(if is_good { Look::Good(memo) } else { Look::Damaged })
 }
 
 /// Removes what is damaged, and says how much that was. What is written meanwhile comes whole, under its name or another.

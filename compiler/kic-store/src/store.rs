@@ -311,6 +311,11 @@ impl Store {
 
     /// The bytes that were kept last under this key, whole and unchanged, or none.
     pub fn recall(&self, key: &Digest) -> Option<Vec<u8>> {
+        self.recall_memo(key).map(Memo::into_bytes)
+    }
+
+    /// The same with their checksum.
+    pub fn recall_memo(&self, key: &Digest) -> Option<Memo> {
         memo::read(self.layout(), key)
     }
 

@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kic_base::{Digest, Platform, Source};
+use kic_base::{Digest, Platform};
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_exec::{
     Assembled, Context, Early, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan, Realised,
@@ -11,14 +11,16 @@ use kic_exec::{
 };
 use kic_graph::{Graph, Kind};
 use kic_oci::model::Descriptor;
-use kic_spec::{Settings, Spec, World};
+use kic_spec::{Settings, World};
+use tokio::sync::oneshot;
 
 use crate::check::check;
 use crate::explain::{Explanation, Reason, explain, nothing_changed};
 use crate::heal::heal;
 use crate::ingredients::{self, Ingredients};
+use crate::last_graph;
 use crate::last_run::{self, Found, Known, Unchanged};
-use crate::not_a_spec::{instead_of, not_a_spec, other_than};
+use crate::resolve::resolve;
 use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
@@ -95,8 +97,6 @@ pub struct CompiledLayer {
 /// Everything that is known before the first layer is built.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The closed value.
-    pub spec: Spec,
     /// What is to be built.
     pub graph: Arc<Graph>,
     /// What of it is there already.
@@ -107,6 +107,10 @@ pub struct Prepared {
     pub warnings: Diagnostics,
     /// What the store was asked for meanwhile, documents above all.
     pub(crate) documents: BTreeSet<Digest>,
+    /// By what the next compile may know the graph.
+    pub(crate) kept: Option<last_graph::Kept>,
+    /// Whether the graph follows from that of the compile before, and the locks are as they were, and not looked at.
+    pub(crate) is_known: bool,
 }
 
 /// Compiles a spec to an image: the straight line, walked again where damage in the store was in its way, and not at all
@@ -211,8 +215,11 @@ async fn line(
     before: Option<&Ingredients>,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
-    let mut prepared = prepare_with(request, texts, &known.outputs, context).await?;
-    let output = request.output.as_ref().map(|output| output.named(&prepared.spec.name.value));
+    let mut prepared = match key.as_ref().and_then(|key| known_graph(key, known, context)) {
+        Some(prepared) => prepared,
+        None => prepare_with(request, texts, &known.outputs, context).await?,
+    };
+    let output = request.output.as_ref().map(|output| output.named(&prepared.graph.image.name));
     if let Some(output) = &output {
         check_room(output)?;
     }
@@ -223,9 +230,14 @@ async fn line(
     // Beside what is built, for nothing of that is needed. They are on their way to the store later: until then the compile before is known
     // by its own.
     let graph = Arc::clone(&prepared.graph);
+    let is_known = prepared.is_known;
     let ingredients = ingredients::key(request).map(|own| {
         let parameters = ingredients::parameters(request);
-        context.beside(move || Ingredients::of(&graph, parameters, key).to_memo(own))
+        beside(is_known, context, move || Ingredients::of(&graph, parameters, key).to_memo(own))
+    });
+    let left = prepared.kept.take().zip(key).map(|(kept, key)| {
+        let (graph, inner) = (Arc::clone(&prepared.graph), Context { early: None, ..context.clone() });
+        beside(is_known, context, move || kept.leave(&key, &graph, &inner))
     });
     let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
@@ -273,8 +285,24 @@ async fn line(
             Some(ingredients) => ingredients.await.ok(),
             None => None,
         };
+        let left = match left {
+            Some(left) => left.await.ok().flatten(),
+            None => None,
+        };
         let (key, output) = (key.as_ref(), output.as_ref());
-        Trace::of(request, key, &prepared, &realised, &compiled, output, ingredients, known, texts, context)
+        Trace::of(
+            request,
+            key,
+            &prepared,
+            &realised,
+            &compiled,
+            output,
+            ingredients,
+            left,
+            known,
+            texts,
+            context,
+        )
     };
     let (written, trace) = tokio::join!(written, tracing);
     written?;
@@ -285,6 +313,21 @@ async fn line(
     trace.leave(key.as_ref(), context)?;
     compiled.spent = Spent { _memory: Some(Box::new((prepared, realised))) };
     Ok(compiled)
+}
+
+/// Has something done beside the layers: where these are all that is to be done, here, for they are packed elsewhere.
+fn beside<T: Send + 'static>(
+    is_known: bool,
+    context: &Context,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> oneshot::Receiver<T> {
+    if !is_known {
+        return context.beside(work);
+    }
+    let (done, receiver) = oneshot::channel();
+    // The receiver is here.
+    let _ = done.send(work());
+    receiver
 }
 
 /// The end of the line, where all that comes before is known.
@@ -345,6 +388,24 @@ pub async fn prepare(
     prepare_with(request, &Texts::new(world), &KnownOutputs::new(), &context).await
 }
 
+/// The same without the line, where the graph follows from that of the compile before.
+fn known_graph(key: &Digest, known: &Known, context: &Context) -> Option<Prepared> {
+    let last_graph::Found { graph, plan, warnings, kept } = last_graph::find(key, known, context)?;
+    if let Some(early) = &context.early {
+        early.pack_planned(&graph, &plan);
+    }
+    tracing::debug!("the manifests that changed say what they said");
+    Some(Prepared {
+        graph: Arc::new(graph),
+        plan,
+        locks: Vec::new(),
+        warnings,
+        documents: BTreeSet::new(),
+        kept: Some(kept),
+        is_known: true,
+    })
+}
+
 async fn prepare_with(
     request: &Request,
     texts: &Texts<'_>,
@@ -355,7 +416,7 @@ async fn prepare_with(
     let gathered = kic_exec::gather(&spec, &request.gather, texts, context).await;
     // Whatever becomes of the rest.
     save_sources(context);
-    let Gathered { mut inputs, locks, warnings: more, admissions } = gathered?;
+    let Gathered { mut inputs, locks, warnings: more, said, admissions } = gathered?;
     warnings.append(more);
     if request.record_source {
         inputs.source = Some(SourceRecord::of(request, texts, &locks)?.into());
@@ -363,6 +424,7 @@ async fn prepare_with(
     let lowered = kic_graph::lower(&spec, &inputs);
     // Whatever else is wrong.
     admissions.inspect(|admissions| admissions.save(context));
+    let kept = lowered.as_ref().ok().map(|(graph, _)| last_graph::Kept::of(said, &inputs, graph));
     // To give that memory back takes a while, too.
     context.later(move || drop(inputs));
     let (graph, more) = lowered?;
@@ -372,7 +434,8 @@ async fn prepare_with(
     let plan = kic_exec::plan(&graph, outputs, &context.store);
     context.store.let_go().map_err(|error| fault::store(&error))?;
     let documents = context.store.leased();
-    Ok(Prepared { spec, graph: Arc::new(graph), plan: plan?, locks, warnings, documents })
+    let (graph, plan) = (Arc::new(graph), plan?);
+    Ok(Prepared { graph, plan, locks, warnings, documents, kept, is_known: false })
 }
 
 /// Resolves everything that the lock pins, and writes it.
@@ -392,66 +455,6 @@ pub async fn lock(
     write_locks(&gathered.locks)?;
     roots::record_locked(request, &gathered.locks, context)?;
     Ok((gathered.locks, warnings))
-}
-
-/// The tree of the spec, and what is worth a look in it.
-fn parse(request: &Request, world: &dyn World) -> Result<(kic_syntax::File, Diagnostics), Diagnostics> {
-    let name = request.spec.display().to_string();
-    let bytes = world.read(&request.spec).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            instead_of(&request.spec, world).unwrap_or_else(|| {
-                Diagnostic::new(&code::FILE_NOT_FOUND, format!("`{name}` does not exist"))
-                    .help("give the path of a spec")
-            })
-        } else {
-            Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` cannot be read: {error}"))
-                .help("check that it is a file, and that you may read it")
-        }
-    })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        not_a_spec(&name, error.as_bytes()).unwrap_or_else(|| {
-            Diagnostic::new(&code::UNREADABLE_FILE, format!("`{name}` is not UTF-8 text"))
-                .help("save it as UTF-8")
-        })
-    })?;
-    let (file, syntax) = kic_syntax::parse(&Source::new(name, text));
-    match other_than(&file) {
-        Some(told) => Err(told.into()),
-        None => syntax.or(file),
-    }
-}
-
-/// The closed value of a spec: everything that can be known without looking at other files than modules and
-/// lists of images.
-///
-/// # Errors
-/// Every diagnostic of the texts.
-pub fn resolve(request: &Request, world: &dyn World) -> Result<(Spec, Diagnostics), Diagnostics> {
-    let file = parse(request, world)?;
-    let (spec, more) = kic_spec::resolve_with(&file.0, &request.spec, &request.settings, world)?;
-    let mut warnings = file.1;
-    warnings.append(more);
-    Ok((spec, warnings))
-}
-
-/// The spec as a closed tree, with nothing left to evaluate, for one platform; `None` for the first of the spec. With
-/// it, which values took the place of others.
-///
-/// # Errors
-/// Every diagnostic of the texts.
-pub fn evaluate(
-    request: &Request,
-    platform: Option<&Platform>,
-    world: &dyn World,
-) -> Result<(kic_syntax::Node, Vec<kic_spec::Override>, Diagnostics), Diagnostics> {
-    let (file, mut warnings) = parse(request, world)?;
-    let (spec, more) = kic_spec::resolve_with(&file, &request.spec, &request.settings, world)?;
-    warnings.append(more);
-    let platform = platform.or_else(|| spec.platforms.first().map(|platform| &platform.value));
-    let Some(platform) = platform else { return Err(fault::internal("a spec without a platform").into()) };
-    let (node, overrides, more) = kic_spec::evaluate_cluster(&file, platform, &request.settings, world)?;
-    warnings.append(more);
-    Ok((node, overrides, warnings))
 }
 
 /// Writes the locks that changed, each in one step, and says which ones.

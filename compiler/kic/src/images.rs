@@ -6,7 +6,8 @@ use kic_exec::Context;
 use kic_graph::{BaseFacts, ImageContents, ListedImage, Redirected};
 use kic_spec::{ImagePin, Lock, Spec, World};
 
-use crate::compile::{Request, resolve};
+use crate::compile::Request;
+use crate::resolve::resolve;
 
 /// The images of a spec.
 #[derive(Debug)]

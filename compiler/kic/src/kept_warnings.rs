@@ -51,6 +51,11 @@ impl KeptWarnings {
         kept
     }
 
+    /// Whether one points into the text of that name.
+    pub fn point_into(&self, name: &str) -> bool {
+        self.sources.iter().any(|(source, _)| source == name)
+    }
+
     /// The warnings; `None` where this is no list of warnings of this kic.
     pub fn diagnostics(&self) -> Option<Diagnostics> {
         let sources: Vec<Source> =

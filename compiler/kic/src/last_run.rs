@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::{Compiled, CompiledLayer, Request, Spent};
 use crate::kept_warnings::KeptWarnings;
+use crate::last_graph::{Left, SameButPlaces};
 use crate::roots::{LockRoot, Roots};
 use crate::texts::Texts;
 use crate::write::Output;
@@ -57,6 +58,8 @@ pub(crate) struct LastRun {
     roots: Vec<(Digest, Digest)>,
     /// Which of them is that of the lock, if any.
     lock: Option<LockRoot>,
+    /// What was left of the graph.
+    graph: Option<Digest>,
     /// What derivations gave, as [`write_outputs`] says. Most runs need none of it.
     outputs: String,
 }
@@ -148,6 +151,8 @@ pub(crate) struct Known {
     pub outputs: KnownOutputs,
     /// The root of the lock.
     pub lock: Option<LockRoot>,
+    /// What places held, and all else that was used, where of all that was read these places alone may be otherwise.
+    pub same_but_places: Option<SameButPlaces>,
 }
 
 /// Finds out whether everything is as the last run left it. What is looked at for that is not looked at again.
@@ -155,25 +160,33 @@ pub(crate) fn find(key: &Digest, texts: &Texts, context: &Context) -> Found {
     let last = || serde_json::from_slice::<LastRun>(&context.store.recall(key)?).ok();
     let Some(mut last) = last() else { return Found::default() };
     let (outputs, lock) = (std::mem::take(&mut last.outputs), last.lock.take());
-    match last.unchanged(texts, context) {
+    let known = |same_but_places| {
+        let outputs = read_outputs(&outputs).unwrap_or_default();
+        Found { unchanged: None, known: Known { outputs, lock, same_but_places } }
+    };
+    if !last.is_read_the_same(texts, context) {
+        return known(None);
+    }
+    if !context.sources.hold(&last.places, context) {
+        let LastRun { places, used, programs, warnings, graph, .. } = last;
+        return known(graph.map(|graph| SameButPlaces { graph, places, used, programs, warnings }));
+    }
+    match last.unchanged(context) {
         Some(unchanged) => Found { unchanged: Some(unchanged), known: Known::default() },
-        None => {
-            let known = Known { outputs: read_outputs(&outputs).unwrap_or_default(), lock };
-            Found { unchanged: None, known }
-        }
+        None => known(None),
     }
 }
 
 impl LastRun {
-    /// What it gave, where everything is as it left it.
-    fn unchanged(self, texts: &Texts, context: &Context) -> Option<Unchanged> {
-        let same = self.texts.iter().all(|(path, digest)| texts.is(path, *digest))
+    /// Whether all that it read is as it was, but for what places hold.
+    fn is_read_the_same(&self, texts: &Texts, context: &Context) -> bool {
+        self.texts.iter().all(|(path, digest)| texts.is(path, *digest))
             && self.used.iter().all(|(path, before)| Fingerprint::at(path).is_ok_and(|now| now == *before))
             && self.programs.iter().all(|(names, path)| context.programs.find(names).as_ref() == Some(path))
-            && context.sources.hold(&self.places, context);
-        if !same {
-            return None;
-        }
+    }
+
+    /// What it gave, where all that it read is as it was, and what it left is there.
+    fn unchanged(self, context: &Context) -> Option<Unchanged> {
         // What takes long is done: a collection that waits does not wait for it.
         context.store.hold().ok()?;
         let is_kept =
@@ -227,6 +240,7 @@ impl LastRun {
         output: Option<&Output>,
         roots: &Roots,
         (graph, realised): (&Graph, &Realised),
+        left: Option<Left>,
         texts: &Texts,
         context: &Context,
     ) -> Option<Self> {
@@ -245,9 +259,11 @@ impl LastRun {
             });
             layers.push((platform.clone(), kept.collect::<Option<_>>()?));
         }
+        let places = context.sources.looked();
         Some(Self {
             texts: texts.known()?,
-            places: context.sources.looked(),
+            graph: left.filter(|left| left.places == places).map(|left| left.checksum),
+            places,
             used: context.sources.used()?,
             programs: context.sources.programs().into_iter().collect(),
             tag: compiled.tag.clone(),

@@ -23,11 +23,13 @@ mod ingredients;
 mod input_value;
 mod inspect;
 mod kept_warnings;
+mod last_graph;
 mod last_run;
 mod not_a_spec;
 mod push;
 mod rebuild;
 mod repair;
+mod resolve;
 mod roots;
 mod source;
 mod texts;
@@ -39,8 +41,7 @@ mod write;
 
 pub use check::Difference;
 pub use compile::{
-    Begun, Compilation, Compiled, CompiledLayer, Prepared, Request, compile, evaluate, lock, prepare,
-    resolve, write_locks,
+    Begun, Compilation, Compiled, CompiledLayer, Prepared, Request, compile, lock, prepare, write_locks,
 };
 pub use diff::{
     BlobValue, Change, DiffSide, Difference as ImageDifference, FileValue, ImageDiff, Value as DiffValue,
@@ -60,6 +61,7 @@ pub use not_a_spec::other_than_spec;
 pub use push::{PushedImage, push};
 pub use rebuild::rebuild;
 pub use repair::{Lost, Repair, Repaired, lost, repair};
+pub use resolve::{evaluate, resolve};
 pub use roots::counts;
 pub use unpack::{Unpacked, unpack};
 pub use verify::{Verification, VerifiedImage, verify};

@@ -16,7 +16,7 @@ use kic_graph::{Derivation, Graph, Kind, Node, NodeIndex, Origin};
 use kic_oci::disk_image::{DiskImage, DiskImageError};
 use kic_oci::model::{DOCUMENT_LIMIT, Document, media_types};
 use kic_spec::{DiskFormat, ImageSource};
-use kic_store::{EncodedRoot, Kept, PreparedRoot, Root};
+use kic_store::{EncodedRoot, Kept, PreparedRoot, Root, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::compile::Request;
@@ -99,9 +99,16 @@ pub(crate) struct LockRoot {
     checksum: Digest,
 }
 
+impl LockRoot {
+    /// Whether it is still recorded as it was.
+    pub fn stands(&self, store: &Store) -> bool {
+        store.root_checksum(&self.key) == Some(self.checksum)
+    }
+}
+
 impl Roots {
     /// Puts them together. `documents` is what the store was asked for before anything was built, and `before` the root of the lock that
-    /// the compile before recorded.
+    /// the compile before recorded. Without `locks`, that one stays.
     ///
     /// # Errors
     /// None but bugs.
@@ -112,7 +119,7 @@ impl Roots {
         graph: &Graph,
         realised: &Realised,
         image: &Assembled,
-        locks: &[LockFile],
+        locks: Option<&[LockFile]>,
         documents: &BTreeSet<Digest>,
         before: Option<&LockRoot>,
         context: &Context,
@@ -130,13 +137,14 @@ impl Roots {
             root.kept = keeping.kept;
             encoded.push(encode(root)?);
         }
+        let Some(locks) = locks else {
+            return Ok(Self { encoded, lock: before.cloned(), has_lock: before.is_some() });
+        };
         let Some((path, digest)) = found_lock(locks) else {
             return Ok(Self { encoded, lock: None, has_lock: false });
         };
         let made_of = made_of(graph, realised, &documents, &spec, (&path, digest), locks);
-        let same = before.filter(|before| {
-            before.made_of == made_of && context.store.root_checksum(&before.key) == Some(before.checksum)
-        });
+        let same = before.filter(|before| before.made_of == made_of && before.stands(&context.store));
         if let Some(same) = same {
             return Ok(Self { encoded, lock: Some(same.clone()), has_lock: true });
         }

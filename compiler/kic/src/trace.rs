@@ -11,6 +11,7 @@ use kic_store::{Memo, PreparedRoot, Remembering};
 
 use crate::compile::{Compiled, Prepared, Request};
 use crate::ingredients::Ingredients;
+use crate::last_graph::Left;
 use crate::last_run::{Known, LastRun};
 use crate::roots::Roots;
 use crate::texts::Texts;
@@ -29,7 +30,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again, and
-    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it; `known` is what the compile before left.
+    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it; `left` is what was left of the graph, and `known` what the compile before left.
     ///
     /// # Errors
     /// Those of the store.
@@ -42,14 +43,16 @@ impl Trace {
         compiled: &Compiled,
         output: Option<&Output>,
         ingredients: Option<Memo>,
+        left: Option<Left>,
         known: &Known,
         texts: &Texts<'_>,
         context: &Context,
     ) -> Result<Self, Diagnostics> {
-        let Prepared { graph, locks, documents, .. } = prepared;
+        let Prepared { graph, locks, documents, is_known, .. } = prepared;
         let (image, lock) = (&compiled.image, known.lock.as_ref());
+        let locks = (!is_known).then_some(locks.as_slice());
         let roots = Roots::of(request, output, graph, realised, image, locks, documents, lock, context)?;
-        let last_run = LastRun::of(compiled, output, &roots, (graph, realised), texts, context);
+        let last_run = LastRun::of(compiled, output, &roots, (graph, realised), left, texts, context);
         let roots = roots.prepare(context)?;
         let asked =
             ingredients.as_ref().filter(|_| request.explain).and_then(|memo| Ingredients::read(memo.bytes()));

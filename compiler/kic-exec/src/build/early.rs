@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use kic_base::Digest;
-use kic_graph::{Derivation, EarlyLimits, Inputs, Node, early_layers};
+use kic_graph::{Derivation, EarlyLimits, Graph, Inputs, Node, NodeIndex, early_layers};
 use kic_spec::Spec;
 use kic_threads::Elsewhere;
 use tokio::sync::oneshot;
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::earlier::{Earlier, MOST_BYTES};
 use super::tree::{self, Packed};
 use crate::context::Context;
+use crate::plan::{Plan, State};
 
 /// What is more is packed in its turn, for layers that are packed and wait take memory, and each of them a file.
 const MOST: EarlyLimits = EarlyLimits { layers: 16, files: 4096, bytes: MOST_BYTES };
@@ -83,10 +84,39 @@ impl Early {
     /// Has the layers of `spec` packed that are known by its local files, where these are in `inputs`. Nothing is wrong with one that
     /// cannot be packed, or is there already: whoever needs it finds out. Gives their derivations, by their places in the spec.
     pub(crate) fn pack(&self, spec: &Spec, inputs: &Inputs) -> BTreeMap<usize, (Derivation, Digest)> {
-        let mut layers = BTreeMap::new();
-        let Some(thread) = self.thread() else { return layers };
-        for (index, node) in early_layers(spec, inputs, MOST) {
-            layers.insert(index, (node.derivation.clone(), node.digest));
+        if !self.has_begun() {
+            return BTreeMap::new();
+        }
+        let early = early_layers(spec, inputs, MOST);
+        let layers = early.iter().map(|(index, node)| (*index, (node.derivation.clone(), node.digest)));
+        let layers = layers.collect();
+        self.pack_nodes(early.into_iter().map(|(_, node)| node));
+        layers
+    }
+
+    /// Has those trees packed that a plan says are to be built.
+    pub fn pack_planned(&self, graph: &Graph, plan: &Plan) {
+        let mut left = MOST;
+        let node = |(index, state): (&NodeIndex, &State)| {
+            let node = &graph.nodes[*index];
+            let Derivation::Tree { entries, .. } = &node.derivation else { return None };
+            // What comes from elsewhere may have to be fetched first.
+            if *state != State::Build || !node.derivation.inputs().is_empty() {
+                return None;
+            }
+            left = EarlyLimits {
+                layers: left.layers.checked_sub(1)?,
+                files: left.files.checked_sub(entries.len())?,
+                bytes: left.bytes.checked_sub(tree::bytes(entries))?,
+            };
+            Some(node.clone())
+        };
+        self.pack_nodes(plan.states.iter().filter_map(node));
+    }
+
+    fn pack_nodes(&self, nodes: impl Iterator<Item = Node>) {
+        let Some(thread) = self.thread() else { return };
+        for node in nodes {
             let (packed, receiver) = oneshot::channel();
             self.lock().insert(node.digest, receiver);
             let context = self.context.clone();
@@ -105,7 +135,6 @@ impl Early {
             kept.ready = None;
             kept.done();
         });
-        layers
     }
 
     /// The layer of that derivation, where it was packed early.

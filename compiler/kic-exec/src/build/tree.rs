@@ -88,7 +88,7 @@ const LITTLE: u64 = 4 << 20;
 const MOST_AROUND: u64 = 1 << 10;
 
 /// How many bytes the files of a layer have.
-fn bytes(entries: &[TreeEntry]) -> u64 {
+pub(super) fn bytes(entries: &[TreeEntry]) -> u64 {
     let sizes = entries.iter().map(|entry| match &entry.kind {
         TreeEntryKind::File { content, .. } => content.size,
         _ => 0,

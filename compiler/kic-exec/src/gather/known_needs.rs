@@ -16,6 +16,7 @@ use kic_spec::Spec;
 use super::known::Known;
 use super::memo_key;
 use super::needs::{InTexts, Named};
+use super::said::Said;
 use super::texts::{Kind, Text};
 use crate::context::Context;
 
@@ -68,25 +69,23 @@ impl KnownNeeds {
         Self { known: Known::open(memo_key(what, spec, context), context), words: Words::default() }
     }
 
-    /// Adds what a text says, if that is known. Its bytes are read only to show a place.
-    pub fn find(&mut self, text: &Text, in_texts: &mut InTexts, context: &Context) -> bool {
-        let Some((place, _)) = self.known.find(&text.key(&text.digest)) else { return false };
+    /// Adds what a text says, if that is known, and gives a digest over it. Its bytes are read only to show a place.
+    pub fn find(&mut self, text: &Text, in_texts: &mut InTexts, context: &Context) -> Option<Said> {
+        let (place, _) = self.known.find(&text.key(&text.digest))?;
         let (bytes, part) = self.known.bytes_of(place);
         let before = in_texts.before_next();
-        if take(bytes, part, text, &mut self.words, in_texts, context).is_none() {
-            in_texts.truncate(before);
-            return false;
+        let said = take(bytes, part, text, &mut self.words, in_texts, context);
+        match said {
+            Some(_) => self.known.keep(place),
+            None => in_texts.truncate(before),
         }
-        self.known.keep(place);
-        true
+        said
     }
 
     /// Notes what was found in a text whose bytes have that digest. One with policies is read again: they are held as they stand
     /// there.
     pub fn note(&mut self, text: &Text, digest: &Digest, named: &Named) {
-        let Some(filters) = named.policies.iter().map(Policy::as_settings).collect::<Option<Vec<_>>>() else {
-            return;
-        };
+        let Some(filters) = filters(named) else { return };
         let mut bytes = Vec::new();
         put(&mut bytes, named, &filters);
         self.known.note(text.key(digest), bytes);
@@ -98,9 +97,18 @@ impl KnownNeeds {
     }
 }
 
+/// The settings of Kyverno in a text; nothing where there are policies in it that are none.
+pub(super) fn filters(named: &Named) -> Option<Vec<Filters>> {
+    named.policies.iter().map(Policy::as_settings).collect()
+}
+
+/// As [`Policy::as_settings`] has them.
+pub(super) type Filters = (String, Option<String>);
+
 /// What the spec says of a text, such as the place that brings it in, is not kept.
-fn put(bytes: &mut Vec<u8>, named: &Named, filters: &[(String, Option<String>)]) {
+fn put(bytes: &mut Vec<u8>, named: &Named, filters: &[Filters]) {
     let Named { needs, objects, gaps, .. } = named;
+    Said::of(named, filters).put(bytes);
     put_list(bytes, objects.iter(), |bytes, object| {
         put_text(bytes, &object.kind);
         put_text(bytes, &object.name);
@@ -169,9 +177,10 @@ fn take(
     words: &mut Words,
     in_texts: &mut InTexts,
     context: &Context,
-) -> Option<()> {
+) -> Option<Said> {
     let source = LazyCell::new(|| text.source(context));
     let reader = &mut Reader(bytes.get(part.clone())?);
+    let said = Said::take(reader)?;
     for _ in 0..reader.length()? {
         in_texts.objects.push(ObjectFacts {
             kind: words.get(reader.text()?),
@@ -203,7 +212,7 @@ fn take(
         let kind = kind.map_or(GapKind::Unreadable, GapKind::Versioned);
         in_texts.open.push(text.open(Gap { kind, written, span, object, path }));
     }
-    reader.0.is_empty().then_some(())
+    reader.0.is_empty().then_some(said)
 }
 
 fn take_need(
@@ -294,7 +303,9 @@ mod tests {
         let take = |part: &[u8]| {
             let mut found = InTexts::default();
             let (all, part) = (Arc::new([b"before", part, b"behind"].concat()), 6..6 + part.len());
-            take(&all, part, &text, &mut Words::default(), &mut found, &context).map(|()| found)
+            let said = take(&all, part, &text, &mut Words::default(), &mut found, &context)?;
+            assert_eq!(said, Said::of(&named, &filters));
+            Some(found)
         };
         let found = take(&bytes).unwrap();
         let settings: Vec<_> =

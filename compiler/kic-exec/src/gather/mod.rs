@@ -19,6 +19,7 @@ mod referrers;
 mod renders;
 mod resolve;
 mod rewriting;
+mod said;
 mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ use serde_json::Value as Json;
 use crate::context::Context;
 pub use known_admissions::Admissions;
 use pins::Pins;
+pub use said::{Said, SaidPlace};
 
 /// What may happen to the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct Gathered {
     pub locks: Vec<LockFile>,
     /// What is worth a look.
     pub warnings: Diagnostics,
+    /// What the manifests of local files say, of the spec itself.
+    pub said: Vec<SaidPlace>,
     /// What policies make of pods, to be saved when the spec is lowered; nothing where there are none.
     pub admissions: Option<Admissions>,
 }
@@ -261,7 +265,7 @@ async fn gather_spec(
     let renders = renders::gather(spec, &fetches, &mut pins, context).await;
     let renders = keep(renders, &mut diagnostics).unwrap_or_default();
 
-    let needs::Needs { needs, rewritten, policies, objects } =
+    let needs::Needs { needs, rewritten, policies, objects, said } =
         needs::gather(spec, &inputs.paths, &fetches, &renders, context, &mut diagnostics).await;
     let (mirrors, problems) = mirrors::gather(spec, &inputs.paths, &fetches, context, &mut diagnostics);
     let wanted = wanted_images(spec, &needs, &base);
@@ -272,9 +276,11 @@ async fn gather_spec(
     }
     inputs.renders = renders.into_iter().map(|(key, render)| (key, render.facts)).collect();
     inputs.redirects = RedirectFacts { policies, mirrors, problems, known: None };
+    // A file of it may be one of a base, too, where it makes something else.
+    let said = if matches!(base, BaseFacts::Spec(_)) { Vec::new() } else { said };
     let inputs = Inputs { fetches, rewritten, images, needs, objects, base, ..inputs };
     locks.insert(0, LockFile { path, lock: pins.finish(), before });
-    Ok(Gathered { inputs, locks, warnings: diagnostics, admissions: None })
+    Ok(Gathered { inputs, locks, warnings: diagnostics, said, admissions: None })
 }
 
 /// Notes the files by which images on disk are found. Everything else of them is known by digest.

@@ -15,6 +15,7 @@ use super::gaps::{self, Open};
 use super::known_needs::KnownNeeds;
 use super::renders::Render;
 use super::rewriting;
+use super::said::{Said, SaidPart, SaidPlace};
 use super::texts::{Applied, Kind, Text, texts};
 use crate::context::Context;
 use crate::parallel::parallel;
@@ -32,6 +33,8 @@ pub(super) struct Needs {
     pub policies: Vec<PolicyFacts>,
     /// The objects in them.
     pub objects: Vec<ObjectFacts>,
+    /// What those of local files say, each by a digest.
+    pub said: Vec<SaidPlace>,
 }
 
 /// What one text names.
@@ -130,18 +133,21 @@ pub(super) async fn gather(
     let mut known = KnownNeeds::open(spec, context);
     let mut rewritten = BTreeMap::new();
     let mut in_texts = InTexts::default();
-    let mut unknown: Vec<(Before, Text)> = Vec::new();
+    let (mut said, mut unknown) = (Vec::new(), Vec::<(Before, Text, Option<SaidPart>)>::new());
     texts(spec, files, fetches, renders, |text| {
-        if !text.is_kept() || !known.find(&text, &mut in_texts, context) {
-            unknown.push((in_texts.before_next(), text));
+        let found = if text.is_kept() { known.find(&text, &mut in_texts, context) } else { None };
+        let part = SaidPlace::add(&mut said, &text, found);
+        if found.is_none() {
+            unknown.push((in_texts.before_next(), text, part));
         }
     });
     let (mut more, mut wrong) = (Vec::new(), Vec::new());
     if !unknown.is_empty() {
-        let bytes: u64 = unknown.iter().map(|(_, text)| text.size).sum();
+        let bytes: u64 = unknown.iter().map(|(_, text, _)| text.size).sum();
         let inner = context.clone();
         let look_through = move || {
-            let look_through = |(): &mut (), (_, text): &(Before, Text)| text.needs(&inner);
+            let look_through =
+                |(): &mut (), (_, text, _): &(Before, Text, Option<SaidPart>)| text.needs(&inner);
             let results = parallel(&unknown, &inner, || (), look_through);
             inner.go_on()?;
             Ok((unknown, results))
@@ -149,7 +155,7 @@ pub(super) async fn gather(
         let looked_through = if bytes <= FEW { look_through() } else { context.blocking(look_through).await };
         match looked_through {
             Ok((texts, results)) => {
-                for ((before, text), result) in texts.iter().zip(results) {
+                for ((before, text, part), result) in texts.iter().zip(results) {
                     let (digest, named) = match result {
                         Some(Ok(named)) => named,
                         Some(Err(errors)) => {
@@ -160,6 +166,9 @@ pub(super) async fn gather(
                     };
                     if text.is_kept() {
                         known.note(text, &digest, &named);
+                        if let Some(part) = part.filter(|_| digest == text.digest) {
+                            part.set(&mut said, Said::of_all(&named));
+                        }
                     }
                     if let (Some(new), Some(rewriting)) = (named.rewritten, &text.rewriting) {
                         rewritten.insert((digest, rewriting.host.clone()), new);
@@ -204,7 +213,7 @@ pub(super) async fn gather(
             }
         }
     }
-    Needs { needs, rewritten, policies, objects }
+    Needs { needs, rewritten, policies, objects, said }
 }
 
 /// The pod that a command makes: those of kubectl do, in the namespace that it names.
@@ -236,7 +245,7 @@ impl Text {
     }
 
     /// The digest of its bytes, and the images that it names.
-    fn needs(&self, context: &Context) -> Result<(Digest, Named), Diagnostics> {
+    pub(super) fn needs(&self, context: &Context) -> Result<(Digest, Named), Diagnostics> {
         let bytes = self.bytes(context)?;
         Ok((Digest::of(&bytes), self.named(bytes)?))
     }
@@ -305,7 +314,7 @@ impl Text {
 
 /// Adds what a text of a base says, where its layer is applied. What cannot be read says nothing: who compiled it was told.
 pub(super) fn in_base(text: &Text, in_texts: &mut InTexts, known: &mut KnownNeeds, context: &Context) {
-    if known.find(text, in_texts, context) {
+    if known.find(text, in_texts, context).is_some() {
         return;
     }
     let Ok((digest, named)) = text.needs(context) else { return };

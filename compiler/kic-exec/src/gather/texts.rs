@@ -202,6 +202,20 @@ impl Text {
         }
     }
 
+    /// The file or folder of the spec that it is in, where somebody wrote it on this machine.
+    pub fn local(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Below(folder, ..) => Some(folder),
+            Place::Here(_) | Place::Stored => None,
+        }
+    }
+
+    /// One in a file that holds this, as it was found in that layer.
+    pub fn of_file(path: PathBuf, content: &ContentFacts, said: &Span, layer: &Arc<Applied>) -> Self {
+        Self::written(None, Place::File(path), content, said, layer)
+    }
+
     /// The name by which places in it are shown.
     pub fn name(&self) -> String {
         let path = || self.place.path().map(|path| path.display().to_string());

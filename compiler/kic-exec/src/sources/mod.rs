@@ -174,6 +174,17 @@ impl Sources {
         same
     }
 
+    /// What is kept for the next [`Self::look`] at a place.
+    pub fn held(&self, place: &Place) -> Option<PathFacts> {
+        self.lock().held.get(place).map(|(facts, _)| facts.clone())
+    }
+
+    /// The digest over it.
+    pub fn held_digest(&self, place: &Place) -> Option<Digest> {
+        let digest = self.lock().held.get(place).map(|(_, digest)| digest.clone());
+        digest.map(|digest| digest.get())
+    }
+
     /// With it, whether a file was read that is not what the index says: then nothing holds what it held.
     fn look_at(&self, places: &[Place], context: &Context) -> (Vec<Look>, bool) {
         let (index, is_held) = {
@@ -197,6 +208,13 @@ impl Sources {
     pub fn note_use(&self, path: &Path) {
         let fingerprint = Fingerprint::settled_at(path);
         self.lock().used.entry(path.to_owned()).or_insert(fingerprint);
+    }
+
+    /// Notes files that are used as they were used before, when they had these fingerprints.
+    pub fn note_used(&self, used: &[(PathBuf, Fingerprint)], programs: &[(Vec<String>, PathBuf)]) {
+        let mut state = self.lock();
+        state.used.extend(used.iter().map(|(path, fingerprint)| (path.clone(), Some(*fingerprint))));
+        state.programs.extend(programs.iter().cloned());
     }
 
     /// Notes which program was found when one of these names was looked for, and that it is used: before it is read or run.

@@ -1,0 +1,371 @@
+//! The graph of the last run of a request, for a run that has changed manifests alone, and these say what they said.
+//!
+//! **Invariant:** it is what evaluation, gathering and lowering would give. All that they read is in [`LastRun`](crate::last_run), and held
+//! against the world; of the manifests of local files they know no more than what [`Said`] stands for, and the digests of their bytes,
+//! which decide what trees hold and nothing else. So where every other place holds what it held, and each manifest that changed says what
+//! it said, the graph is the same but for those digests. Where that is not sure, everything is found out anew: that also finds out what is
+//! wrong, and tells it.
+//!
+//! The bytes of it (see [`kic_base::packed`]): whether policies or mirrors look at pods; the places whose manifests may change, each with
+//! what they say, the node of their layer and what they held; the graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kic_base::packed::{Reader, put_digest, put_length, put_list, put_number, put_text};
+use kic_base::{Digest, StableHasher};
+use kic_diag::Diagnostics;
+use kic_exec::{Context, Fingerprint, Place, Plan, SaidPlace, State, facts_digest};
+use kic_graph::{
+    Bytes, ContentFacts, Derivation, EntryFacts, FileFacts, Graph, Inputs, Kind, NodeIndex, PathFacts,
+    PathKey, TreeEntry, TreeEntryKind,
+};
+use kic_spec::is_manifest_name;
+use kic_store::Memo;
+
+use crate::kept_warnings::KeptWarnings;
+use crate::last_run::Known;
+
+/// What is more is read beside other work, as everything is that is found out anew: in bytes, of all manifests that changed.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// What is known from the last run, where its texts and all else are as they were, but for what places hold.
+#[derive(Debug)]
+pub(crate) struct SameButPlaces {
+    /// The checksum of what [`Kept::leave`] left.
+    pub graph: Digest,
+    /// What places held.
+    pub places: Vec<(Place, Digest)>,
+    /// The other files that were used.
+    pub used: Vec<(PathBuf, Fingerprint)>,
+    /// The programs that were found.
+    pub programs: Vec<(Vec<String>, PathBuf)>,
+    /// What was told.
+    pub warnings: KeptWarnings,
+}
+
+/// What a run knows of which the next one may make its graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    is_judged: bool,
+    /// Those whose manifests are found again in the graph, and nowhere else.
+    places: Vec<KeptPlace>,
+}
+
+#[derive(Debug, Clone)]
+struct KeptPlace {
+    said: SaidPlace,
+    /// The tree that the manifests are in.
+    node: NodeIndex,
+    facts: PathFacts,
+}
+
+/// What was left for the next run.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// What places held then.
+    pub places: Vec<(Place, Digest)>,
+    /// By what it is told from others.
+    pub checksum: Digest,
+}
+
+/// A graph that is known, and how the next run may know it.
+pub(crate) struct Found {
+    pub graph: Graph,
+    pub plan: Plan,
+    pub warnings: Diagnostics,
+    pub kept: Kept,
+}
+
+impl Kept {
+    /// Of a graph that was just lowered from these inputs.
+    pub fn of(said: Vec<SaidPlace>, inputs: &Inputs, graph: &Graph) -> Self {
+        let nodes = nodes_of_layers(graph);
+        let mut places = Vec::with_capacity(said.len());
+        for layer in said.chunk_by(|one, other| one.layer() == other.layer()) {
+            // Layers have a name of their own in each kind: their places follow each other.
+            let name = (layer[0].layer().0.name(), layer[0].layer().1.as_str());
+            let Some(node) = nodes.get(&name) else { continue };
+            let manifests: usize = layer.iter().map(|place| place.said.len()).sum();
+            // One of two that are the same is in no tree; a change would tell them apart.
+            if local_files(graph, *node) != Some(manifests) {
+                continue;
+            }
+            for said in layer {
+                let facts = inputs.paths.get(&PathKey::manifests(said.path.clone()));
+                places.extend(facts.map(|facts| KeptPlace {
+                    said: said.clone(),
+                    node: *node,
+                    facts: facts.clone(),
+                }));
+            }
+        }
+        Self { is_judged: kic_graph::may_be_judged(inputs), places }
+    }
+
+    /// Leaves it for the next run, for which it counts once the last run tells of it. Where that does not work, the next run finds
+    /// everything out anew.
+    pub fn leave(self, key: &Digest, graph: &Graph, context: &Context) -> Option<Left> {
+        if self.places.is_empty() {
+            return None;
+        }
+        let places = context.sources.looked();
+        let memo = Memo::new(memo_key(key), self.write(&places, graph));
+        context.store.remember(&memo).ok()?;
+        Some(Left { places, checksum: memo.checksum() })
+    }
+
+    fn write(&self, looked: &[(Place, Digest)], graph: &Graph) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256 << 10);
+        bytes.push(u8::from(self.is_judged));
+        // What was looked at twice may have been another thing each time.
+        let looked: BTreeMap<&Place, &Digest> =
+            looked.iter().map(|(place, digest)| (place, digest)).collect();
+        let is_sure = |kept: &&KeptPlace| looked.get(&kept.place()) == Some(&&facts_digest(&kept.facts));
+        let sure: Vec<&KeptPlace> = self.places.iter().filter(is_sure).collect();
+        put_list(&mut bytes, sure.iter(), |bytes, kept| {
+            kept.said.put(bytes);
+            put_length(bytes, kept.node.index());
+            put_facts(bytes, &kept.facts);
+        });
+        graph.pack(&mut bytes);
+        bytes
+    }
+}
+
+impl KeptPlace {
+    fn place(&self) -> Place {
+        Place { path: self.said.path.clone(), globs: Vec::new(), deep: false }
+    }
+
+    fn take(reader: &mut Reader<'_>) -> Option<Self> {
+        let said = SaidPlace::take(reader)?;
+        let node = NodeIndex::new(reader.length()?);
+        Some(Self { said, node, facts: take_facts(reader)? })
+    }
+}
+
+/// The graph of this run, where it follows from that of the last one; and what is to be done for it.
+pub(crate) fn find(key: &Digest, known: &Known, context: &Context) -> Option<Found> {
+    let last = known.same_but_places.as_ref()?;
+    // It stays as it is recorded.
+    if let Some(lock) = &known.lock
+        && !lock.stands(&context.store)
+    {
+        return None;
+    }
+    let memo = context.store.recall_memo(&memo_key(key)).filter(|memo| memo.checksum() == last.graph)?;
+    let mut reader = Reader(memo.bytes());
+    let is_judged = reader.boolean()?;
+    let mut kept = Kept { is_judged, places: reader.list(KeptPlace::take)? };
+    let graph = Graph::unpack(&mut reader).filter(|_| reader.0.is_empty())?;
+    let changed = kept.change(last, context)?;
+    let mut contents = BTreeMap::new();
+    for (node, files) in changed {
+        contents.insert(node, places_in_tree(&graph, node, &files)?);
+    }
+    let graph = graph.with_contents(&contents)?;
+    let warnings = last.warnings.diagnostics()?;
+    context.store.hold().ok()?;
+    let plan = kic_exec::plan(&graph, &known.outputs, &context.store);
+    context.store.let_go().ok()?;
+    let plan = plan.ok()?;
+    // What has to be had from elsewhere is asked for in the name of a place of the spec.
+    let is_expected = |(index, state): (&NodeIndex, &State)| {
+        let is_made = contents.contains_key(index) || graph.nodes[*index].kind == Kind::Launch;
+        !state.is_pending() || is_made
+    };
+    if !plan.states.iter().all(is_expected) {
+        return None;
+    }
+    let places: Vec<Place> = last.places.iter().map(|(place, _)| place.clone()).collect();
+    context.sources.look(&places, context);
+    context.sources.note_used(&last.used, &last.programs);
+    Some(Found { graph, plan, warnings, kept })
+}
+
+/// Files that changed, by the node of their layer: their paths, and what they hold.
+type Changed = BTreeMap<NodeIndex, BTreeMap<PathBuf, ContentFacts>>;
+
+impl Kept {
+    /// Holds what places held against what they hold, and takes that over; nothing where there is another difference than manifests
+    /// that say what they said.
+    fn change(&mut self, last: &SameButPlaces, context: &Context) -> Option<Changed> {
+        let (mut changed, mut bytes) = (Changed::new(), 0_u64);
+        let mut is_kept = BTreeSet::new();
+        for kept in &mut self.places {
+            let place = kept.place();
+            let now = context.sources.held(&place)?;
+            for (number, path, content) in changed_files(&kept.said.path, &kept.facts, &now)? {
+                bytes = bytes.saturating_add(content.size);
+                if bytes > MOST_BYTES {
+                    return None;
+                }
+                let before = (*kept.said.said.get(number)?)?;
+                let now = kept.said.say(&path, &content, context)?;
+                let is_same = before.names == now.names && (before.pods == now.pods || !self.is_judged);
+                // What points into it may point to another place of it by now.
+                if !is_same || last.warnings.point_into(&path.display().to_string()) {
+                    return None;
+                }
+                *kept.said.said.get_mut(number)? = Some(now);
+                changed.entry(kept.node).or_default().insert(path, content);
+            }
+            kept.facts = now;
+            is_kept.insert(place);
+        }
+        let mut others = last.places.iter().filter(|(place, _)| !is_kept.contains(place));
+        let is_same = others.all(|(place, digest)| context.sources.held_digest(place) == Some(*digest));
+        is_same.then_some(changed)
+    }
+}
+
+/// The manifests of a place that hold something else: the number of each, its path, and what it holds; nothing where more than that is
+/// different.
+fn changed_files(
+    path: &Path,
+    before: &PathFacts,
+    now: &PathFacts,
+) -> Option<Vec<(usize, PathBuf, ContentFacts)>> {
+    let other = |before: &FileFacts, now: &FileFacts| {
+        (before.executable == now.executable).then(|| (before.content != now.content).then_some(now.content))
+    };
+    match (before, now) {
+        (PathFacts::File(before), PathFacts::File(now)) => {
+            let content = other(before, now)?;
+            Some(content.map(|content| (0, path.to_owned(), content)).into_iter().collect())
+        }
+        (PathFacts::Folder(before), PathFacts::Folder(now)) if before.len() == now.len() => {
+            let (mut changed, mut number) = (Vec::new(), 0);
+            for ((name, before), (name_now, now)) in before.iter().zip(now.iter()) {
+                let (EntryFacts::File(before), EntryFacts::File(now)) = (before, now) else { return None };
+                let content = other(before, now).filter(|_| name == name_now)?;
+                if is_manifest_name(name) {
+                    changed.extend(content.map(|content| (number, path.join(name), content)));
+                    number += 1;
+                }
+            }
+            Some(changed)
+        }
+        _ => None,
+    }
+}
+
+/// Which entries of a tree those files are.
+fn places_in_tree(
+    graph: &Graph,
+    node: NodeIndex,
+    files: &BTreeMap<PathBuf, ContentFacts>,
+) -> Option<Vec<(usize, ContentFacts)>> {
+    let Derivation::Tree { entries, .. } = &graph.nodes.node_weight(node)?.derivation else { return None };
+    let (mut places, mut found) = (Vec::with_capacity(files.len()), BTreeSet::new());
+    for (place, entry) in entries.iter().enumerate() {
+        // One may stand there under several names.
+        let known = entry.local().and_then(|path| files.get_key_value(path.as_ref()));
+        if let Some((path, content)) = known {
+            places.push((place, *content));
+            found.insert(path);
+        }
+    }
+    (found.len() == files.len()).then_some(places)
+}
+
+/// The nodes of layers that are one node each, and share it with no other layer, by kind and name.
+fn nodes_of_layers(graph: &Graph) -> BTreeMap<(&str, &str), NodeIndex> {
+    let mut nodes: BTreeMap<(&str, &str), BTreeSet<NodeIndex>> = BTreeMap::new();
+    let mut layers: BTreeMap<NodeIndex, BTreeSet<(&str, &str)>> = BTreeMap::new();
+    for image in graph.image.platforms.values() {
+        let mut seen = BTreeSet::new();
+        for layer in &image.layers {
+            let name = (layer.kind.name(), layer.name.as_str());
+            nodes.entry(name).or_default().insert(layer.node);
+            let names = layers.entry(layer.node).or_default();
+            names.insert(name);
+            if !seen.insert(layer.node) {
+                // The base has one of the same name, and the same in it.
+                names.insert(("", ""));
+            }
+        }
+    }
+    let one = |(name, nodes): ((_, _), BTreeSet<NodeIndex>)| {
+        let node = nodes.first().copied().filter(|_| nodes.len() == 1)?;
+        layers.get(&node).filter(|names| names.len() == 1)?;
+        Some((name, node))
+    };
+    nodes.into_iter().filter_map(one).collect()
+}
+
+/// How many entries of a tree are files of this machine.
+fn local_files(graph: &Graph, node: NodeIndex) -> Option<usize> {
+    match &graph.nodes.node_weight(node)?.derivation {
+        Derivation::Tree { entries, .. } => {
+            let is_local = |entry: &&TreeEntry| {
+                matches!(entry.kind, TreeEntryKind::File { bytes: Bytes::Local(_) | Bytes::Below(..), .. })
+            };
+            Some(entries.iter().filter(is_local).count())
+        }
+        _ => None,
+    }
+}
+
+fn put_facts(bytes: &mut Vec<u8>, facts: &PathFacts) {
+    match facts {
+        PathFacts::File(file) => {
+            bytes.push(0);
+            put_file(bytes, file);
+        }
+        PathFacts::Folder(below) => {
+            bytes.push(1);
+            put_list(bytes, below.iter(), |bytes, (name, entry)| {
+                put_text(bytes, name);
+                match entry {
+                    EntryFacts::File(file) => {
+                        bytes.push(0);
+                        put_file(bytes, file);
+                    }
+                    EntryFacts::Symlink(target) => {
+                        bytes.push(1);
+                        put_text(bytes, target);
+                    }
+                    EntryFacts::EmptyFolder => bytes.push(2),
+                }
+            });
+        }
+    }
+}
+
+fn take_facts(reader: &mut Reader<'_>) -> Option<PathFacts> {
+    match reader.take(1)? {
+        [0] => Some(PathFacts::File(take_file(reader)?)),
+        _ => {
+            let below = reader.list(|reader| {
+                let name = reader.text()?.to_owned();
+                let entry = match reader.take(1)? {
+                    [0] => EntryFacts::File(take_file(reader)?),
+                    [1] => EntryFacts::Symlink(reader.text()?.to_owned()),
+                    _ => EntryFacts::EmptyFolder,
+                };
+                Some((name, entry))
+            })?;
+            Some(PathFacts::Folder(Arc::new(below)))
+        }
+    }
+}
+
+fn put_file(bytes: &mut Vec<u8>, file: &FileFacts) {
+    put_digest(bytes, &file.content.digest);
+    put_number(bytes, file.content.size);
+    bytes.push(u8::from(file.executable));
+}
+
+fn take_file(reader: &mut Reader<'_>) -> Option<FileFacts> {
+    let content = ContentFacts { digest: reader.digest()?, size: reader.number()? };
+    Some(FileFacts { content, executable: reader.boolean()? })
+}
+
+fn memo_key(key: &Digest) -> Digest {
+    let mut hasher = StableHasher::new();
+    hasher.text("kic last graph").digest(key);
+    hasher.finish()
+}
