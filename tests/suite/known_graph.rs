@@ -12,6 +12,7 @@ use kic_graph::{ContentFacts, Derivation, EntryFacts, FileFacts, Graph, Inputs, 
 use kic_spec::{Base, Spec};
 
 use crate::language;
+use crate::support::contents::files;
 use crate::support::image_layout::root_digest;
 use crate::support::kic::{kic, shown, stdout};
 
@@ -228,7 +229,21 @@ impl Ground {
             let again = again.args(["compile", "--offline", "--quiet", "-v", "-o", "out"]).output().unwrap();
             assert_eq!(String::from_utf8_lossy(&again.stdout).trim(), digest.trim(), "{when}, again");
             assert!(!String::from_utf8_lossy(&again.stderr).contains(KNOWN), "{when}: nothing changed");
+            self.leaves_the_same(when);
         }
+    }
+
+    /// What keeps the image in the store is what is left by a run that finds everything out anew.
+    fn leaves_the_same(&self, when: &str) {
+        let (memos, aside) = (self.path("store/memos"), self.path("memos"));
+        let roots = files(&self.path("store/roots"));
+        fs::rename(&memos, &aside).unwrap();
+        fs::create_dir(&memos).unwrap();
+        let mut anew = kic(self.folder.path(), &self.path("store"));
+        stdout(anew.args(["compile", "--offline", "--quiet", "-o", "out"]));
+        assert!(files(&self.path("store/roots")) == roots, "{when}");
+        fs::remove_dir_all(&memos).unwrap();
+        fs::rename(&aside, &memos).unwrap();
     }
 }
 
@@ -245,8 +260,9 @@ const IMAGES: &str = "registry \"sea.hub:5000\" { image \"oci:image\" as=\"docke
 #[test]
 fn what_manifests_say_decides_whether_a_graph_is_taken_over() {
     let spec = format!(
-        "cluster \"c\" {{\n base scratch\n manifests \"m\" {{ file \"m\"; file \"one.yaml\"; }}\n \
+        "cluster \"c\" {{\n base scratch\n manifests \"m\" {{ file \"m\"; file \"one.yaml\"; file \"anew.yaml\"; }}\n \
          manifests \"n\" namespace=\"shop\" {{ file \"one.yaml\" as=\"two.yaml\"; }}\n \
+         manifests \"r\" rewrite=\"sea.hub:5000\" {{ file \"anew.yaml\"; }}\n \
          files \"f\" {{ copy \"both.yaml\"; }}\n manifests \"b\" {{ file \"both.yaml\"; }}\n {IMAGES}\n}}\n"
     );
     let a = |more: &str, container: &str| deployment("a", more, "a:v1", container);
@@ -258,6 +274,7 @@ fn what_manifests_say_decides_whether_a_graph_is_taken_over() {
             ("m/README.md", "of m"),
             ("one.yaml", &deployment("one", "", "b:v1", "")),
             ("both.yaml", &deployment("both", "", "a:v1", "")),
+            ("anew.yaml", &deployment("anew", "", "a:v1", "")),
         ],
     );
     ground.write("m/a.yaml", &a("  replicas: 2\n", ""));
@@ -294,6 +311,8 @@ fn what_manifests_say_decides_whether_a_graph_is_taken_over() {
     ground.compile("it is small again", true);
     ground.write("both.yaml", &deployment("both", "  replicas: 5\n", "a:v1", ""));
     ground.compile("a file that is copied, too", false);
+    ground.write("anew.yaml", &deployment("anew", "  replicas: 5\n", "a:v1", ""));
+    ground.compile("a file in which another layer names images anew", false);
     ground.write("cluster.kdl", &format!("{spec}// more\n"));
     ground.write("m/a.yaml", &a("  replicas: 6\n", ""));
     ground.compile("the spec, too", false);

@@ -30,6 +30,9 @@ use crate::last_run::Known;
 /// What is more is read beside other work, as everything is that is found out anew: in bytes, of all manifests that changed.
 const MOST_BYTES: u64 = 64 << 10;
 
+/// What is larger takes longer to write and to read than it saves: in bytes, about.
+const MOST_SIZE: usize = 4 << 20;
+
 /// What is known from the last run, where its texts and all else are as they were, but for what places hold.
 #[derive(Debug)]
 pub(crate) struct SameButPlaces {
@@ -82,32 +85,33 @@ impl Kept {
     /// Of a graph that was just lowered from these inputs.
     pub fn of(said: Vec<SaidPlace>, inputs: &Inputs, graph: &Graph) -> Self {
         let nodes = nodes_of_layers(graph);
-        let mut places = Vec::with_capacity(said.len());
+        let (mut places, mut others) = (Vec::with_capacity(said.len()), BTreeSet::new());
+        // Layers have a name of their own in each kind: their places follow each other.
         for layer in said.chunk_by(|one, other| one.layer() == other.layer()) {
-            // Layers have a name of their own in each kind: their places follow each other.
-            let name = (layer[0].layer().0.name(), layer[0].layer().1.as_str());
-            let Some(node) = nodes.get(&name) else { continue };
+            let (kind, name) = layer[0].layer();
             let manifests: usize = layer.iter().map(|place| place.said.len()).sum();
-            // One of two that are the same is in no tree; a change would tell them apart.
-            if local_files(graph, *node) != Some(manifests) {
-                continue;
-            }
+            // One of two that are the same is in no tree, and one in which images are named anew is not there as it is.
+            let node = nodes.get(&(kind.name(), name.as_str())).copied();
+            let node = node.filter(|node| local_files(graph, *node) == Some(manifests));
             for said in layer {
-                let facts = inputs.paths.get(&PathKey::manifests(said.path.clone()));
-                places.extend(facts.map(|facts| KeptPlace {
-                    said: said.clone(),
-                    node: *node,
-                    facts: facts.clone(),
-                }));
+                let facts = inputs.paths.get(&PathKey::manifests(said.path.clone())).cloned();
+                match node.zip(facts) {
+                    Some((node, facts)) => places.push(KeptPlace { said: said.clone(), node, facts }),
+                    None => {
+                        others.insert(said.path.as_path());
+                    }
+                }
             }
         }
+        // Another layer may make something else of the same.
+        places.retain(|kept| !others.contains(kept.said.path.as_path()));
         Self { is_judged: kic_graph::may_be_judged(inputs), places }
     }
 
     /// Leaves it for the next run, for which it counts once the last run tells of it. Where that does not work, the next run finds
     /// everything out anew.
     pub fn leave(self, key: &Digest, graph: &Graph, context: &Context) -> Option<Left> {
-        if self.places.is_empty() {
+        if self.places.is_empty() || size(graph) > MOST_SIZE {
             return None;
         }
         let places = context.sources.looked();
@@ -294,6 +298,19 @@ fn nodes_of_layers(graph: &Graph) -> BTreeMap<(&str, &str), NodeIndex> {
         Some((name, node))
     };
     nodes.into_iter().filter_map(one).collect()
+}
+
+/// About how many bytes the trees of a graph take, packed: nearly all of it.
+fn size(graph: &Graph) -> usize {
+    let of_entry = |entry: &TreeEntry| match &entry.kind {
+        TreeEntryKind::File { bytes: Bytes::Inline(bytes), .. } => 100 + bytes.len(),
+        _ => 100,
+    };
+    let of_node = |derivation: &Derivation| match derivation {
+        Derivation::Tree { entries, .. } => entries.iter().map(of_entry).sum(),
+        _ => 100,
+    };
+    graph.nodes.node_weights().map(|node| of_node(&node.derivation)).sum()
 }
 
 /// How many entries of a tree are files of this machine.
