@@ -391,9 +391,6 @@ pub async fn prepare(
 /// The same without the line, where the graph follows from that of the compile before.
 fn known_graph(key: &Digest, known: &Known, context: &Context) -> Option<Prepared> {
     let last_graph::Found { graph, plan, warnings, kept } = last_graph::find(key, known, context)?;
-    if let Some(early) = &context.early {
-        early.pack_planned(&graph, &plan);
-    }
     tracing::debug!("the manifests that changed say what they said");
     Some(Prepared {
         graph: Arc::new(graph),

@@ -153,23 +153,30 @@ impl KeptPlace {
 /// The graph of this run, where it follows from that of the last one; and what is to be done for it.
 pub(crate) fn find(key: &Digest, known: &Known, context: &Context) -> Option<Found> {
     let last = known.same_but_places.as_ref()?;
-    // It stays as it is recorded.
-    if let Some(lock) = &known.lock
-        && !lock.stands(&context.store)
-    {
-        return None;
-    }
     let memo = context.store.recall_memo(&memo_key(key)).filter(|memo| memo.checksum() == last.graph)?;
     let mut reader = Reader(memo.bytes());
     let is_judged = reader.boolean()?;
     let mut kept = Kept { is_judged, places: reader.list(KeptPlace::take)? };
     let graph = Graph::unpack(&mut reader).filter(|_| reader.0.is_empty())?;
-    let changed = kept.change(last, context)?;
+    let changed = kept.changed(last, context)?;
+    let mut files: BTreeMap<NodeIndex, BTreeMap<&Path, ContentFacts>> = BTreeMap::new();
+    for (place, Changed { path, content, .. }) in &changed {
+        files.entry(kept.places.get(*place)?.node).or_default().insert(path, *content);
+    }
     let mut contents = BTreeMap::new();
-    for (node, files) in changed {
+    for (node, files) in files {
         contents.insert(node, places_in_tree(&graph, node, &files)?);
     }
     let graph = graph.with_contents(&contents)?;
+    // It takes longest, and is the same whatever else comes out.
+    if let Some(early) = &context.early {
+        early.pack_trees(&graph, contents.keys().copied());
+    }
+    kept.take_over(changed, last, context)?;
+    // It stays as it is recorded.
+    if known.lock.as_ref().is_some_and(|lock| !lock.stands(&context.store)) {
+        return None;
+    }
     let warnings = last.warnings.diagnostics()?;
     context.store.hold().ok()?;
     let plan = kic_exec::plan(&graph, &known.outputs, &context.store);
@@ -189,56 +196,65 @@ pub(crate) fn find(key: &Digest, known: &Known, context: &Context) -> Option<Fou
     Some(Found { graph, plan, warnings, kept })
 }
 
-/// Files that changed, by the node of their layer: their paths, and what they hold.
-type Changed = BTreeMap<NodeIndex, BTreeMap<PathBuf, ContentFacts>>;
+/// A manifest that holds something else.
+struct Changed {
+    /// Its number among those of its place.
+    number: usize,
+    path: PathBuf,
+    content: ContentFacts,
+}
 
 impl Kept {
-    /// Holds what places held against what they hold, and takes that over; nothing where there is another difference than manifests
-    /// that say what they said.
-    fn change(&mut self, last: &SameButPlaces, context: &Context) -> Option<Changed> {
-        let (mut changed, mut bytes) = (Changed::new(), 0_u64);
-        let mut is_kept = BTreeSet::new();
-        for kept in &mut self.places {
+    /// Holds what places held against what they hold, and takes that over. Gives the manifests that hold something else, each with the
+    /// number of its place; nothing where there is another difference.
+    fn changed(&mut self, last: &SameButPlaces, context: &Context) -> Option<Vec<(usize, Changed)>> {
+        let (mut changed, mut is_kept) = (Vec::new(), BTreeSet::new());
+        for (number, kept) in self.places.iter_mut().enumerate() {
             let place = kept.place();
             let now = context.sources.held(&place)?;
-            for (number, path, content) in changed_files(&kept.said.path, &kept.facts, &now)? {
-                bytes = bytes.saturating_add(content.size);
-                if bytes > MOST_BYTES {
-                    return None;
-                }
-                let before = (*kept.said.said.get(number)?)?;
-                let now = kept.said.say(&path, &content, context)?;
-                let is_same = before.names == now.names && (before.pods == now.pods || !self.is_judged);
-                // What points into it may point to another place of it by now.
-                if !is_same || last.warnings.point_into(&path.display().to_string()) {
-                    return None;
-                }
-                *kept.said.said.get_mut(number)? = Some(now);
-                changed.entry(kept.node).or_default().insert(path, content);
-            }
+            let of_place = changed_files(&kept.said.path, &kept.facts, &now)?;
+            changed.extend(of_place.into_iter().map(|changed| (number, changed)));
             kept.facts = now;
             is_kept.insert(place);
         }
         let mut others = last.places.iter().filter(|(place, _)| !is_kept.contains(place));
         let is_same = others.all(|(place, digest)| context.sources.held_digest(place) == Some(*digest));
-        is_same.then_some(changed)
+        let bytes = changed.iter().map(|(_, changed)| changed.content.size).fold(0, u64::saturating_add);
+        (is_same && bytes <= MOST_BYTES).then_some(changed)
+    }
+
+    /// Takes over what manifests say that changed; nothing where one says something else than it said.
+    fn take_over(
+        &mut self,
+        changed: Vec<(usize, Changed)>,
+        last: &SameButPlaces,
+        context: &Context,
+    ) -> Option<()> {
+        for (place, Changed { number, path, content }) in changed {
+            let said = &mut self.places.get_mut(place)?.said;
+            let before = (*said.said.get(number)?)?;
+            let now = said.say(&path, &content, context)?;
+            let is_same = before.names == now.names && (before.pods == now.pods || !self.is_judged);
+            // What points into it may point to another place of it by now.
+            if !is_same || last.warnings.point_into(&path.display().to_string()) {
+                return None;
+            }
+            *said.said.get_mut(number)? = Some(now);
+        }
+        Some(())
     }
 }
 
-/// The manifests of a place that hold something else: the number of each, its path, and what it holds; nothing where more than that is
-/// different.
-fn changed_files(
-    path: &Path,
-    before: &PathFacts,
-    now: &PathFacts,
-) -> Option<Vec<(usize, PathBuf, ContentFacts)>> {
+/// The manifests of a place that hold something else; nothing where more than that is different.
+fn changed_files(path: &Path, before: &PathFacts, now: &PathFacts) -> Option<Vec<Changed>> {
     let other = |before: &FileFacts, now: &FileFacts| {
         (before.executable == now.executable).then(|| (before.content != now.content).then_some(now.content))
     };
     match (before, now) {
         (PathFacts::File(before), PathFacts::File(now)) => {
-            let content = other(before, now)?;
-            Some(content.map(|content| (0, path.to_owned(), content)).into_iter().collect())
+            let changed =
+                other(before, now)?.map(|content| Changed { number: 0, path: path.to_owned(), content });
+            Some(changed.into_iter().collect())
         }
         (PathFacts::Folder(before), PathFacts::Folder(now)) if before.len() == now.len() => {
             let (mut changed, mut number) = (Vec::new(), 0);
@@ -246,7 +262,7 @@ fn changed_files(
                 let (EntryFacts::File(before), EntryFacts::File(now)) = (before, now) else { return None };
                 let content = other(before, now).filter(|_| name == name_now)?;
                 if is_manifest_name(name) {
-                    changed.extend(content.map(|content| (number, path.join(name), content)));
+                    changed.extend(content.map(|content| Changed { number, path: path.join(name), content }));
                     number += 1;
                 }
             }
@@ -260,7 +276,7 @@ fn changed_files(
 fn places_in_tree(
     graph: &Graph,
     node: NodeIndex,
-    files: &BTreeMap<PathBuf, ContentFacts>,
+    files: &BTreeMap<&Path, ContentFacts>,
 ) -> Option<Vec<(usize, ContentFacts)>> {
     let Derivation::Tree { entries, .. } = &graph.nodes.node_weight(node)?.derivation else { return None };
     let (mut places, mut found) = (Vec::with_capacity(files.len()), BTreeSet::new());

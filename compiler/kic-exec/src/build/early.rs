@@ -1,6 +1,7 @@
 //! Small layers that are packed while the rest of what the image is made of is still found out.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,7 +17,6 @@ use tokio::sync::oneshot;
 use super::earlier::{Earlier, MOST_BYTES};
 use super::tree::{self, Packed};
 use crate::context::Context;
-use crate::plan::{Plan, State};
 
 /// What is more is packed in its turn, for layers that are packed and wait take memory, and each of them a file.
 const MOST: EarlyLimits = EarlyLimits { layers: 16, files: 4096, bytes: MOST_BYTES };
@@ -94,14 +94,14 @@ impl Early {
         layers
     }
 
-    /// Has those trees packed that a plan says are to be built.
-    pub fn pack_planned(&self, graph: &Graph, plan: &Plan) {
+    /// Has those trees of a graph packed, as [`Self::pack`] does.
+    pub fn pack_trees(&self, graph: &Graph, trees: impl Iterator<Item = NodeIndex>) {
         let mut left = MOST;
-        let node = |(index, state): (&NodeIndex, &State)| {
-            let node = &graph.nodes[*index];
+        let node = |index: NodeIndex| {
+            let node = &graph.nodes[index];
             let Derivation::Tree { entries, .. } = &node.derivation else { return None };
             // What comes from elsewhere may have to be fetched first.
-            if *state != State::Build || !node.derivation.inputs().is_empty() {
+            if !node.derivation.inputs().is_empty() {
                 return None;
             }
             left = EarlyLimits {
@@ -111,14 +111,18 @@ impl Early {
             };
             Some(node.clone())
         };
-        self.pack_nodes(plan.states.iter().filter_map(node));
+        self.pack_nodes(trees.filter_map(node));
     }
 
     fn pack_nodes(&self, nodes: impl Iterator<Item = Node>) {
         let Some(thread) = self.thread() else { return };
         for node in nodes {
             let (packed, receiver) = oneshot::channel();
-            self.lock().insert(node.digest, receiver);
+            match self.lock().entry(node.digest) {
+                // It is on its way already.
+                Entry::Occupied(_) => continue,
+                Entry::Vacant(place) => place.insert(receiver),
+            };
             let context = self.context.clone();
             thread.send(move |kept| {
                 let layer = pack(&node, &mut kept.ready, &context);
