@@ -29,8 +29,9 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again, and
-    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it; `left` is what was left of the graph, and `known` what the compile before left.
+    /// Puts it together, and writes what does not count yet. `key` is that of the request, where the next compile may know it again,
+    /// `ingredients` what the layers are made from, as [`Ingredients::to_memo`] gives it, and `left` what was left of the graph; `known` is
+    /// what the compile before left.
     ///
     /// # Errors
     /// Those of the store.

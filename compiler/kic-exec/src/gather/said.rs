@@ -57,13 +57,13 @@ impl Said {
     }
 
     /// Adds it to bytes.
-    pub fn put(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn put(&self, bytes: &mut Vec<u8>) {
         put_digest(bytes, &self.names);
         put_digest(bytes, &self.pods);
     }
 
     /// Takes it from the front of bytes.
-    pub fn take(reader: &mut Reader<'_>) -> Option<Self> {
+    pub(super) fn take(reader: &mut Reader<'_>) -> Option<Self> {
         Some(Self { names: reader.digest()?, pods: reader.digest()? })
     }
 }
