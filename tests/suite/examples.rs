@@ -14,7 +14,7 @@ use kic_base::Epoch;
 use serde_json::Value;
 
 use crate::support::image_layout::{assert_valid, root_digest};
-use crate::support::kic::{program, stdout};
+use crate::support::kic::{kic, program, stdout};
 use crate::support::{copy_tree, root, updates_expectations};
 
 /// The folders in `folder`, sorted.
@@ -145,4 +145,10 @@ fn the_greeter_says_hello_and_waits() {
     assert!(greeter.try_wait().unwrap().is_none(), "it waits until it is ended");
     greeter.kill().unwrap();
     greeter.wait().unwrap();
+}
+
+#[test]
+fn examples_are_formatted() {
+    let folder = tempfile::tempdir().unwrap();
+    stdout(kic(&root(), &folder.path().join("store")).args(["fmt", "--check", "examples"]));
 }
