@@ -154,13 +154,17 @@ fn take_source(reader: &mut Reader<'_>) -> Option<ImageSource> {
     })
 }
 
-fn put_content(bytes: &mut Vec<u8>, content: &ContentFacts) {
-    put_digest(bytes, &content.digest);
-    put_number(bytes, content.size);
-}
+impl ContentFacts {
+    /// Adds it to bytes.
+    pub fn pack(&self, bytes: &mut Vec<u8>) {
+        put_digest(bytes, &self.digest);
+        put_number(bytes, self.size);
+    }
 
-fn take_content(reader: &mut Reader<'_>) -> Option<ContentFacts> {
-    Some(ContentFacts { digest: reader.digest()?, size: reader.number()? })
+    /// Takes one from the front of bytes.
+    pub fn unpack(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { digest: reader.digest()?, size: reader.number()? })
+    }
 }
 
 fn put_settings(bytes: &mut Vec<u8>, settings: &LayerSettings) {
@@ -188,13 +192,13 @@ fn put_derivation(bytes: &mut Vec<u8>, derivation: &Derivation) {
     match derivation {
         Derivation::Blob(content) => {
             bytes.push(0);
-            put_content(bytes, content);
+            content.pack(bytes);
         }
         Derivation::CachedBlob { settings, path, content } => {
             bytes.push(1);
             put_settings(bytes, settings);
             put_text(bytes, path);
-            put_content(bytes, content);
+            content.pack(bytes);
         }
         Derivation::Tree { settings, entries } => {
             bytes.push(2);
@@ -210,11 +214,11 @@ fn put_derivation(bytes: &mut Vec<u8>, derivation: &Derivation) {
 
 fn take_derivation(reader: &mut Reader<'_>) -> Option<Derivation> {
     Some(match reader.take(1)? {
-        [0] => Derivation::Blob(take_content(reader)?),
+        [0] => Derivation::Blob(ContentFacts::unpack(reader)?),
         [1] => Derivation::CachedBlob {
             settings: take_settings(reader)?,
             path: reader.text()?.to_owned(),
-            content: take_content(reader)?,
+            content: ContentFacts::unpack(reader)?,
         },
         [2] => Derivation::Tree { settings: take_settings(reader)?, entries: take_entries(reader)? },
         [3] => Derivation::Launch(take_launch(reader)?),
@@ -240,7 +244,7 @@ fn put_entries(bytes: &mut Vec<u8>, entries: &[TreeEntry]) {
             TreeEntryKind::File { mode, content, bytes: from } => {
                 bytes.push(0);
                 bytes.extend_from_slice(&mode.to_le_bytes());
-                put_content(bytes, content);
+                content.pack(bytes);
                 match from {
                     Bytes::Inline(inline) => {
                         bytes.push(0);
@@ -282,7 +286,7 @@ fn take_entries(reader: &mut Reader<'_>) -> Option<Arc<[TreeEntry]>> {
         let kind = match reader.take(1)? {
             [0] => TreeEntryKind::File {
                 mode: take_mode(reader)?,
-                content: take_content(reader)?,
+                content: ContentFacts::unpack(reader)?,
                 bytes: match reader.take(1)? {
                     [0] => Bytes::Inline(reader.bytes()?.into()),
                     [1] => Bytes::Local(reader.path()?),
@@ -436,7 +440,7 @@ fn put_platform_image(bytes: &mut Vec<u8>, image: &PlatformImage) {
         put_text(bytes, name);
         put_option(bytes, upstream.as_ref(), |bytes, (blob, diff_id)| {
             put_text(bytes, &blob.media_type);
-            put_content(bytes, &ContentFacts { digest: blob.digest, size: blob.size });
+            ContentFacts { digest: blob.digest, size: blob.size }.pack(bytes);
             put_digest(bytes, diff_id);
         });
         put_texts(bytes, annotations.iter());
@@ -469,7 +473,7 @@ fn take_platform_image(reader: &mut Reader<'_>) -> Option<PlatformImage> {
                 name: reader.text()?.to_owned(),
                 upstream: reader.option(|reader| {
                     let media_type = reader.text()?.to_owned();
-                    let ContentFacts { digest, size } = take_content(reader)?;
+                    let ContentFacts { digest, size } = ContentFacts::unpack(reader)?;
                     Some((BlobFacts { media_type, digest, size }, reader.digest()?))
                 })?,
                 annotations: take_texts(reader)?,

@@ -91,8 +91,7 @@ impl InputValue {
             }
             Self::Content { digest, size } => {
                 bytes.push(b'c');
-                bytes.extend_from_slice(digest.as_bytes());
-                bytes.extend_from_slice(&size.to_le_bytes());
+                ContentFacts { digest: *digest, size: *size }.pack(bytes);
             }
             Self::Link(target) => {
                 bytes.push(b'l');
@@ -156,8 +155,7 @@ impl InputValue {
 /// A file as bytes, as [`InputValue::pack`] gives it.
 pub(crate) fn pack_file(bytes: &mut Vec<u8>, content: &ContentFacts, mode: u32) {
     bytes.push(b'f');
-    bytes.extend_from_slice(content.digest.as_bytes());
-    bytes.extend_from_slice(&content.size.to_le_bytes());
+    content.pack(bytes);
     bytes.extend_from_slice(&mode.to_le_bytes());
 }
 

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kic_base::packed::{Reader, put_digest, put_length, put_list, put_number, put_text};
+use kic_base::packed::{Reader, put_length, put_list, put_text};
 use kic_base::{Digest, StableHasher};
 use kic_diag::Diagnostics;
 use kic_exec::{Context, Fingerprint, Place, Plan, SaidPlace, State, facts_digest};
@@ -49,14 +49,14 @@ pub(crate) struct SameButPlaces {
 }
 
 /// What a run knows of which the next one may make its graph.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Kept {
     is_judged: bool,
     /// Those whose manifests are found again in the graph, and nowhere else.
     places: Vec<KeptPlace>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct KeptPlace {
     said: SaidPlace,
     /// The tree that the manifests are in.
@@ -95,6 +95,7 @@ impl Kept {
             let node = node.filter(|node| local_files(graph, *node) == Some(manifests));
             for said in layer {
                 let facts = inputs.paths.get(&PathKey::manifests(said.path.clone())).cloned();
+                let facts = facts.filter(|facts| files(facts).is_some());
                 match node.zip(facts) {
                     Some((node, facts)) => places.push(KeptPlace { said: said.clone(), node, facts }),
                     None => {
@@ -247,29 +248,25 @@ impl Kept {
 
 /// The manifests of a place that hold something else; nothing where more than that is different.
 fn changed_files(path: &Path, before: &PathFacts, now: &PathFacts) -> Option<Vec<Changed>> {
-    let other = |before: &FileFacts, now: &FileFacts| {
-        (before.executable == now.executable).then(|| (before.content != now.content).then_some(now.content))
-    };
-    match (before, now) {
-        (PathFacts::File(before), PathFacts::File(now)) => {
-            let changed =
-                other(before, now)?.map(|content| Changed { number: 0, path: path.to_owned(), content });
-            Some(changed.into_iter().collect())
-        }
-        (PathFacts::Folder(before), PathFacts::Folder(now)) if before.len() == now.len() => {
-            let (mut changed, mut number) = (Vec::new(), 0);
-            for ((name, before), (name_now, now)) in before.iter().zip(now.iter()) {
-                let (EntryFacts::File(before), EntryFacts::File(now)) = (before, now) else { return None };
-                let content = other(before, now).filter(|_| name == name_now)?;
-                if is_manifest_name(name) {
-                    changed.extend(content.map(|content| Changed { number, path: path.join(name), content }));
-                    number += 1;
-                }
-            }
-            Some(changed)
-        }
-        _ => None,
+    let is_folder = matches!(before, PathFacts::Folder(_));
+    let (files_before, files_now) = (files(before)?, files(now)?);
+    if is_folder != matches!(now, PathFacts::Folder(_)) || files_before.len() != files_now.len() {
+        return None;
     }
+    let (mut changed, mut number) = (Vec::new(), 0);
+    for ((name, before), (name_now, now)) in files_before.into_iter().zip(files_now) {
+        if name != name_now || before.executable != now.executable {
+            return None;
+        }
+        if !is_folder || is_manifest_name(name) {
+            if before.content != now.content {
+                let path = if is_folder { path.join(name) } else { path.to_owned() };
+                changed.push(Changed { number, path, content: now.content });
+            }
+            number += 1;
+        }
+    }
+    Some(changed)
 }
 
 /// Which entries of a tree those files are.
@@ -343,58 +340,39 @@ fn local_files(graph: &Graph, node: NodeIndex) -> Option<usize> {
 }
 
 fn put_facts(bytes: &mut Vec<u8>, facts: &PathFacts) {
-    match facts {
-        PathFacts::File(file) => {
-            bytes.push(0);
-            put_file(bytes, file);
-        }
-        PathFacts::Folder(below) => {
-            bytes.push(1);
-            put_list(bytes, below.iter(), |bytes, (name, entry)| {
-                put_text(bytes, name);
-                match entry {
-                    EntryFacts::File(file) => {
-                        bytes.push(0);
-                        put_file(bytes, file);
-                    }
-                    EntryFacts::Symlink(target) => {
-                        bytes.push(1);
-                        put_text(bytes, target);
-                    }
-                    EntryFacts::EmptyFolder => bytes.push(2),
-                }
-            });
-        }
-    }
+    bytes.push(u8::from(matches!(facts, PathFacts::Folder(_))));
+    put_list(bytes, files(facts).unwrap_or_default().into_iter(), |bytes, (name, file)| {
+        put_text(bytes, name);
+        file.content.pack(bytes);
+        bytes.push(u8::from(file.executable));
+    });
 }
 
 fn take_facts(reader: &mut Reader<'_>) -> Option<PathFacts> {
-    match reader.take(1)? {
-        [0] => Some(PathFacts::File(take_file(reader)?)),
-        _ => {
-            let below = reader.list(|reader| {
-                let name = reader.text()?.to_owned();
-                let entry = match reader.take(1)? {
-                    [0] => EntryFacts::File(take_file(reader)?),
-                    [1] => EntryFacts::Symlink(reader.text()?.to_owned()),
-                    _ => EntryFacts::EmptyFolder,
-                };
-                Some((name, entry))
-            })?;
-            Some(PathFacts::Folder(Arc::new(below)))
+    let is_folder = reader.boolean()?;
+    let mut files = reader.list(|reader| {
+        let (name, content) = (reader.text()?.to_owned(), ContentFacts::unpack(reader)?);
+        Some((name, FileFacts { content, executable: reader.boolean()? }))
+    })?;
+    if is_folder {
+        let entries = files.into_iter().map(|(name, file)| (name, EntryFacts::File(file)));
+        return Some(PathFacts::Folder(Arc::new(entries.collect())));
+    }
+    files.pop().map(|(_, file)| PathFacts::File(file))
+}
+
+/// The files of a place by name, that of a file without one; nothing where it holds anything else.
+fn files<'a>(facts: &'a PathFacts) -> Option<Vec<(&'a str, &'a FileFacts)>> {
+    match facts {
+        PathFacts::File(file) => Some(vec![("", file)]),
+        PathFacts::Folder(below) => {
+            let file = |below: &'a (String, EntryFacts)| match &below.1 {
+                EntryFacts::File(file) => Some((below.0.as_str(), file)),
+                _ => None,
+            };
+            below.iter().map(file).collect()
         }
     }
-}
-
-fn put_file(bytes: &mut Vec<u8>, file: &FileFacts) {
-    put_digest(bytes, &file.content.digest);
-    put_number(bytes, file.content.size);
-    bytes.push(u8::from(file.executable));
-}
-
-fn take_file(reader: &mut Reader<'_>) -> Option<FileFacts> {
-    let content = ContentFacts { digest: reader.digest()?, size: reader.number()? };
-    Some(FileFacts { content, executable: reader.boolean()? })
 }
 
 fn memo_key(key: &Digest) -> Digest {

@@ -104,11 +104,7 @@ impl Early {
             if !node.derivation.inputs().is_empty() {
                 return None;
             }
-            left = EarlyLimits {
-                layers: left.layers.checked_sub(1)?,
-                files: left.files.checked_sub(entries.len())?,
-                bytes: left.bytes.checked_sub(tree::bytes(entries))?,
-            };
+            left = left.without(entries.len(), tree::bytes(entries))?;
             Some(node.clone())
         };
         self.pack_nodes(trees.filter_map(node));

@@ -20,6 +20,17 @@ pub struct EarlyLimits {
     pub bytes: u64,
 }
 
+impl EarlyLimits {
+    /// What is left of them beside a layer of so much; nothing where that is too much.
+    pub fn without(self, files: usize, bytes: u64) -> Option<Self> {
+        Some(Self {
+            layers: self.layers.checked_sub(1)?,
+            files: self.files.checked_sub(files)?,
+            bytes: self.bytes.checked_sub(bytes)?,
+        })
+    }
+}
+
 /// The nodes that [`super::lower`] makes of the layers of `spec` that are known by the paths of `inputs` alone: nothing in them is
 /// downloaded or rendered, and no image in them is named anew. With each comes its place in the spec. What is beyond the limits is
 /// left out, and so are layers with something wrong: lowering says what.
@@ -27,11 +38,7 @@ pub fn early_layers(spec: &Spec, inputs: &Inputs, limits: EarlyLimits) -> Vec<(u
     let mut left = limits;
     let node = |(index, layer): (usize, &Layer)| {
         let (bytes, files) = size(spec, layer, inputs)?;
-        let rest = EarlyLimits {
-            layers: left.layers.checked_sub(1)?,
-            files: left.files.checked_sub(files)?,
-            bytes: left.bytes.checked_sub(bytes)?,
-        };
+        let rest = left.without(files, bytes)?;
         let mut diagnostics = Diagnostics::new();
         let pending = layer_entries(spec, layer, inputs, &mut diagnostics);
         // Lowering says what is worth a look, too.
