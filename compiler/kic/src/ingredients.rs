@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use kic_base::Digest;
-use kic_base::packed::{Reader, put_bytes, put_length, put_text};
+use kic_base::packed::{Reader, put_bytes, put_digest, put_length, put_text};
 use kic_exec::Context;
 use kic_graph::{ContentFacts, Graph};
 use kic_store::Memo;
@@ -103,11 +103,11 @@ impl Ingredients {
             for text in [platform, kind, name] {
                 put_text(&mut bytes, text);
             }
-            bytes.extend_from_slice(digest.as_bytes());
+            put_digest(&mut bytes, digest);
         }
         put_length(&mut bytes, self.inputs.len());
         for (digest, packed) in &self.inputs {
-            bytes.extend_from_slice(digest.as_bytes());
+            put_digest(&mut bytes, digest);
             put_bytes(&mut bytes, &packed.0);
         }
         put_length(&mut bytes, self.images.len());
@@ -118,7 +118,7 @@ impl Ingredients {
         put_length(&mut bytes, self.parameters.len());
         for (name, digest) in &self.parameters {
             put_text(&mut bytes, name);
-            bytes.extend_from_slice(digest.as_bytes());
+            put_digest(&mut bytes, digest);
         }
         put_length(&mut bytes, self.request.iter().len());
         bytes.extend(self.request.iter().flat_map(Digest::as_bytes));

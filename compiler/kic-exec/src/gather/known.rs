@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kic_base::Digest;
-use kic_base::packed::{Reader, put_bytes, put_list};
+use kic_base::packed::{Reader, put_bytes, put_digest, put_list};
 
 use crate::context::Context;
 
@@ -82,7 +82,7 @@ impl Known {
         self.used.dedup_by(|left, right| left.0 == right.0);
         let mut bytes = Vec::with_capacity(self.bytes.len() + 4096);
         put_list(&mut bytes, self.used.iter(), |bytes, (digest, used)| {
-            bytes.extend_from_slice(digest.as_bytes());
+            put_digest(bytes, digest);
             match used {
                 Used::Before(range) => put_bytes(bytes, self.bytes.get(range.clone()).unwrap_or_default()),
                 Used::Now(now) => put_bytes(bytes, now),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use kic_base::packed::{Reader, put_length, put_list, put_option, put_text};
+use kic_base::packed::{Reader, put_digest, put_length, put_list, put_option, put_text};
 use kic_base::{Digest, ImageReference, Source, Span};
 use kic_graph::{Need, NeedStep, ObjectFacts};
 use kic_manifest::{Confidence, Gap, GapKind};
@@ -132,7 +132,7 @@ fn put(bytes: &mut Vec<u8>, named: &Named, filters: &[Filters]) {
         .collect();
     put_list(bytes, pods.iter(), |bytes, pod| {
         put_text(bytes, &pod.namespace);
-        bytes.extend_from_slice(pod.digest().as_bytes());
+        put_digest(bytes, pod.digest());
         put_text(bytes, &pod.object().to_string());
     });
     put_list(bytes, needs.iter().zip(places), |bytes, (need, place)| {
