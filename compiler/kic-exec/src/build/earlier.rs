@@ -4,21 +4,25 @@
 use std::cell::{Cell, OnceCell};
 
 use kic_base::Digest;
-use kic_graph::{ContentFacts, Node};
+use kic_graph::{ContentFacts, Node, TreeEntry, TreeEntryKind};
 use kic_oci::layer::{WholeLayer, Workspace};
 
 use crate::context::Context;
+use crate::sources::PackedLayer;
 
 /// Layers with more bytes in their files, or more with headers and padding, are not held in memory for that.
 pub(super) const MOST_BYTES: u64 = 4 << 20;
 const MOST: u64 = 32 << 20;
+
+/// The digests of more files take longer to read than they save where another layer is packed.
+const MOST_FILES: usize = 4_000;
 
 /// Whether a layer with so many bytes in its files, and so many around them, is held against the one before.
 pub(super) fn is_worth_it(bytes: u64, around: u64) -> bool {
     bytes <= MOST_BYTES && bytes + around <= MOST
 }
 
-/// Its contents by digest, each of which was just computed.
+/// Its contents by digest.
 #[derive(Debug, Default)]
 pub(super) struct Earlier {
     label: String,
@@ -37,13 +41,16 @@ impl Earlier {
     /// What the layer of that label held which was packed last for the spec; nothing where it cannot be read, or is too large.
     pub fn of(label: &str, context: &Context) -> Self {
         let read = || {
-            let (layer, media_type) = context.sources.packed(label, &context.store)?;
+            let PackedLayer { digest, media_type, files } = context.sources.packed(label, &context.store)?;
             // Nothing needs it afterwards, and so nothing is to keep it from a collection.
-            let layer = context.store.unleased_blob(&layer).ok()?;
-            WholeLayer::read(layer, &media_type, MOST).ok()
+            let layer = context.store.unleased_blob(&digest).ok()?;
+            // It has that digest, or cannot be read: so it holds what was packed into it.
+            Some((WholeLayer::read(layer, &media_type, MOST).ok()?, files))
         };
-        let layer = read().unwrap_or_default();
-        let digests = layer.files().map(Digest::of).collect();
+        let (layer, mut digests) = read().unwrap_or_default();
+        if digests.len() != layer.files().len() {
+            digests = layer.files().map(Digest::of).collect();
+        }
         Self { label: label.to_owned(), layer, digests, ..Self::default() }
     }
 
@@ -83,6 +90,16 @@ impl Earlier {
         let place = sorted.binary_search_by(|(known, _)| known.cmp(digest)).ok()?;
         sorted.get(place).map(|(_, number)| *number)
     }
+}
+
+/// The digests of the files of a layer, which the next run need not compute; none where they are so many that it is better off without.
+pub(super) fn contents(entries: &[TreeEntry]) -> Vec<Digest> {
+    let file = |entry: &TreeEntry| match &entry.kind {
+        TreeEntryKind::File { content, .. } => Some(content.digest),
+        _ => None,
+    };
+    let files: Vec<Digest> = entries.iter().filter_map(file).collect();
+    if files.len() > MOST_FILES { Vec::new() } else { files }
 }
 
 /// By what a layer is known from one run to the next. Those of two platforms may share it: it only says where to look.
@@ -139,6 +156,10 @@ mod tests {
         (bytes, output)
     }
 
+    fn packed(output: &LayerOutput, files: &[Digest]) -> PackedLayer {
+        PackedLayer { digest: output.digest, media_type: output.media_type.clone(), files: files.to_vec() }
+    }
+
     #[test]
     fn what_the_layer_before_held_is_known_unless_it_is_damaged_or_gone_or_too_large() {
         for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
@@ -152,13 +173,18 @@ mod tests {
             let large = vec![b'x'; 5 << 20];
             let (bytes, output) = layer(compression, &large);
             store.put(&bytes).unwrap();
-            context.sources.note_packed(&label(&node()), &output.digest, &output.media_type, &store);
-            let found = earlier();
-            for known in [&b"one"[..], b"two", b"", b"last", &large] {
-                assert!(found.get(&content(known)) == Some(known), "{compression:?}");
+            let bodies = [&b"one"[..], b"two", b"one", &large, b"", b"last"];
+            let digests: Vec<Digest> = bodies.into_iter().map(Digest::of).collect();
+            // As they were noted, or computed where they were not, or those of another layer.
+            for files in [&digests[..], &[], &digests[1..]] {
+                context.sources.note_packed(&label(&node()), packed(&output, files), &store);
+                let found = earlier();
+                for known in bodies {
+                    assert!(found.get(&content(known)) == Some(known), "{compression:?}");
+                }
+                assert!(found.get(&content(b"three")).is_none());
+                assert!(found.get(&ContentFacts { size: 4, ..content(b"one") }).is_none());
             }
-            assert!(found.get(&content(b"three")).is_none());
-            assert!(found.get(&ContentFacts { size: 4, ..content(b"one") }).is_none());
 
             let hex = output.digest.to_string().replace("sha256:", "");
             let path = folder.path().join("store/blobs/sha256").join(&hex[..2]).join(hex);
@@ -173,7 +199,7 @@ mod tests {
 
             let (bytes, output) = layer(compression, &vec![b'x'; MOST as usize]);
             store.put(&bytes).unwrap();
-            context.sources.note_packed(&label(&node()), &output.digest, &output.media_type, &store);
+            context.sources.note_packed(&label(&node()), packed(&output, &[]), &store);
             assert!(earlier().get(&content(b"one")).is_none(), "too large");
         }
     }

@@ -261,7 +261,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::sources::Sources;
+    use crate::sources::{PackedLayer, Sources};
 
     fn begun(context: &Context) -> Early {
         let early = Early::new(context);
@@ -380,7 +380,9 @@ mod tests {
         let context = Context::for_tests(store.clone(), sources);
         assert!(Earlier::likeliest(&context).is_none());
         for name in ["files a", "files b"] {
-            context.sources.note_packed(name, &Digest::of(name.as_bytes()), "a/b", &store);
+            let digest = Digest::of(name.as_bytes());
+            let layer = PackedLayer { digest, media_type: "a/b".to_owned(), files: Vec::new() };
+            context.sources.note_packed(name, layer, &store);
         }
         assert_eq!(Earlier::likeliest(&context).unwrap().label(), "files b");
     }

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kic_base::Digest;
 use kic_diag::{Diagnostic, Diagnostics, declared as code};
 use kic_graph::{Bytes, Derivation, Graph, LayerSettings, Node, NodeIndex, TreeEntry, TreeEntryKind};
 use kic_oci::layer::{
@@ -18,7 +19,7 @@ use super::room::Room;
 use crate::context::Context;
 use crate::fault;
 use crate::realised::LayerOutput;
-use crate::sources::KnownFiles;
+use crate::sources::{KnownFiles, PackedLayer};
 use crate::stoppable::Stoppable;
 
 /// A layer that is packed, and whose bytes the store does not have under their name yet.
@@ -28,8 +29,8 @@ pub(crate) struct Packed {
     writer: HashedWriter,
     /// Its frames, where others may take them over.
     frames: Vec<PackedFrame>,
-    /// By what the next run knows it, where it is to take files out of it.
-    label: Option<String>,
+    /// By what the next run knows it, where it is to take files out of it, and those.
+    label: Option<(String, Vec<Digest>)>,
     /// How long it took, where that was before anybody waited for it.
     pub took: Option<Duration>,
     /// Where its files were taken from. To give that memory back takes a while, and is done where nobody waits for it.
@@ -46,8 +47,9 @@ impl Packed {
     pub fn keep(self, context: &Context) -> Result<LayerOutput, StoreError> {
         let Self { output, writer, frames, label, .. } = self;
         writer.commit(&output.digest)?;
-        if let Some(label) = label {
-            context.sources.note_packed(&label, &output.digest, &output.media_type, &context.store);
+        if let Some((label, files)) = label {
+            let (digest, media_type) = (output.digest, output.media_type.clone());
+            context.sources.note_packed(&label, PackedLayer { digest, media_type, files }, &context.store);
         }
         if !frames.is_empty() {
             context.sources.note_frames(&output.digest, &frames, &context.store);
@@ -198,7 +200,7 @@ fn write_after(
                 TreeEntryKind::File { mode, content, .. } if place < unread => {
                     context.go_on()?;
                     layer
-                        .unread_file(&entry.path, *mode, content.size, &content.digest)
+                        .unread_file(&entry.path, *mode, content.size)
                         .map_err(|error| layer_error(error, node.span.as_ref()))?;
                 }
                 TreeEntryKind::File { content, bytes: Bytes::Local(_) | Bytes::Below(..), .. } => {
@@ -212,7 +214,7 @@ fn write_after(
     })?;
     let packed = finish(layer, settings.compression)?;
     Ok(Packed {
-        label: takes_earlier.then(|| before.label().to_owned()),
+        label: takes_earlier.then(|| (before.label().to_owned(), earlier::contents(entries))),
         earlier: takes_earlier.then(|| Box::new(before)),
         ..packed
     })

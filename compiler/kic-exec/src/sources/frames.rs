@@ -1,7 +1,8 @@
 //! Layers that were packed for a spec and their frames, so that a layer that is packed again takes what is the same.
 //!
 //! The bytes that are kept (see [`kic_base::packed`]): the layers, the one noted last at the end, of each its digest and its frames; the
-//! layers that were packed last, of each its name, its digest and its media type; and the name of the one that was packed last of all.
+//! layers that were packed last, of each its name, its digest and its media type; and of the one that was packed last of all its name and
+//! the digests of its files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +18,16 @@ const MOST_LAYERS: usize = 200;
 /// The frames of a layer: key, digest, offset, size and states of each, and the digest of the layer up to its end.
 type Frames = Vec<(Digest, Digest, u64, u64, States, Digest)>;
 
+/// A layer of files as it was packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PackedLayer {
+    /// That of its bytes.
+    pub digest: Digest,
+    pub media_type: String,
+    /// Those of its files in their order; of other layers than the one that was packed last they are not kept.
+    pub files: Vec<Digest>,
+}
+
 /// What is known of frames, read when it is first asked for.
 #[derive(Debug, Default)]
 pub(super) struct SpecFrames {
@@ -30,8 +41,8 @@ struct State {
     layers: Vec<(Digest, Frames)>,
     /// The layers that were packed last, by name, and their media types.
     packed: BTreeMap<String, (Digest, String)>,
-    /// The name of the one that was noted last.
-    last: Option<String>,
+    /// Of the one that was noted last its name, and the digests of its files in their order.
+    last: Option<(String, Vec<Digest>)>,
     is_read: bool,
     is_changed: bool,
 }
@@ -56,7 +67,10 @@ impl State {
             put_digest(bytes, layer);
             put_text(bytes, media_type);
         });
-        put_option(&mut bytes, last.as_deref(), put_text);
+        put_option(&mut bytes, last.as_ref(), |bytes, (name, files)| {
+            put_text(bytes, name);
+            put_list(bytes, files.iter(), put_digest);
+        });
         bytes
     }
 
@@ -80,7 +94,7 @@ impl State {
             let (name, layer) = (reader.text()?.to_owned(), reader.digest()?);
             Some((name, (layer, reader.text()?.to_owned())))
         })?;
-        let last = reader.option(Reader::text)?.map(str::to_owned);
+        let last = reader.option(|reader| Some((reader.text()?.to_owned(), reader.list(Reader::digest)?)))?;
         let packed = packed.into_iter().collect();
         reader.0.is_empty().then_some(Self { layers, packed, last, ..Self::default() })
     }
@@ -124,24 +138,32 @@ impl SpecFrames {
         state.is_changed = true;
     }
 
-    /// The layer that was packed last under that name, and its media type.
-    pub fn packed(&self, name: &str, store: &Store) -> Option<(Digest, String)> {
-        self.read(store)?.packed.get(name).cloned()
+    /// The layer that was packed last under that name.
+    pub fn packed(&self, name: &str, store: &Store) -> Option<PackedLayer> {
+        let state = self.read(store)?;
+        let (digest, media_type) = state.packed.get(name)?.clone();
+        let last = state.last.as_ref().filter(|(last, _)| last == name);
+        Some(PackedLayer {
+            digest,
+            media_type,
+            files: last.map_or_else(Vec::new, |(_, files)| files.clone()),
+        })
     }
 
     /// The name of the layer that was packed last of all.
     pub fn packed_last(&self, store: &Store) -> Option<String> {
-        self.read(store)?.last.clone()
+        Some(self.read(store)?.last.as_ref()?.0.clone())
     }
 
     /// Notes a layer that is in the store.
-    pub fn note_packed(&self, name: &str, layer: &Digest, media_type: &str, store: &Store) {
+    pub fn note_packed(&self, name: &str, layer: PackedLayer, store: &Store) {
         let Some(mut state) = self.read(store) else { return };
         if state.packed.len() >= MOST_LAYERS && !state.packed.contains_key(name) {
             state.packed.clear();
         }
-        state.packed.insert(name.to_owned(), (*layer, media_type.to_owned()));
-        state.last = Some(name.to_owned());
+        let PackedLayer { digest, media_type, files } = layer;
+        state.packed.insert(name.to_owned(), (digest, media_type));
+        state.last = Some((name.to_owned(), files));
         state.is_changed = true;
     }
 
@@ -227,6 +249,26 @@ mod tests {
     }
 
     #[test]
+    fn the_files_of_the_layer_that_was_packed_last_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let layer = |name: &[u8]| PackedLayer {
+            digest: Digest::of(name),
+            media_type: "a/b".to_owned(),
+            files: vec![Digest::of(b"one"), Digest::of(name)],
+        };
+        let frames = SpecFrames::of(&Digest::of(b"sources"));
+        for name in ["a", "b"] {
+            frames.note_packed(name, layer(name.as_bytes()), &store);
+        }
+        frames.save(&store);
+        let again = SpecFrames::of(&Digest::of(b"sources"));
+        assert_eq!(again.packed_last(&store).as_deref(), Some("b"));
+        assert_eq!(again.packed("b", &store), Some(layer(b"b")));
+        assert_eq!(again.packed("a", &store), Some(PackedLayer { files: Vec::new(), ..layer(b"a") }));
+    }
+
+    #[test]
     fn what_is_kept_reads_back_and_cut_bytes_are_nothing() {
         let digest = |text: &str| Digest::of(text.as_bytes());
         let states: States = std::array::from_fn(|state| [u32::try_from(state).unwrap() << 30; 8]);
@@ -234,7 +276,7 @@ mod tests {
         let state = State {
             layers: vec![(digest("a"), vec![frame, frame]), (digest("b"), Vec::new())],
             packed: [("files etc".to_owned(), (digest("a"), "a/b".to_owned()))].into(),
-            last: Some("files etc".to_owned()),
+            last: Some(("files etc".to_owned(), vec![digest("one"), digest("two")])),
             ..State::default()
         };
         for state in [state, State::default()] {

@@ -44,6 +44,7 @@ use crate::context::Context;
 use facts_digest::FactsDigest;
 pub use fingerprint::Fingerprint;
 use fingerprint::now;
+pub(crate) use frames::PackedLayer;
 use frames::SpecFrames;
 use index::{Files, Index, Known};
 pub(crate) use known_files::KnownFiles;
@@ -257,8 +258,8 @@ impl Sources {
         self.frames.note(layer, frames, store);
     }
 
-    /// The layer that was packed last for the spec under that name, and its media type.
-    pub(crate) fn packed(&self, name: &str, store: &Store) -> Option<(Digest, String)> {
+    /// The layer that was packed last for the spec under that name.
+    pub(crate) fn packed(&self, name: &str, store: &Store) -> Option<PackedLayer> {
         self.frames.packed(name, store)
     }
 
@@ -268,8 +269,8 @@ impl Sources {
     }
 
     /// Notes a layer that is in the store.
-    pub(crate) fn note_packed(&self, name: &str, layer: &Digest, media_type: &str, store: &Store) {
-        self.frames.note_packed(name, layer, media_type, store);
+    pub(crate) fn note_packed(&self, name: &str, layer: PackedLayer, store: &Store) {
+        self.frames.note_packed(name, layer, store);
     }
 
     /// Writes down which layers were packed in this run, and their frames.

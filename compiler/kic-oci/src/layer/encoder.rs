@@ -6,11 +6,11 @@ use flate2::write::GzEncoder;
 use kic_base::{Digest, Epoch, NestedSha256, Sha256State};
 
 use super::LayerError;
-use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame, Way};
+use super::frame_keys::{FrameKeys, KnownFrames, PackedFrame, PlannedFrame, Source, Way};
 use super::frames::{self, FrameName, Frames};
 use super::hashing_writer::HashingWriter;
 use super::settings::Settings;
-use super::tar_header::BLOCK;
+use super::tar_header::{BLOCK, END};
 use crate::model::media_types;
 
 /// How a layer is packed.
@@ -67,11 +67,11 @@ pub(super) struct Encoder<W: Write> {
     diff_size: u64,
     /// What the digest of the tar was before the frame.
     before: Option<Sha256State>,
-    /// Where frames may be used again.
+    /// Where frames may be used again, and are not planned.
     keys: Option<FrameKeys>,
     /// How the frame comes into the layer, and those after it, the last one first.
-    way: Way,
-    later: Vec<Way>,
+    frame: PlannedFrame,
+    later: Vec<PlannedFrame>,
 }
 
 enum Stage<W: Write> {
@@ -79,6 +79,8 @@ enum Stage<W: Write> {
     Gzip(GzEncoder<HashingWriter<W>>),
     Zstd(HashingWriter<W>, Frames),
 }
+
+const UNPLANNED: PlannedFrame = PlannedFrame { way: Way::Packed, key: None };
 
 /// The pieces in which tar bytes are hashed, and go on where the compression has none of its own.
 const PIECE: usize = 128 << 10;
@@ -130,7 +132,7 @@ impl<W: Write> Encoder<W> {
             diff,
             diff_size: 0,
             keys: None,
-            way: Way::Packed,
+            frame: UNPLANNED,
             later: Vec::new(),
         })
     }
@@ -143,15 +145,17 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Has frames come into the layer in those ways. Before anything is written, and after [`Self::reuse`].
-    pub fn follow(&mut self, mut ways: Vec<Way>) {
-        ways.reverse();
-        self.later = ways;
-        self.next_way();
+    /// Has frames come into the layer as they are planned, for what is written then. Before anything is written, and after
+    /// [`Self::reuse`].
+    pub fn follow(&mut self, mut frames: Vec<PlannedFrame>) {
+        frames.reverse();
+        self.later = frames;
+        self.keys = None;
+        self.next_frame();
     }
 
-    fn next_way(&mut self) {
-        self.way = self.later.pop().unwrap_or(Way::Packed);
+    fn next_frame(&mut self) {
+        self.frame = self.later.pop().unwrap_or(UNPLANNED);
     }
 
     /// Takes no more memory than so many bytes of tar need, unless there are more after all. Before anything is written.
@@ -170,7 +174,7 @@ impl<W: Write> Encoder<W> {
     pub fn skip(&mut self, mut size: u64) -> Result<(), LayerError> {
         while size > 0 {
             let room = self.room()?.len();
-            if !matches!(self.way, Way::TakenOver(_)) {
+            if !matches!(self.frame.way, Way::TakenOver(_)) {
                 return Err(LayerError::KnownFrame);
             }
             let count = usize::try_from(size).map_or(room, |size| size.min(room));
@@ -180,17 +184,17 @@ impl<W: Write> Encoder<W> {
         Ok(())
     }
 
-    /// What comes next by [`Self::room`] is the body of a file, with that digest where it is known.
-    pub fn begin_body(&mut self, digest: Option<Digest>) {
+    /// What is written next comes from there.
+    pub fn begin(&mut self, source: &Source<'_>) {
         if let Some(keys) = &mut self.keys {
-            keys.begin_body(digest);
+            keys.begin(source);
         }
     }
 
-    /// The body is over.
-    pub fn end_body(&mut self) {
+    /// There is no more of it.
+    pub fn end(&mut self) {
         if let Some(keys) = &mut self.keys {
-            keys.end_body();
+            keys.end();
         }
     }
 
@@ -215,12 +219,12 @@ impl<W: Write> Encoder<W> {
 
     /// Adds what waits to the digest of the tar, and holds it no longer where it is not to be packed.
     fn hash(&mut self) {
-        let is_taken_over = matches!(self.way, Way::TakenOver(_));
+        let is_taken_over = matches!(self.frame.way, Way::TakenOver(_));
         if let Some(diff) = self.diff.as_mut().filter(|_| !is_taken_over) {
             diff.update(&self.buffer[self.hashed..self.filled]);
         }
         self.hashed = self.filled;
-        if self.way != Way::Packed {
+        if self.frame.way != Way::Packed {
             self.passed += self.filled;
             (self.filled, self.hashed) = (0, 0);
         }
@@ -230,8 +234,16 @@ impl<W: Write> Encoder<W> {
     pub fn advance(&mut self, count: usize) {
         self.filled += count;
         if let Some(keys) = &mut self.keys {
-            keys.of_body(count);
+            keys.add(count);
         }
+    }
+
+    /// So many zeros.
+    pub fn zeros(&mut self, count: usize) -> Result<(), LayerError> {
+        self.begin(&Source::Zeros);
+        self.write(&[0; END][..count])?;
+        self.end();
+        Ok(())
     }
 
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), LayerError> {
@@ -239,10 +251,7 @@ impl<W: Write> Encoder<W> {
             let room = self.room()?;
             let count = room.len().min(bytes.len());
             room[..count].copy_from_slice(&bytes[..count]);
-            self.filled += count;
-            if let Some(keys) = &mut self.keys {
-                keys.bytes(&bytes[..count]);
-            }
+            self.advance(count);
             bytes = &bytes[count..];
         }
         Ok(())
@@ -271,8 +280,8 @@ impl<W: Write> Encoder<W> {
     fn pass_on(&mut self) -> Result<(), LayerError> {
         self.hash();
         let size = self.passed + self.filled;
-        let key = self.keys.as_mut().and_then(FrameKeys::end_frame);
-        if let (Way::TakenOver(taken), Some(diff)) = (self.way, &mut self.diff) {
+        let key = self.keys.as_mut().map_or(self.frame.key, FrameKeys::end_frame);
+        if let (Way::TakenOver(taken), Some(diff)) = (self.frame.way, &mut self.diff) {
             if self.before != Some(taken.states[0]) {
                 return Err(LayerError::KnownFrame);
             }
@@ -284,7 +293,7 @@ impl<W: Write> Encoder<W> {
             _ => None,
         };
         let bytes = &self.buffer[..self.filled];
-        match (&mut self.stage, self.way, name) {
+        match (&mut self.stage, self.frame.way, name) {
             (Stage::Plain(out), ..) => out.write_all(bytes).map_err(LayerError::Output)?,
             (Stage::Gzip(encoder), ..) => encoder.write_all(bytes).map_err(LayerError::Output)?,
             (Stage::Zstd(out, frames), Way::Packed, name) => {
@@ -302,7 +311,7 @@ impl<W: Write> Encoder<W> {
             self.piece = frames.settings().contents.at(self.diff_size);
         }
         self.before = after;
-        self.next_way();
+        self.next_frame();
         Ok(())
     }
 }

@@ -1,9 +1,11 @@
-//! By what a frame is known before it is compressed: what goes into it, by the digests of the files.
+//! By what a frame is known before it is compressed: what goes into it, by what entries say and the digests of their files.
 
+use kic_base::packed::put_text;
 use kic_base::{Digest, Sha256State, StableHasher};
 
 use super::frames::VERSION;
 use super::settings::FrameSettings;
+use super::tar_header::Header;
 
 /// Where frames come from that were compressed before. What it says of a frame is as it was noted when that was packed. Its bytes
 /// may be gone or damaged since: whoever reads them holds them against a digest.
@@ -46,18 +48,33 @@ pub(super) enum Way {
     Packed,
 }
 
-/// Puts the keys of frames together, one after the other: from the bytes of headers and paddings, and of the bodies of files
-/// which part of which content they are.
+/// A frame of a layer that is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PlannedFrame {
+    pub way: Way,
+    /// By what it is known, where all that is in it is.
+    pub key: Option<Digest>,
+}
+
+/// Where bytes of a tar come from.
+pub(super) enum Source<'a> {
+    /// The header of an entry: what [`Header::parts`] makes of it.
+    Header(&'a Header<'a>),
+    /// The body of a file, with its digest where that is known.
+    Body(Option<Digest>),
+    /// Zeros: what pads a body, and ends a tar.
+    Zeros,
+}
+
+/// Puts the keys of frames together, one after the other: from where its bytes come, and which part of that they are. So no byte of
+/// it is needed.
 pub(super) struct FrameKeys {
     settings: FrameSettings,
     hasher: StableHasher,
-    /// Whether the contents of all bodies in the frame are known by digest.
+    /// Whether all in the frame so far is known.
     is_known: bool,
-    body: Option<Body>,
-}
-
-struct Body {
-    digest: Option<Digest>,
+    /// What the bytes come from now, packed; nothing where that is not known.
+    source: Option<Vec<u8>>,
     /// What of it is in this frame.
     from: u64,
     to: u64,
@@ -65,56 +82,66 @@ struct Body {
 
 impl FrameKeys {
     pub fn new(settings: FrameSettings) -> Self {
-        Self { settings, hasher: begin(settings), is_known: true, body: None }
+        let hasher = begin(settings);
+        Self { settings, hasher, is_known: true, source: Some(Vec::new()), from: 0, to: 0 }
     }
 
-    /// Bytes that are no file's.
-    pub fn bytes(&mut self, bytes: &[u8]) {
-        self.hasher.variant("Bytes").bytes(bytes);
-    }
-
-    /// A body begins.
-    pub fn begin_body(&mut self, digest: Option<Digest>) {
-        self.body = Some(Body { digest, from: 0, to: 0 });
-    }
-
-    /// So many more bytes of the body are in this frame.
-    pub fn of_body(&mut self, count: usize) {
-        if let Some(body) = &mut self.body {
-            body.to += count as u64;
+    /// The bytes that follow come from there.
+    pub fn begin(&mut self, source: &Source<'_>) {
+        let mut bytes = self.source.take().unwrap_or_default();
+        bytes.clear();
+        match source {
+            Source::Header(Header { path, kind, mode, size, link, mtime }) => {
+                bytes.extend_from_slice(&[b'h', *kind as u8]);
+                bytes.extend_from_slice(&mode.to_le_bytes());
+                bytes.extend_from_slice(&size.to_le_bytes());
+                bytes.extend_from_slice(&mtime.to_le_bytes());
+                put_text(&mut bytes, path);
+                put_text(&mut bytes, link);
+            }
+            Source::Body(Some(digest)) => {
+                bytes.push(b'b');
+                bytes.extend_from_slice(digest.as_bytes());
+            }
+            Source::Zeros => bytes.push(b'0'),
+            Source::Body(None) => {
+                (self.from, self.to) = (0, 0);
+                return;
+            }
         }
+        (self.source, self.from, self.to) = (Some(bytes), 0, 0);
     }
 
-    /// The body is over.
-    pub fn end_body(&mut self) {
-        self.add_body();
-        self.body = None;
+    /// So many more bytes of it are in this frame.
+    pub fn add(&mut self, count: usize) {
+        self.to += count as u64;
     }
 
-    /// The frame is over: its key, where all that is in it is known.
-    pub fn end_frame(&mut self) -> Option<Digest> {
-        self.add_body();
-        let hasher = std::mem::replace(&mut self.hasher, begin(self.settings));
-        std::mem::replace(&mut self.is_known, true).then(|| hasher.finish())
-    }
-
-    /// However the body was read: one part of it for each frame.
-    fn add_body(&mut self) {
-        let Some(Body { digest, from, to }) = &mut self.body else { return };
-        if from < to {
-            match digest {
-                Some(digest) => {
-                    self.hasher.variant("Body").digest(digest).number(*from).number(*to);
+    /// There are no more of them.
+    pub fn end(&mut self) {
+        if self.from < self.to {
+            match &self.source {
+                Some(source) => {
+                    self.hasher.bytes(source).number(self.from).number(self.to);
                 }
                 None => self.is_known = false,
             }
-            *from = *to;
+            self.from = self.to;
         }
+    }
+
+    /// The frame is over, and what follows comes from where its last bytes came from, unless something else begins: its key, where all
+    /// that is in it is known.
+    pub fn end_frame(&mut self) -> Option<Digest> {
+        // However the bytes came: one part of them for each frame.
+        self.end();
+        let hasher = std::mem::replace(&mut self.hasher, begin(self.settings));
+        std::mem::replace(&mut self.is_known, true).then(|| hasher.finish())
     }
 }
 
 fn begin(settings: FrameSettings) -> StableHasher {
     let mut hasher = StableHasher::new();
-    hasher.text("kic frame 2").number(VERSION.into()).text(&settings.level.to_string());
+    hasher.text("kic frame 3").number(VERSION.into()).text(&settings.level.to_string());
     hasher
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use kic_base::{Digest, Epoch, NestedSha256, Sha256State};
 
 use super::LayerError;
-use super::frame_keys::{FrameKeys, KnownFrames, Way};
+use super::frame_keys::{FrameKeys, KnownFrames, PlannedFrame, Source, Way};
 use super::settings::{Contents, Settings};
-use super::tar_header::{BLOCK, END, Header, Kind, padding};
+use super::tar_header::{END, Header, Kind, padding};
 
 /// Looks which frames of a layer were packed before, without the bodies of its files. All entries are given in their order, as to
 /// [`super::LayerWriter`].
@@ -24,7 +24,7 @@ pub struct FramePlan {
     before: u64,
     filled: usize,
     content: usize,
-    ways: Vec<Way>,
+    frames: Vec<PlannedFrame>,
     /// The digest of the tar so far, while all frames are taken over.
     state: Option<Sha256State>,
     /// Entries so far, and those of them that are wholly in frames that are taken over.
@@ -44,7 +44,7 @@ impl FramePlan {
             before: 0,
             filled: 0,
             content: settings.contents.at(0),
-            ways: Vec::new(),
+            frames: Vec::new(),
             state: NestedSha256::new().state(),
             given: 0,
             entries: 0,
@@ -58,32 +58,23 @@ impl FramePlan {
 
     /// Whether any frame is known that is full.
     pub fn knows_any(&self) -> bool {
-        self.ways.iter().any(|way| *way != Way::Packed)
+        self.frames.iter().any(|frame| frame.way != Way::Packed)
     }
 
     /// How the frames come into the layer, which ends here.
-    pub(super) fn ways(mut self) -> Vec<Way> {
-        self.bytes(&[0; END]);
+    pub(super) fn frames(mut self) -> Vec<PlannedFrame> {
+        self.add(&Source::Zeros, END as u64);
         if self.filled > 0 {
             self.end_frame();
         }
-        self.ways
+        self.frames
     }
 
     /// A file whose body has that digest.
     pub fn file(&mut self, path: &str, mode: u32, size: u64, digest: &Digest) -> Result<(), LayerError> {
         self.header(&Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime })?;
-        self.keys.begin_body(Some(*digest));
-        let mut left = size;
-        while left > 0 {
-            let room = self.content - self.filled;
-            let count = usize::try_from(left).map_or(room, |left| left.min(room));
-            self.keys.of_body(count);
-            self.fill(count);
-            left -= count as u64;
-        }
-        self.keys.end_body();
-        self.bytes(&[0; BLOCK][..padding(size)]);
+        self.add(&Source::Body(Some(*digest)), size);
+        self.add(&Source::Zeros, padding(size) as u64);
         self.given += 1;
         Ok(())
     }
@@ -106,31 +97,30 @@ impl FramePlan {
     }
 
     fn header(&mut self, header: &Header) -> Result<(), LayerError> {
-        let (pax, block) = header.parts()?;
-        self.bytes(&pax);
-        self.bytes(&block);
+        self.add(&Source::Header(header), header.length()? as u64);
         Ok(())
     }
 
-    fn bytes(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let count = bytes.len().min(self.content - self.filled);
-            self.keys.bytes(&bytes[..count]);
-            self.fill(count);
-            bytes = &bytes[count..];
+    /// So many bytes from there; where they fill the frame, it is looked up.
+    fn add(&mut self, source: &Source<'_>, size: u64) {
+        self.keys.begin(source);
+        let mut left = size;
+        while left > 0 {
+            let room = self.content - self.filled;
+            let count = usize::try_from(left).map_or(room, |left| left.min(room));
+            self.keys.add(count);
+            self.filled += count;
+            left -= count as u64;
+            if self.filled == self.content {
+                self.end_frame();
+            }
         }
-    }
-
-    /// So many more bytes; where they fill the frame, it is looked up.
-    fn fill(&mut self, count: usize) {
-        self.filled += count;
-        if self.filled == self.content {
-            self.end_frame();
-        }
+        self.keys.end();
     }
 
     fn end_frame(&mut self) {
-        let known = self.keys.end_frame().and_then(|key| self.known.known(&key));
+        let key = self.keys.end_frame();
+        let known = key.and_then(|key| self.known.known(&key));
         let taken = known.filter(|known| Some(known.states[0]) == self.state);
         self.state = taken.map(|known| known.states[1]);
         if taken.is_some() {
@@ -139,10 +129,11 @@ impl FramePlan {
         self.before += self.filled as u64;
         self.filled = 0;
         self.content = self.contents.at(self.before);
-        self.ways.push(match (taken, known) {
+        let way = match (taken, known) {
             (Some(taken), _) => Way::TakenOver(taken),
             (None, Some(_)) => Way::Reused,
             (None, None) => Way::Packed,
-        });
+        };
+        self.frames.push(PlannedFrame { way, key });
     }
 }

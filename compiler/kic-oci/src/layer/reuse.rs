@@ -129,7 +129,7 @@ fn frames_that_were_packed_before_are_taken_and_the_bytes_are_those_of_a_layer_p
                         let (path, digest, bytes) = facts(number);
                         let size = bytes.len() as u64;
                         if number < files {
-                            layer.unread_file(&path, 0o644, size, &digest)?;
+                            layer.unread_file(&path, 0o644, size)?;
                         } else {
                             layer.known_file(&path, 0o644, size, &digest, &mut &bytes[..])?;
                         }

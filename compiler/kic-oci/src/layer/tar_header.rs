@@ -61,8 +61,17 @@ pub(crate) fn padding(size: u64) -> usize {
 }
 
 impl Header<'_> {
-    /// A PAX header where one is needed, and the header block.
-    pub fn parts(&self) -> Result<(Vec<u8>, [u8; BLOCK]), LayerError> {
+    /// How many bytes its parts have.
+    pub fn length(&self) -> Result<usize, LayerError> {
+        let fits = self.link.len() <= 100 && self.link.is_ascii() && self.size <= OCTAL_LIMIT;
+        if fits && self.path.len() < 100 && self.path.is_ascii() {
+            return self.check().map(|()| BLOCK);
+        }
+        self.parts().map(|(pax, block)| pax.len() + block.len())
+    }
+
+    /// Whether there is a header for it.
+    fn check(&self) -> Result<(), LayerError> {
         if self.mode > 0o7777 {
             return Err(LayerError::Mode { path: self.path.to_owned(), mode: self.mode });
         }
@@ -72,6 +81,12 @@ impl Header<'_> {
         if self.mtime > OCTAL_LIMIT {
             return Err(LayerError::Time(self.mtime));
         }
+        Ok(())
+    }
+
+    /// A PAX header where one is needed, and the header block.
+    pub fn parts(&self) -> Result<(Vec<u8>, [u8; BLOCK]), LayerError> {
+        self.check()?;
         let path = match self.kind {
             Kind::Directory => Cow::Owned(format!("{}/", self.path)),
             _ => Cow::Borrowed(self.path),
@@ -202,6 +217,29 @@ mod tests {
         assert_eq!(split(&format!("{}/", "a".repeat(100))), None);
         let path = format!("a/b/{}/", "c".repeat(98));
         assert_eq!(split(&path), Some(("a/b", &path[4..])));
+    }
+
+    #[test]
+    fn the_length_of_a_header_is_that_of_its_parts() {
+        let texts = [
+            "a".to_owned(),
+            "a".repeat(99),
+            "a".repeat(100),
+            "a".repeat(101),
+            "ä".to_owned(),
+            format!("{}/b", "a".repeat(120)),
+        ];
+        for (path, link) in texts.iter().flat_map(|path| texts.iter().map(move |link| (path, link))) {
+            for kind in [Kind::File, Kind::Directory, Kind::Symlink, Kind::HardLink] {
+                for size in [0, OCTAL_LIMIT, OCTAL_LIMIT + 1] {
+                    let header = Header { path, kind, mode: 0o644, size, link, mtime: 7 };
+                    let (pax, block) = header.parts().unwrap();
+                    assert_eq!(header.length().unwrap(), pax.len() + block.len(), "{path} {link} {size}");
+                }
+            }
+        }
+        let header = Header { path: "a", kind: Kind::File, mode: 0o10000, size: 0, link: "", mtime: 0 };
+        assert!(header.length().is_err());
     }
 
     #[test]

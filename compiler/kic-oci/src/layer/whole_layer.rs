@@ -22,11 +22,13 @@ impl WholeLayer {
     /// # Errors
     /// A media type that is no layer's, a layer that is no tar as kic writes it, or one over the limit.
     pub fn read(layer: impl Read, media_type: &str, limit: u64) -> io::Result<Self> {
+        // Whatever is behind what it unpacks to: a reader that proves a digest does so at the end.
+        let bytes = read_to_end(layer, limit)?;
         let is_zstd = layer_format(media_type) == Some(LayerFormat::Zstd);
-        let tar = if is_zstd {
-            decompress_frames(&read_to_end(layer, limit)?, limit)?
-        } else {
-            read_to_end(unpack(layer, media_type)?, limit)?
+        let tar = match layer_format(media_type) {
+            Some(LayerFormat::Tar) => bytes,
+            Some(LayerFormat::Zstd) => decompress_frames(&bytes, limit)?,
+            _ => read_to_end(unpack(&bytes[..], media_type)?, limit)?,
         };
         let files = files(&tar).ok_or_else(|| invalid("the layer is no tar as kic writes it"))?;
         Ok(Self { tar, files, is_zstd })
@@ -38,7 +40,7 @@ impl WholeLayer {
     }
 
     /// The bytes of each of its files, in the order of the layer.
-    pub fn files(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn files(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.files.iter().map(|file| &self.tar[file.clone()])
     }
 

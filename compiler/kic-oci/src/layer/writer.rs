@@ -5,7 +5,8 @@ use kic_base::{Digest, Epoch};
 
 use super::encoder::Encoder;
 use super::entry::{check_path, check_target};
-use super::tar_header::{BLOCK, END, Header, Kind, padding};
+use super::frame_keys::Source;
+use super::tar_header::{END, Header, Kind, padding};
 use super::{
     Compression, Entry, EntryKind, FramePlan, KnownFrames, LayerDigests, LayerError, PackedFrame, Workspace,
 };
@@ -53,7 +54,7 @@ impl<W: Write> LayerWriter<W> {
     /// Takes over the frames that the plan found, and needs no bodies of the files in those at the beginning: after [`Self::reuse`]
     /// of the same known frames, and before the first entry. Where a frame turns out to be damaged or gone, there is no layer.
     pub fn follow(&mut self, plan: FramePlan) {
-        self.encoder.follow(plan.ways());
+        self.encoder.follow(plan.frames());
     }
 
     /// Adds an entry of any kind; `body` gives the bytes of a file, and is not read for other kinds.
@@ -78,7 +79,7 @@ impl<W: Write> LayerWriter<W> {
 
     /// Adds a file with those permissions (at most 0o7777), whose body has exactly `size` bytes.
     pub fn file(&mut self, path: &str, mode: u32, size: u64, body: &mut dyn Read) -> Result<(), LayerError> {
-        self.file_of(path, mode, size, None, Some(body))
+        self.file_of(path, mode, size, None, body)
     }
 
     /// Adds a file whose body has that digest, which whoever reads it makes sure of.
@@ -90,18 +91,18 @@ impl<W: Write> LayerWriter<W> {
         digest: &Digest,
         body: &mut dyn Read,
     ) -> Result<(), LayerError> {
-        self.file_of(path, mode, size, Some(*digest), Some(body))
+        self.file_of(path, mode, size, Some(*digest), body)
     }
 
     /// Adds a file that is wholly in frames that the layer begins with, as its plan said.
-    pub fn unread_file(
-        &mut self,
-        path: &str,
-        mode: u32,
-        size: u64,
-        digest: &Digest,
-    ) -> Result<(), LayerError> {
-        self.file_of(path, mode, size, Some(*digest), None)
+    pub fn unread_file(&mut self, path: &str, mode: u32, size: u64) -> Result<(), LayerError> {
+        let header = Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime };
+        let length = self.enter(&header)?;
+        self.broken = true;
+        self.encoder.skip(length as u64 + size + padding(size) as u64)?;
+        self.broken = false;
+        self.leaves.push((path.to_owned(), Some(mode)));
+        Ok(())
     }
 
     fn file_of(
@@ -110,17 +111,14 @@ impl<W: Write> LayerWriter<W> {
         mode: u32,
         size: u64,
         digest: Option<Digest>,
-        body: Option<&mut dyn Read>,
+        body: &mut dyn Read,
     ) -> Result<(), LayerError> {
         self.header(Header { path, kind: Kind::File, mode, size, link: "", mtime: self.mtime })?;
         self.broken = true;
-        self.encoder.begin_body(digest);
-        match body {
-            Some(body) => self.body(path, size, body)?,
-            None => self.encoder.skip(size)?,
-        }
-        self.encoder.end_body();
-        self.encoder.write(&[0; BLOCK][..padding(size)])?;
+        self.encoder.begin(&Source::Body(digest));
+        self.body(path, size, body)?;
+        self.encoder.end();
+        self.encoder.zeros(padding(size))?;
         self.broken = false;
         self.leaves.push((path.to_owned(), Some(mode)));
         Ok(())
@@ -162,11 +160,24 @@ impl<W: Write> LayerWriter<W> {
         if self.broken {
             return Err(LayerError::Unfinished);
         }
-        self.encoder.write(&[0; END])?;
+        self.encoder.zeros(END)?;
         self.encoder.finish()
     }
 
     fn header(&mut self, header: Header<'_>) -> Result<(), LayerError> {
+        self.enter(&header)?;
+        let (pax, block) = header.parts()?;
+        self.broken = true;
+        self.encoder.begin(&Source::Header(&header));
+        self.encoder.write(&pax)?;
+        self.encoder.write(&block)?;
+        self.encoder.end();
+        self.broken = false;
+        Ok(())
+    }
+
+    /// An entry begins, if it may come next: with so many bytes of header.
+    fn enter(&mut self, header: &Header<'_>) -> Result<usize, LayerError> {
         if self.broken {
             return Err(LayerError::Unfinished);
         }
@@ -186,14 +197,10 @@ impl<W: Write> LayerWriter<W> {
                 return Err(LayerError::Parent { path: path.to_owned(), parent });
             }
         }
-        let (pax, block) = header.parts()?;
-        self.broken = true;
-        self.encoder.write(&pax)?;
-        self.encoder.write(&block)?;
-        self.broken = false;
+        let length = header.length()?;
         self.previous.clear();
         self.previous.push_str(path);
-        Ok(())
+        Ok(length)
     }
 
     fn body(&mut self, path: &str, size: u64, body: &mut dyn Read) -> Result<(), LayerError> {
