@@ -3,6 +3,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use kic_base::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
@@ -27,13 +28,15 @@ pub(crate) struct Layout {
     root: PathBuf,
     /// The folder of the blobs, for those that are asked for by the hundred.
     blobs: Option<OwnedFd>,
+    /// Files that were made before they are needed.
+    ready: Mutex<Vec<TemporaryFile>>,
 }
 
 impl Layout {
     /// Makes the folder a store, or checks that it is one. Returns the lock file too.
     pub(crate) fn open(path: &Path) -> Result<(Self, File), StoreError> {
         let root = std::path::absolute(path).map_err(|error| StoreError::at(path, error))?;
-        let mut layout = Self { root, blobs: None };
+        let mut layout = Self { root, blobs: None, ready: Mutex::default() };
         let new = layout.check_format()?;
         if new {
             make_root(&layout.root)?;
@@ -65,7 +68,7 @@ impl Layout {
     /// Opens the store in the folder, where one is: none is made. One that may not be written is opened as it is.
     pub(crate) fn open_existing(path: &Path) -> Result<Option<(Self, File)>, StoreError> {
         let root = std::path::absolute(path).map_err(|error| StoreError::at(path, error))?;
-        let layout = Self { root, blobs: None };
+        let layout = Self { root, blobs: None, ready: Mutex::default() };
         if layout.check_format()? {
             return Ok(None);
         }
@@ -83,7 +86,7 @@ impl Layout {
     pub(crate) fn nowhere() -> Result<(Self, File), StoreError> {
         let root = PathBuf::from(NOWHERE);
         let lock = File::open(&root).map_err(|error| StoreError::at(&root, error))?;
-        Ok((Self { root, blobs: None }, lock))
+        Ok((Self { root, blobs: None, ready: Mutex::default() }, lock))
     }
 
     pub(crate) fn is_nowhere(&self) -> bool {
@@ -97,6 +100,18 @@ impl Layout {
 
     pub(crate) fn temporary(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// Makes files that are written later: to make one takes a while.
+    pub(crate) fn make_ready(&self, count: usize) {
+        // Whoever needs one that cannot be made says why.
+        let made: Vec<_> = (0..count).map_while(|_| TemporaryFile::make(self).ok()).collect();
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+    }
+
+    /// A file that was made before, where there is one.
+    pub(crate) fn take_ready(&self) -> Option<TemporaryFile> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     pub(crate) fn leases(&self) -> PathBuf {

@@ -111,6 +111,12 @@ impl Store {
         self.layout().root()
     }
 
+    /// Makes so many files ready, for blobs and records that are written soon by this process: where there is nothing else to do, for
+    /// to make a file takes longer than to write what is small. Those that are not needed go with the store.
+    pub fn make_ready(&self, count: usize) {
+        self.layout().make_ready(count);
+    }
+
     /// Whether the store holds the blob, as a file or inside another blob. Its bytes are not looked at.
     pub fn contains(&self, digest: &Digest) -> bool {
         matches!(self.find_file(digest), Ok(true)) || matches!(self.locate(digest), Ok(Some(_)))

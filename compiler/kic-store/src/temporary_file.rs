@@ -21,7 +21,13 @@ pub(crate) struct TemporaryFile {
 }
 
 impl TemporaryFile {
+    /// One in `tmp/`.
     pub(crate) fn new(layout: &Layout) -> Result<Self, StoreError> {
+        layout.take_ready().map_or_else(|| Self::make(layout), Ok)
+    }
+
+    /// The same, of which none was made before.
+    pub(crate) fn make(layout: &Layout) -> Result<Self, StoreError> {
         Self::new_in(&layout.temporary())
     }
 

@@ -239,6 +239,11 @@ async fn line(
         let (graph, inner) = (Arc::clone(&prepared.graph), Context { early: None, ..context.clone() });
         beside(is_known, context, move || kept.leave(&key, &graph, &inner))
     });
+    if is_known && context.early.is_some() {
+        // For a blob and a record of each, and for the documents of each platform.
+        let pending = prepared.plan.states.values().filter(|state| state.is_pending()).count();
+        context.store.make_ready(2 * (pending + prepared.graph.image.platforms.len()) - 1);
+    }
     let Realising { realised, keeping } = kic_exec::execute(&prepared.graph, &prepared.plan, context).await?;
     // Beside the way of the last layers to the disk.
     let documents = || {
