@@ -64,6 +64,12 @@ impl Leases {
         Ok(state.now)
     }
 
+    /// Makes the file that leases are written to.
+    pub(crate) fn make_ready(&self, layout: &Layout) {
+        // Whoever writes the first one says what is wrong.
+        let _ = self.state.lock().unwrap_or_else(PoisonError::into_inner).file(layout);
+    }
+
     /// Holds the store's lock shared, so that nothing needs a lease for now.
     pub(crate) fn hold(&self, layout: &Layout) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,15 +152,20 @@ impl Leases {
 
 impl State {
     fn write(&mut self, layout: &Layout, digests: &[u8]) -> Result<(), StoreError> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(TemporaryFile::new_in(&layout.leases())?),
-        };
+        let now = self.now;
+        let file = self.file(layout)?;
         file.write_all(digests)?;
-        if self.now.is_none() {
+        if now.is_none() {
             self.now = Some(file.metadata()?.mtime());
         }
         Ok(())
+    }
+
+    fn file(&mut self, layout: &Layout) -> Result<&mut TemporaryFile, StoreError> {
+        Ok(match &mut self.file {
+            Some(file) => file,
+            none => none.insert(TemporaryFile::new_in(&layout.leases())?),
+        })
     }
 }
 

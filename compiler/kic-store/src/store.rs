@@ -111,10 +111,11 @@ impl Store {
         self.layout().root()
     }
 
-    /// Makes so many files ready, for blobs and records that are written soon by this process: where there is nothing else to do, for
-    /// to make a file takes longer than to write what is small. Those that are not needed go with the store.
+    /// Makes so many files ready, for blobs and records that are written soon by this process, and the one of its leases: where there
+    /// is nothing else to do, for to make a file takes longer than to write what is small. Those that are not needed go with the store.
     pub fn make_ready(&self, count: usize) {
         self.layout().make_ready(count);
+        self.leases().make_ready(self.layout());
     }
 
     /// Whether the store holds the blob, as a file or inside another blob. Its bytes are not looked at.

@@ -260,7 +260,8 @@ async fn line(
     let documents = documents();
     keeping.end(context).await?;
     let (image, documents, begun) = documents?;
-    context.sources.save_frames(&context.store);
+    let (sources, store) = (Arc::clone(&context.sources), context.store.clone());
+    context.later(move || sources.save_frames(&store));
     if request.check {
         check(request, &image, texts, context).await?;
     }

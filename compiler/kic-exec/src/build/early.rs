@@ -192,6 +192,10 @@ impl Thread {
         let context = context.clone();
         thread.send(move |kept| {
             kept.ready = Earlier::likeliest(&context);
+            if kept.ready.is_some() {
+                // For that layer.
+                context.store.make_ready(1);
+            }
             kept.done();
         });
         Ok(thread)

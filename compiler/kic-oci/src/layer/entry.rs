@@ -45,20 +45,28 @@ pub(super) fn check_path(path: &str) -> Result<(), LayerError> {
         "it is empty"
     } else if path.starts_with('/') {
         "it is absolute"
-    } else if path.contains('\0') {
+    } else if path.as_bytes().contains(&0) {
         "it holds a NUL"
     } else if path.len() > PATH_LIMIT {
         "it is longer than 4095 bytes"
-    } else if path.split('/').any(str::is_empty) {
-        "it has an empty part"
-    } else if path.split('/').any(|part| part == "." || part == "..") {
-        "it has a part `.` or `..`"
-    } else if path.split('/').any(|part| part.starts_with(".wh.")) {
-        "names that begin with `.wh.` remove files of the layers below"
     } else {
-        return Ok(());
+        match path.split('/').find_map(wrong_part) {
+            Some(reason) => reason,
+            None => return Ok(()),
+        }
     };
     Err(LayerError::Path { path: path.to_owned(), reason })
+}
+
+fn wrong_part(part: &str) -> Option<&'static str> {
+    match part {
+        "" => Some("it has an empty part"),
+        "." | ".." => Some("it has a part `.` or `..`"),
+        _ if part.starts_with(".wh.") => {
+            Some("names that begin with `.wh.` remove files of the layers below")
+        }
+        _ => None,
+    }
 }
 
 /// Whether `target` may be what the symbolic link `path` leads to.
