@@ -19,47 +19,6 @@ pub struct Graph {
     pub image: Image,
 }
 
-impl Graph {
-    /// The graph of the same spec whose local files hold other contents, and of which nothing else is otherwise: of trees, by their
-    /// nodes, which entries hold what. Nothing where lowering might give another one.
-    pub fn with_contents(
-        mut self,
-        contents: &BTreeMap<NodeIndex, Vec<(usize, ContentFacts)>>,
-    ) -> Option<Self> {
-        for (index, changes) in contents {
-            let node = self.nodes.node_weight_mut(*index)?;
-            let Derivation::Tree { entries, .. } = &mut node.derivation else { return None };
-            let entries = Arc::get_mut(entries)?;
-            for (place, content) in changes {
-                match &mut entries.get_mut(*place)?.kind {
-                    TreeEntryKind::File {
-                        content: before,
-                        bytes: Bytes::Local(_) | Bytes::Below(..),
-                        ..
-                    } => {
-                        *before = *content;
-                    }
-                    _ => return None,
-                }
-            }
-        }
-        // Inputs come before what is made of them.
-        for index in self.nodes.node_indices() {
-            let derivation = &self.nodes[index].derivation;
-            if contents.contains_key(&index) || matches!(derivation, Derivation::Launch(_)) {
-                let digest = derivation.digest(&|node| self.nodes[node].digest);
-                self.nodes[index].digest = digest;
-            }
-        }
-        // Two that are the same would be one node.
-        let is_twice = |index: &NodeIndex| {
-            let digest = self.nodes[*index].digest;
-            self.nodes.node_weights().filter(|node| node.digest == digest).count() > 1
-        };
-        (!contents.keys().any(is_twice)).then_some(self)
-    }
-}
-
 /// A derivation, and what is known of it that does not decide its output.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -77,6 +36,26 @@ pub struct Node {
     pub origins: Vec<Origin>,
     /// Whether the bytes are a manifest or an index, which registries serve apart from blobs.
     pub is_document: bool,
+}
+
+/// Entries of a tree by their places, and what they hold.
+pub type Contents = Vec<(usize, ContentFacts)>;
+
+impl Node {
+    /// Has files of this machine in a tree hold something else; nothing where they are none. Its digest is another one then.
+    pub(crate) fn hold(&mut self, contents: &Contents) -> Option<()> {
+        let Derivation::Tree { entries, .. } = &mut self.derivation else { return None };
+        let entries = Arc::get_mut(entries)?;
+        for (place, now) in contents {
+            match &mut entries.get_mut(*place)?.kind {
+                TreeEntryKind::File { content, bytes: Bytes::Local(_) | Bytes::Below(..), .. } => {
+                    *content = *now;
+                }
+                _ => return None,
+            }
+        }
+        Some(())
+    }
 }
 
 /// The kind of a layer.

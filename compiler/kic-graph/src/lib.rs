@@ -14,6 +14,7 @@ mod launch_steps;
 mod layer_entries;
 mod lower;
 mod packed_graph;
+mod packed_node;
 mod readiness_script;
 mod redirect_list;
 mod redirect_proof;
@@ -28,7 +29,7 @@ pub use derivation::{
     compression_name,
 };
 pub use draw::{draw_dot, draw_mermaid, draw_svg};
-pub use graph::{BaseConfig, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
+pub use graph::{BaseConfig, Contents, Graph, Image, ImageLayer, Kind, Node, PlatformImage};
 pub use image_list::{ImageContents, ImageState, ListedImage, list_images};
 pub use inputs::{
     BaseContents, BaseFacts, BaseImage, BaseLayer, BlobFacts, ContentFacts, EntryFacts, FileFacts,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kic_base::{Digest, Platform};
-use kic_diag::{Diagnostic, Diagnostics, declared as code};
+use kic_diag::Diagnostics;
 use kic_exec::{
     Assembled, Context, Early, GatherOptions, Gathered, KnownOutputs, LockFile, Outcome, Plan, Realised,
     Realising, Sources, fault,
@@ -20,8 +20,8 @@ use crate::heal::heal;
 use crate::ingredients::{self, Ingredients};
 use crate::last_graph;
 use crate::last_run::{self, Found, Known, Unchanged};
+use crate::lock::write_locks;
 use crate::resolve::resolve;
-use crate::roots;
 use crate::source::SourceRecord;
 use crate::texts::Texts;
 use crate::trace::Trace;
@@ -141,6 +141,8 @@ pub struct Compilation<'a> {
     /// What comes out, where nothing changed but the output.
     unchanged: Option<Unchanged>,
     known: Known,
+    /// What is to be done, where that is known already.
+    prepared: Option<Prepared>,
 }
 
 /// What a compile began with.
@@ -152,7 +154,8 @@ pub enum Begun<'a> {
 }
 
 impl<'a> Compilation<'a> {
-    /// Looks whether there is anything to do. Needs no runtime, and where there is nothing to do, writes nothing.
+    /// Looks whether there is anything to do, and where that is little, what it is. Needs no runtime, and where there is nothing to do,
+    /// writes nothing.
     pub fn begin(request: &'a Request, world: &'a dyn World, context: &Context) -> Begun<'a> {
         let (texts, mut context) = (Texts::new(world), with_sources(request, context));
         let key = last_run::key(request, &context);
@@ -173,12 +176,23 @@ impl<'a> Compilation<'a> {
                 Begun::Done(Box::new(unchanged.compiled))
             }
             unchanged => {
+                let mut prepared = None;
                 if unchanged.is_none() {
                     context.begin_early();
-                    // Before there is something to pack. What else is found out goes after it.
+                    // What is wrong with the store is said when it is needed.
+                    let key = key.as_ref().filter(|_| context.store.let_go().is_ok());
+                    prepared = key.and_then(|key| known_graph(key, &known, &context));
                     save_sources(&context);
                 }
-                Begun::Compilation(Box::new(Self { request, texts, context, key, unchanged, known }))
+                Begun::Compilation(Box::new(Self {
+                    request,
+                    texts,
+                    context,
+                    key,
+                    unchanged,
+                    known,
+                    prepared,
+                }))
             }
         }
     }
@@ -193,29 +207,34 @@ impl<'a> Compilation<'a> {
     /// # Errors
     /// As [`compile`].
     pub async fn run(self) -> Result<Compiled, Diagnostics> {
-        let Self { request, texts, context, key, mut unchanged, known } = self;
+        let Self { request, texts, context, key, mut unchanged, known, mut prepared } = self;
         context.store.let_go().map_err(|error| fault::store(&error))?;
         // Before anything is done: a line that is walked again has begun to write its own in their place.
         let before = request.explain.then(|| Ingredients::of_last(request, &context)).flatten();
         let work = async || match unchanged.take() {
             Some(unchanged) => finish(unchanged, &context).await,
             // It is moved on its way to the runtime, and takes many pages of memory.
-            None => Box::pin(line(request, key, &texts, &known, before.as_ref(), &context)).await,
+            None => {
+                let prepared = prepared.take();
+                Box::pin(line(request, key, &texts, &known, prepared, before.as_ref(), &context)).await
+            }
         };
         heal(work).await
     }
 }
 
-/// The straight line. `before` is what the last compile was made from, where it is asked why layers are built.
+/// The straight line, from where it is known what is to be done: from its beginning, where it is not. `before` is what the last compile
+/// was made from, where it is asked why layers are built.
 async fn line(
     request: &Request,
     key: Option<Digest>,
     texts: &Texts<'_>,
     known: &Known,
+    prepared: Option<Prepared>,
     before: Option<&Ingredients>,
     context: &Context,
 ) -> Result<Compiled, Diagnostics> {
-    let mut prepared = match key.as_ref().and_then(|key| known_graph(key, known, context)) {
+    let mut prepared = match prepared {
         Some(prepared) => prepared,
         None => prepare_with(request, texts, &known.outputs, context).await?,
     };
@@ -373,7 +392,7 @@ fn save_sources(context: &Context) {
 }
 
 /// The context with what is known of the files of the spec.
-fn with_sources(request: &Request, context: &Context) -> Context {
+pub(crate) fn with_sources(request: &Request, context: &Context) -> Context {
     let sources = match context.build {
         Some(_) => Sources::open(&request.spec, &context.store),
         None => Sources::default(),
@@ -396,7 +415,11 @@ pub async fn prepare(
 
 /// The same without the line, where the graph follows from that of the compile before.
 fn known_graph(key: &Digest, known: &Known, context: &Context) -> Option<Prepared> {
-    let last_graph::Found { graph, plan, warnings, kept } = last_graph::find(key, known, context)?;
+    let found = last_graph::find(key, known, context);
+    if let Some(early) = context.early.as_deref().filter(|_| found.is_some()) {
+        early.has_all();
+    }
+    let last_graph::Found { graph, plan, warnings, kept } = found?;
     tracing::debug!("the manifests that changed say what they said");
     Some(Prepared {
         graph: Arc::new(graph),
@@ -439,46 +462,4 @@ async fn prepare_with(
     let documents = context.store.leased();
     let (graph, plan) = (Arc::new(graph), plan?);
     Ok(Prepared { graph, plan, locks, warnings, documents, kept, is_known: false })
-}
-
-/// Resolves everything that the lock pins, and writes it.
-///
-/// # Errors
-/// As [`compile`].
-pub async fn lock(
-    request: &Request,
-    world: &dyn World,
-    context: &Context,
-) -> Result<(Vec<LockFile>, Diagnostics), Diagnostics> {
-    let context = &with_sources(request, context);
-    let (spec, mut warnings) = resolve(request, world)?;
-    let gathered = kic_exec::gather(&spec, &request.gather, world, context).await?;
-    context.sources.save(&context.store);
-    warnings.append(gathered.warnings);
-    write_locks(&gathered.locks)?;
-    roots::record_locked(request, &gathered.locks, context)?;
-    Ok((gathered.locks, warnings))
-}
-
-/// Writes the locks that changed, each in one step, and says which ones.
-///
-/// # Errors
-/// `output-unwritable`.
-pub fn write_locks(locks: &[LockFile]) -> Result<Vec<PathBuf>, Diagnostics> {
-    let mut written = Vec::new();
-    for file in locks.iter().filter(|file| file.is_changed()) {
-        if let Err(error) = kic_oci::replace_file(&file.path, file.lock.to_text().as_bytes()) {
-            if fault::is_full(&error) {
-                return Err(fault::input_output(error, &format!("writing `{}`", file.path.display())).into());
-            }
-            return Err(Diagnostic::new(
-                &code::OUTPUT_UNWRITABLE,
-                format!("`{}` cannot be written: {error}", file.path.display()),
-            )
-            .help("check who owns the folder; with `--locked` nothing is written there")
-            .into());
-        }
-        written.push(file.path.clone());
-    }
-    Ok(written)
 }

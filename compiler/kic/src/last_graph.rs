@@ -16,10 +16,10 @@ use std::sync::Arc;
 use kic_base::packed::{Reader, put_length, put_list, put_text};
 use kic_base::{Digest, StableHasher};
 use kic_diag::Diagnostics;
-use kic_exec::{Context, Fingerprint, Place, Plan, SaidPlace, State, facts_digest};
+use kic_exec::{Context, Early, Fingerprint, Place, Plan, SaidPlace, State, facts_digest};
 use kic_graph::{
-    Bytes, ContentFacts, Derivation, EntryFacts, FileFacts, Graph, Inputs, Kind, NodeIndex, PathFacts,
-    PathKey, TreeEntry, TreeEntryKind,
+    Bytes, ContentFacts, Contents, Derivation, EntryFacts, FileFacts, Graph, Inputs, Kind, Node, NodeIndex,
+    PathFacts, PathKey, TreeEntry, TreeEntryKind,
 };
 use kic_spec::is_manifest_name;
 use kic_store::Memo;
@@ -158,20 +158,27 @@ pub(crate) fn find(key: &Digest, known: &Known, context: &Context) -> Option<Fou
     let mut reader = Reader(memo.bytes());
     let is_judged = reader.boolean()?;
     let mut kept = Kept { is_judged, places: reader.list(KeptPlace::take)? };
-    let graph = Graph::unpack(&mut reader).filter(|_| reader.0.is_empty())?;
     let changed = kept.changed(last, context)?;
     let mut files: BTreeMap<NodeIndex, BTreeMap<&Path, ContentFacts>> = BTreeMap::new();
     for (place, Changed { path, content, .. }) in &changed {
         files.entry(kept.places.get(*place)?.node).or_default().insert(path, *content);
     }
-    let mut contents = BTreeMap::new();
-    for (node, files) in files {
-        contents.insert(node, places_in_tree(&graph, node, &files)?);
-    }
-    let graph = graph.with_contents(&contents)?;
     // It takes longest, and is the same whatever else comes out.
-    if let Some(early) = &context.early {
-        early.pack_trees(&graph, contents.keys().copied());
+    let mut pack = context.early.as_deref().map(Early::packer);
+    let mut trees = BTreeSet::new();
+    let contents = |index, node: &Node| match files.get(&index) {
+        Some(files) => places_in_tree(node, files),
+        None => Some(Contents::new()),
+    };
+    let changed_tree = |node: &Node| {
+        trees.insert(node.digest);
+        if let Some(pack) = &mut pack {
+            pack(node);
+        }
+    };
+    let graph = Graph::unpack_with(&mut reader, contents, changed_tree)?;
+    if !reader.0.is_empty() || trees.len() != files.len() {
+        return None;
     }
     kept.take_over(changed, last, context)?;
     // It stays as it is recorded.
@@ -185,7 +192,8 @@ pub(crate) fn find(key: &Digest, known: &Known, context: &Context) -> Option<Fou
     let plan = plan.ok()?;
     // What has to be had from elsewhere is asked for in the name of a place of the spec.
     let is_expected = |(index, state): (&NodeIndex, &State)| {
-        let is_made = contents.contains_key(index) || graph.nodes[*index].kind == Kind::Launch;
+        let node = &graph.nodes[*index];
+        let is_made = trees.contains(&node.digest) || node.kind == Kind::Launch;
         !state.is_pending() || is_made
     };
     if !plan.states.iter().all(is_expected) {
@@ -270,12 +278,8 @@ fn changed_files(path: &Path, before: &PathFacts, now: &PathFacts) -> Option<Vec
 }
 
 /// Which entries of a tree those files are.
-fn places_in_tree(
-    graph: &Graph,
-    node: NodeIndex,
-    files: &BTreeMap<&Path, ContentFacts>,
-) -> Option<Vec<(usize, ContentFacts)>> {
-    let Derivation::Tree { entries, .. } = &graph.nodes.node_weight(node)?.derivation else { return None };
+fn places_in_tree(node: &Node, files: &BTreeMap<&Path, ContentFacts>) -> Option<Contents> {
+    let Derivation::Tree { entries, .. } = &node.derivation else { return None };
     let (mut places, mut found) = (Vec::with_capacity(files.len()), BTreeSet::new());
     for (place, entry) in entries.iter().enumerate() {
         // One may stand there under several names.

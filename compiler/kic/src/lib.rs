@@ -25,6 +25,7 @@ mod inspect;
 mod kept_warnings;
 mod last_graph;
 mod last_run;
+mod lock;
 mod not_a_spec;
 mod push;
 mod rebuild;
@@ -40,9 +41,7 @@ mod verify;
 mod write;
 
 pub use check::Difference;
-pub use compile::{
-    Begun, Compilation, Compiled, CompiledLayer, Prepared, Request, compile, lock, prepare, write_locks,
-};
+pub use compile::{Begun, Compilation, Compiled, CompiledLayer, Prepared, Request, compile, prepare};
 pub use diff::{
     BlobValue, Change, DiffSide, Difference as ImageDifference, FileValue, ImageDiff, Value as DiffValue,
     diff,
@@ -57,6 +56,7 @@ pub use kic_exec::{
     Watch,
 };
 pub use kic_spec::{Settings, World};
+pub use lock::{lock, write_locks};
 pub use not_a_spec::other_than_spec;
 pub use push::{PushedImage, push};
 pub use rebuild::rebuild;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use kic_base::Digest;
-use kic_graph::{Derivation, EarlyLimits, Graph, Inputs, Node, NodeIndex, early_layers};
+use kic_graph::{Derivation, EarlyLimits, Inputs, Node, early_layers};
 use kic_spec::Spec;
 use kic_threads::Elsewhere;
 use tokio::sync::oneshot;
@@ -90,47 +90,49 @@ impl Early {
         let early = early_layers(spec, inputs, MOST);
         let layers = early.iter().map(|(index, node)| (*index, (node.derivation.clone(), node.digest)));
         let layers = layers.collect();
-        self.pack_nodes(early.into_iter().map(|(_, node)| node));
+        early.into_iter().for_each(|(_, node)| self.pack_node(node));
+        self.has_all();
         layers
     }
 
-    /// Has those trees of a graph packed, as [`Self::pack`] does.
-    pub fn pack_trees(&self, graph: &Graph, trees: impl Iterator<Item = NodeIndex>) {
+    /// Has trees packed as [`Self::pack`] does, one after the other as they are given.
+    pub fn packer(&self) -> impl FnMut(&Node) {
         let mut left = MOST;
-        let node = |index: NodeIndex| {
-            let node = &graph.nodes[index];
-            let Derivation::Tree { entries, .. } = &node.derivation else { return None };
+        move |node| {
+            let Derivation::Tree { entries, .. } = &node.derivation else { return };
             // What comes from elsewhere may have to be fetched first.
-            if !node.derivation.inputs().is_empty() {
-                return None;
+            if node.derivation.inputs().is_empty()
+                && let Some(less) = left.without(entries.len(), tree::bytes(entries))
+            {
+                left = less;
+                self.pack_node(node.clone());
             }
-            left = left.without(entries.len(), tree::bytes(entries))?;
-            Some(node.clone())
-        };
-        self.pack_nodes(trees.filter_map(node));
+        }
     }
 
-    fn pack_nodes(&self, nodes: impl Iterator<Item = Node>) {
+    fn pack_node(&self, node: Node) {
         let Some(thread) = self.thread() else { return };
-        for node in nodes {
-            let (packed, receiver) = oneshot::channel();
-            match self.lock().entry(node.digest) {
-                // It is on its way already.
-                Entry::Occupied(_) => continue,
-                Entry::Vacant(place) => place.insert(receiver),
-            };
-            let context = self.context.clone();
-            thread.send(move |kept| {
-                let layer = pack(&node, &mut kept.ready, &context);
-                kept.done();
-                if let Some(mut layer) = layer {
-                    kept.spent = layer.spent();
-                    // Nobody may want it any more.
-                    let _ = packed.send(layer);
-                }
-            });
-        }
-        // It is not held beside what takes memory later.
+        let (packed, receiver) = oneshot::channel();
+        match self.lock().entry(node.digest) {
+            // It is on its way already.
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(receiver),
+        };
+        let context = self.context.clone();
+        thread.send(move |kept| {
+            let layer = pack(&node, &mut kept.ready, &context);
+            kept.done();
+            if let Some(mut layer) = layer {
+                kept.spent = layer.spent();
+                // Nobody may want it any more.
+                let _ = packed.send(layer);
+            }
+        });
+    }
+
+    /// No more layers come: what is held for them is not held beside what takes memory later.
+    pub fn has_all(&self) {
+        let Some(thread) = self.thread() else { return };
         thread.send(|kept| {
             kept.ready = None;
             kept.done();
