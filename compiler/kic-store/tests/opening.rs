@@ -9,6 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use common::*;
+use kic_store::CollectOptions;
 
 #[test]
 fn a_new_store_has_every_folder_and_only_its_owner_enters() {
@@ -80,6 +81,28 @@ fn temporary_files_of_the_dead_go_and_those_of_the_living_stay() {
     assert_eq!(files(&store.path().join("tmp")).len(), 1);
     let (digest, _) = writer.commit(None).unwrap();
     assert_eq!(again.read(&digest, 10).unwrap(), b"alive");
+}
+
+#[test]
+fn files_that_were_made_ready_are_used_and_those_that_are_not_go_with_the_store() {
+    let (_folder, store) = new_store();
+    let (temporary, leases) = (store.path().join("tmp"), store.path().join("leases"));
+    store.make_ready(4);
+    assert_eq!((files(&temporary).len(), files(&leases).len()), (4, 1));
+    // Another process takes them for those of the living, which they are.
+    let again = Store::open(store.path()).unwrap();
+    kic_store::collect(&again, &CollectOptions::default(), &|_| true, &|| false).unwrap();
+    assert_eq!((files(&temporary).len(), files(&leases).len()), (4, 1));
+    let (one, other) = (store.put(b"one").unwrap(), write(&store, b"another"));
+    store.record(&one, &serde_json::json!({ "is": "recorded" })).unwrap();
+    assert_eq!((files(&temporary).len(), files(&leases).len()), (1, 1));
+    assert_eq!(again.read(&other, 10).unwrap(), b"another");
+    assert_eq!(again.output(&one).unwrap().unwrap()["is"], "recorded");
+    for blob in files(&store.path().join("blobs")) {
+        assert_eq!(fs::metadata(blob).unwrap().permissions().mode() & 0o7777, 0o444);
+    }
+    drop(store);
+    assert!(files(&temporary).is_empty());
 }
 
 #[test]
