@@ -31,7 +31,6 @@ const SETTLED: Duration = Duration::from_millis(50);
 
 /// Both tables.
 pub fn run(local: &Local) -> Result<Vec<Table>> {
-    remove(local.job.folder)?;
     let tree = tree(local)?;
     let mut changes = Table::new(
         format!("Local files, medians of {} runs", local.runs),
@@ -58,7 +57,6 @@ pub fn run(local: &Local) -> Result<Vec<Table>> {
             packing.rows.push(packing_row(&name, own, own_processor, elapsed, processor));
         }
     }
-    remove(local.job.folder)?;
     Ok(vec![changes, packing])
 }
 
@@ -199,21 +197,9 @@ fn fresh(folder: &Path) -> Result<()> {
     Ok(fs::create_dir_all(folder)?)
 }
 
-/// Puts what a run left aside, until all are over.
+/// Puts what a run left aside.
 fn away(folder: &Path, gone: &Path) -> Result<()> {
-    let aside = folder.with_extension("aside");
-    fs::create_dir_all(&aside)?;
-    let number = fs::read_dir(&aside)?.count();
-    put_aside(gone, &aside.join(number.to_string()))
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    for path in [folder, &folder.with_extension("aside")] {
-        if path.exists() {
-            fs::remove_dir_all(path)?;
-        }
-    }
-    Ok(())
+    put_aside(gone, folder.parent().unwrap_or(folder))
 }
 
 fn settle(folder: &Path) -> Result<()> {

@@ -31,7 +31,7 @@ use clap::Parser;
 use corpus::Corpus;
 use programs::{Job, Kind, Program};
 use registry::Registry;
-use rounds::{Measured, Plan};
+use rounds::{Measured, Plan, clear};
 use slow_link::SlowLink;
 use table::{Table, megabytes, ratio, seconds};
 
@@ -108,6 +108,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
             peers.push(Program { name: name.to_owned(), kind });
         }
     }
+    clear(&folder)?;
     let corpus = Corpus::at(&folder, arguments.quick)?;
     println!("{} images, {} in {} blobs", corpus.images.len(), megabytes(corpus.bytes), corpus.blobs);
     let registry = Registry::start(&registry, &corpus.data)?;
@@ -161,7 +162,7 @@ fn bench(arguments: &Arguments) -> Result<()> {
     if let Some(path) = &arguments.markdown {
         std::fs::write(path, markdown)?;
     }
-    Ok(())
+    clear(&folder)
 }
 
 /// A way to the registry.

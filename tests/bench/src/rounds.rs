@@ -52,12 +52,6 @@ struct Runs {
 /// Runs the rounds, and one more that looks at memory and disk.
 pub fn run(plan: &Plan, programs: &[Program]) -> Result<Vec<Measured>> {
     let mut runs: Vec<Runs> = programs.iter().map(|_| Runs::default()).collect();
-    let aside = plan.folder.join("aside");
-    // What a run that was interrupted left goes now, and not in a round.
-    if aside.exists() {
-        fs::remove_dir_all(&aside)?;
-    }
-    fs::create_dir_all(&aside)?;
     for round in 0..=plan.rounds {
         for (number, (program, runs)) in programs.iter().zip(&mut runs).enumerate() {
             let folder = plan.folder.join(format!("run-{number}"));
@@ -78,10 +72,9 @@ pub fn run(plan: &Plan, programs: &[Program]) -> Result<Vec<Measured>> {
                     changes(program, &job, round, runs)?;
                 }
             }
-            put_aside(&folder, &aside.join(format!("{round}-{number}")))?;
+            put_aside(&folder, plan.folder)?;
         }
     }
-    fs::remove_dir_all(&aside)?;
     let middle = |runs: &[Taken]| median(runs.iter().map(|taken| taken.elapsed).collect());
     Ok(runs
         .iter()
@@ -120,10 +113,11 @@ fn changes(program: &Program, job: &Job, round: usize, runs: &mut Runs) -> Resul
     Ok(())
 }
 
-/// Gives the bytes of a run free, and leaves its files where nobody looks: ext4 without a journal does not use a file's place again for
-/// a minute, and looks through all that were given free for each new file, so that programs would pay for each other's.
-pub fn put_aside(folder: &Path, aside: &Path) -> Result<()> {
-    let mut folders = vec![folder.to_owned()];
+/// Gives the bytes of a run free, and leaves its files below `bench` where nobody looks, until all is measured: ext4 without a journal
+/// does not use a file's place again for some minutes, and looks through all that were given free for each new file, so that programs
+/// would pay for each other's.
+pub fn put_aside(gone: &Path, bench: &Path) -> Result<()> {
+    let mut folders = vec![gone.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -136,8 +130,25 @@ pub fn put_aside(folder: &Path, aside: &Path) -> Result<()> {
             }
         }
     }
-    Ok(fs::rename(folder, aside)?)
+    let aside = bench.join(ASIDE);
+    fs::create_dir_all(&aside)?;
+    let number = fs::read_dir(&aside)?.count();
+    Ok(fs::rename(gone, aside.join(number.to_string()))?)
 }
+
+/// Removes what was put aside, and what a run that was interrupted left.
+pub fn clear(bench: &Path) -> Result<()> {
+    for entry in fs::read_dir(bench)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == ASIDE || name.to_str().is_some_and(|name| name.starts_with("run-")) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+const ASIDE: &str = "aside";
 
 /// Lets the disk come to rest, so that nobody pays for the writes of another.
 fn settle(folder: &Path) -> Result<()> {
