@@ -2,8 +2,8 @@ use std::io::{self, BufWriter, IntoInnerError, Write};
 
 use kic_base::Digest;
 
+use crate::identity::Identity;
 use crate::layout::make_parent;
-use crate::store::Identity;
 use crate::temporary_file::TemporaryFile;
 use crate::{Store, StoreError};
 

@@ -4,7 +4,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use kic_base::{Digest, Sha256};
 
-use crate::store::{Embedded, Identity, Located};
+use crate::identity::Identity;
+use crate::store::{Embedded, Located};
 use crate::{Store, StoreError, record};
 
 /// Reads a blob and hashes it on the way.

@@ -10,9 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use kic_base::Digest;
 use kic_threads::together;
 
+use crate::identity::Identity;
 use crate::items::{Item, ItemKind, items};
 use crate::record::{self, Look};
-use crate::store::{Embedded, Identity, Located};
+use crate::store::{Embedded, Located};
 use crate::{BlobReader, Store, StoreError, memo};
 
 const BUFFER: usize = 256 << 10;

@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 
 use kic_base::Digest;
 
+use crate::identity::Identity;
 use crate::items::{Item, ItemKind, entries, items};
 use crate::leases::leased;
 use crate::record::Look;
-use crate::store::Identity;
 use crate::suspects::is_shared;
 use crate::{Root, Store, StoreError, partial, root};
 

@@ -35,6 +35,7 @@ mod embedding_writer;
 mod error;
 mod file_system;
 mod hashed_writer;
+mod identity;
 mod items;
 mod layout;
 mod leases;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use kic_base::{Digest, Sha256};
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Identity;
 use crate::layout::Layout;
 use crate::record::{self, Look};
-use crate::store::Identity;
 use crate::temporary_file::TemporaryFile;
 use crate::{Store, StoreError};
 

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Timespec, Timestamps, UTIME_NOW, UTIME_
 use serde::{Deserialize, Serialize};
 
 use crate::blob_file::name;
+use crate::identity::Identity;
 use crate::layout::Layout;
 use crate::leases::Leases;
 use crate::temporary_file::TemporaryFile;
@@ -40,15 +41,6 @@ struct Inner {
     leases: Leases,
     /// Whether there is no room for what is only there to save work.
     is_full: AtomicBool,
-}
-
-/// Tells a file from another under the same name, and from itself after a write.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
 }
 
 /// Where the bytes of an embedded blob are.
@@ -457,26 +449,6 @@ impl Write for HashingSink {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Store").field(&self.path()).finish()
-    }
-}
-
-impl Identity {
-    /// That of the file at a path, where there is one.
-    pub(crate) fn at(path: &Path) -> Option<Self> {
-        fs::symlink_metadata(path).ok().map(|metadata| Self::of(&metadata))
-    }
-
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
-    }
-
-    fn same_file(self, other: Self) -> bool {
-        (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
