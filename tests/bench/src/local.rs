@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::Result;
 use crate::measure::{Taken, median, timed};
 use crate::programs::{Asking, Job, Kind, Program, write_manifest, write_manifests};
-use crate::rounds::put_aside;
+use crate::rounds::{put_aside, settle};
 use crate::table::{Table, ratio, seconds};
 
 /// What is measured, and how often.
@@ -200,11 +200,6 @@ fn fresh(folder: &Path) -> Result<()> {
 /// Puts what a run left aside.
 fn away(folder: &Path, gone: &Path) -> Result<()> {
     put_aside(gone, folder.parent().unwrap_or(folder))
-}
-
-fn settle(folder: &Path) -> Result<()> {
-    let status = Command::new("sync").arg("--file-system").arg(folder).status()?;
-    if status.success() { Ok(()) } else { Err("sync failed".into()) }
 }
 
 fn spec(tree: &Path, more: &str) -> String {

@@ -113,6 +113,9 @@ fn changes(program: &Program, job: &Job, round: usize, runs: &mut Runs) -> Resul
     Ok(())
 }
 
+/// The folder below the benchmark's own of what is measured.
+const ASIDE: &str = "aside";
+
 /// Gives the bytes of a run free, and leaves its files below `bench` where nobody looks, until all is measured: ext4 without a journal
 /// does not use a file's place again for some minutes, and looks through all that were given free for each new file, so that programs
 /// would pay for each other's.
@@ -148,10 +151,8 @@ pub fn clear(bench: &Path) -> Result<()> {
     Ok(())
 }
 
-const ASIDE: &str = "aside";
-
 /// Lets the disk come to rest, so that nobody pays for the writes of another.
-fn settle(folder: &Path) -> Result<()> {
+pub fn settle(folder: &Path) -> Result<()> {
     let status = Command::new("sync").arg("--file-system").arg(folder).status()?;
     if status.success() { Ok(()) } else { Err("sync failed".into()) }
 }
