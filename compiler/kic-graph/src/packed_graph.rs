@@ -22,15 +22,10 @@ impl Graph {
         put_image(bytes, &self.image);
     }
 
-    /// Takes one from the front of bytes; nothing where there is none.
-    pub fn unpack(reader: &mut Reader<'_>) -> Option<Self> {
-        Self::unpack_with(reader, |_, _| Some(Contents::new()), |_| ())
-    }
-
-    /// The same, as it is where files of this machine hold something else, and nothing else is otherwise. `contents` says of each node
-    /// what that is; `changed` is told of those that changed as soon as they are known. Nothing comes where lowering might give another
-    /// graph.
-    pub fn unpack_with(
+    /// Takes one from the front of bytes, as it is where files of this machine hold something else, and nothing else is otherwise.
+    /// `contents` says of each node what that is; `changed` is told of those that changed as soon as they are known. Nothing comes where
+    /// there is none, or lowering might give another one.
+    pub fn unpack(
         reader: &mut Reader<'_>,
         mut contents: impl FnMut(NodeIndex, &Node) -> Option<Contents>,
         mut changed: impl FnMut(&Node),
@@ -39,11 +34,12 @@ impl Graph {
         for place in 0..reader.length()? {
             let mut node = take_node(reader)?;
             let now = contents(NodeIndex::new(place), &node)?;
-            let is_plan = matches!(node.derivation, Derivation::Launch(_)) && !others.is_empty();
-            if !now.is_empty() {
+            let is_changed = !now.is_empty();
+            if is_changed {
                 node.hold(&now)?;
             }
-            if is_plan || !now.is_empty() {
+            let is_plan = matches!(node.derivation, Derivation::Launch(_));
+            if is_changed || is_plan && !others.is_empty() {
                 // Inputs come before what is made of them.
                 let is_there = |input: NodeIndex| input.index() < place;
                 if !node.derivation.inputs().into_iter().all(is_there) {
@@ -52,7 +48,7 @@ impl Graph {
                 node.digest = node.derivation.digest(&|input| nodes[input].digest);
             }
             let index = nodes.add_node(node);
-            if !now.is_empty() {
+            if is_changed {
                 changed(&nodes[index]);
                 others.push(index);
             }

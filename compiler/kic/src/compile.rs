@@ -259,7 +259,7 @@ async fn line(
         beside(is_known, context, move || kept.leave(&key, &graph, &inner))
     });
     if is_known && context.early.is_some() {
-        // For a blob and a record of each, and for the documents of each platform.
+        // For a blob and a record of each, and for both documents of each platform; that of the layer which is packed early is made.
         let pending = prepared.plan.states.values().filter(|state| state.is_pending()).count();
         context.store.make_ready(2 * (pending + prepared.graph.image.platforms.len()) - 1);
     }
@@ -415,11 +415,7 @@ pub async fn prepare(
 
 /// The same without the line, where the graph follows from that of the compile before.
 fn known_graph(key: &Digest, known: &Known, context: &Context) -> Option<Prepared> {
-    let found = last_graph::find(key, known, context);
-    if let Some(early) = context.early.as_deref().filter(|_| found.is_some()) {
-        early.has_all();
-    }
-    let last_graph::Found { graph, plan, warnings, kept } = found?;
+    let last_graph::Found { graph, plan, warnings, kept } = last_graph::find(key, known, context)?;
     tracing::debug!("the manifests that changed say what they said");
     Some(Prepared {
         graph: Arc::new(graph),

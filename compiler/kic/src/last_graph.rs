@@ -176,7 +176,7 @@ pub(crate) fn find(key: &Digest, known: &Known, context: &Context) -> Option<Fou
             pack(node);
         }
     };
-    let graph = Graph::unpack_with(&mut reader, contents, changed_tree)?;
+    let graph = Graph::unpack(&mut reader, contents, changed_tree)?;
     if !reader.0.is_empty() || trees.len() != files.len() {
         return None;
     }
@@ -202,6 +202,9 @@ pub(crate) fn find(key: &Digest, known: &Known, context: &Context) -> Option<Fou
     let places: Vec<Place> = last.places.iter().map(|(place, _)| place.clone()).collect();
     context.sources.look(&places, context);
     context.sources.note_used(&last.used, &last.programs);
+    if let Some(early) = &context.early {
+        early.no_more();
+    }
     Some(Found { graph, plan, warnings, kept })
 }
 

@@ -91,7 +91,7 @@ impl Early {
         let layers = early.iter().map(|(index, node)| (*index, (node.derivation.clone(), node.digest)));
         let layers = layers.collect();
         early.into_iter().for_each(|(_, node)| self.pack_node(node));
-        self.has_all();
+        self.no_more();
         layers
     }
 
@@ -131,7 +131,7 @@ impl Early {
     }
 
     /// No more layers come: what is held for them is not held beside what takes memory later.
-    pub fn has_all(&self) {
+    pub fn no_more(&self) {
         let Some(thread) = self.thread() else { return };
         thread.send(|kept| {
             kept.ready = None;

@@ -29,8 +29,8 @@ pub(crate) struct Packed {
     writer: HashedWriter,
     /// Its frames, where others may take them over.
     frames: Vec<PackedFrame>,
-    /// By what the next run knows it, where it is to take files out of it, and those.
-    label: Option<(String, Vec<Digest>)>,
+    /// Where the next run is to take files out of it: by what it knows it, and the digests of those.
+    reusable: Option<(String, Vec<Digest>)>,
     /// How long it took, where that was before anybody waited for it.
     pub took: Option<Duration>,
     /// Where its files were taken from. To give that memory back takes a while, and is done where nobody waits for it.
@@ -45,9 +45,9 @@ impl Packed {
 
     /// Gives the bytes their name, once they are safe, and notes what other layers may take over.
     pub fn keep(self, context: &Context) -> Result<LayerOutput, StoreError> {
-        let Self { output, writer, frames, label, .. } = self;
+        let Self { output, writer, frames, reusable, .. } = self;
         writer.commit(&output.digest)?;
-        if let Some((label, files)) = label {
+        if let Some((label, files)) = reusable {
             let (digest, media_type) = (output.digest, output.media_type.clone());
             context.sources.note_packed(&label, PackedLayer { digest, media_type, files }, &context.store);
         }
@@ -214,7 +214,7 @@ fn write_after(
     })?;
     let packed = finish(layer, settings.compression)?;
     Ok(Packed {
-        label: takes_earlier.then(|| (before.label().to_owned(), earlier::contents(entries))),
+        reusable: takes_earlier.then(|| (before.label().to_owned(), earlier::contents(entries))),
         earlier: takes_earlier.then(|| Box::new(before)),
         ..packed
     })
@@ -306,7 +306,7 @@ pub(crate) fn finish(
         output: LayerOutput { media_type, digest, size, diff_id },
         writer,
         frames,
-        label: None,
+        reusable: None,
         took: None,
         earlier: None,
     })
