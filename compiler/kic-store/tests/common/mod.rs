@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use kic_base::Digest;
 pub use kic_store::{PlaceMode, Placed, Store, StoreError};
@@ -88,18 +89,22 @@ pub fn skip(why: &str) {
     assert!(!required, "KIC_REQUIRE_PEERS=1, and a test was skipped: {why}");
 }
 
-/// A mounted tmpfs, unmounted when dropped.
-pub struct Tmpfs(tempfile::TempDir);
+/// A mounted tmpfs, unmounted when dropped: one at a time. A process that another test begins has what is open here, too, until it is
+/// the program that it becomes: so long a lock is held, and a file that is removed takes room.
+pub struct Tmpfs(tempfile::TempDir, MutexGuard<'static, ()>);
+
+static MOUNTED: Mutex<()> = Mutex::new(());
 
 impl Tmpfs {
     /// `None` where this process may not mount.
     pub fn mount(options: &str) -> Option<Self> {
+        let alone = MOUNTED.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let done = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
             .arg(folder.path())
             .status();
-        done.is_ok_and(|status| status.success()).then(|| Self(folder))
+        done.is_ok_and(|status| status.success()).then(|| Self(folder, alone))
     }
 
     pub fn path(&self) -> &Path {
